@@ -1,0 +1,108 @@
+"""What an attack is: it turns a view and public knowledge into a guess, and sees nothing else."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
+
+import torch
+
+from ..system.public import Public
+from ..system.view import View
+
+
+class Goal(StrEnum):
+    """What an attack is after; scoring and the contract suite go by it."""
+
+    LABELS = "labels"
+    TEXTS = "texts"
+    MODEL = "model"
+    MEMBERS = "members"
+    EPSILON = "epsilon"
+
+
+@dataclass(frozen=True)
+class LabelGuess:
+    """A class for each sample."""
+
+    ids: tuple[str, ...]
+    labels: torch.Tensor
+    """(samples,) int64, indices into public.labels"""
+
+
+@dataclass(frozen=True)
+class TextGuess:
+    """Tokens of the backbone's vocabulary for each sample, from the text's first token on."""
+
+    ids: tuple[str, ...]
+    tokens: tuple[tuple[int, ...], ...]
+    certified: tuple[bool, ...] = ()
+    """Whether the attacker itself verified a sample's guess; empty where it did not try."""
+
+
+@dataclass(frozen=True)
+class StolenModel:
+    """A model, shown by its outputs on the public queries."""
+
+    ids: tuple[str, ...]
+    outputs: torch.Tensor
+    """(queries, classes) float32: class scores"""
+
+
+@dataclass(frozen=True)
+class MembershipScores:
+    """A score for each public candidate, higher where membership is likelier."""
+
+    ids: tuple[str, ...]
+    scores: torch.Tensor
+    """(candidates,) float32"""
+
+
+@dataclass(frozen=True)
+class EpsilonBound:
+    """A lower bound on epsilon, with its delta and confidence."""
+
+    epsilon: float
+    delta: float
+    confidence: float
+
+
+Guess = LabelGuess | TextGuess | StolenModel | MembershipScores | EpsilonBound
+
+Prepared = Mapping[str, torch.Tensor]
+"""What an attack computes from public knowledge alone."""
+
+
+class Needs(NamedTuple):
+    """What must be there for an attack to apply."""
+
+    view: frozenset[str] = frozenset()
+    """Kinds that cross, and held items as `held:NAME`."""
+    public: frozenset[str] = frozenset()
+    """Names of public items: backbone, head, auxiliary, queries, candidates."""
+
+
+class Attack(ABC):
+    """Settings are the fields of a frozen dataclass; knowledge comes to the calls."""
+
+    name: ClassVar[str]
+    """Registry key, file name and row of the report."""
+    source: ClassVar[str]
+    """Where the attack comes from."""
+    goal: ClassVar[Goal]
+    needs: ClassVar[Needs]
+    attacked: ClassVar[frozenset[str]]
+    """The kinds whose leak is claimed: `blind_rest` sees the view without them."""
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Public facts that must have one of the given values, such as {"difference": ("probability",)}."""
+
+    def prepare(self, public: Public, generator: torch.Generator) -> Prepared:
+        """Whatever public knowledge alone allows to be computed before a view is seen."""
+        return {}
+
+    @abstractmethod
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
+        """The guess."""

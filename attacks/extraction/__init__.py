@@ -1,0 +1,1 @@
+"""Attacks that rebuild the tuned model."""

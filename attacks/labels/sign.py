@@ -1,0 +1,32 @@
+"""Labels from the sign of an untransformed probability difference.
+
+one-hot minus softmax has one positive entry, the label's, whatever the head, and however secret it is.
+Threat model: a server that receives the difference in the clear, without any auxiliary data.
+Source: own derivation; cf. the sign attack on the last layer's gradient, iDLG (arXiv 2001.02610, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ...system.public import Public
+from ...system.view import View
+from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
+
+
+@dataclass(frozen=True)
+class Sign(Attack):
+    """The largest entry is the only positive one."""
+
+    name = "sign"
+    source = "own derivation; cf. iDLG, arXiv 2001.02610"
+    goal = Goal.LABELS
+    needs = Needs(view=frozenset({"difference"}))
+    attacked = frozenset({"difference"})
+
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
+        """argmax of each difference (samples, K)."""
+        ids, difference = view.rows("difference", "difference")
+        return LabelGuess(ids, difference.argmax(1))

@@ -1,0 +1,1 @@
+"""The harness: record runs, attack them apart, score, store and resume."""

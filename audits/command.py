@@ -1,0 +1,109 @@
+"""`sidelight audit`, `record`, `attack` and `list`: what is typed, turned into a job."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..system.errors import UnknownName, UsageError
+
+BackboneOption = Annotated[str, typer.Option(help="Packaged name, local folder or Hugging Face id.")]
+DataOption = Annotated[str, typer.Option(help="`messages`, FILE.jsonl, FILE.csv or a `datasets` id.")]
+SeedOption = Annotated[str | None, typer.Option(help="Repeats an audit exactly; secret, drawn afresh where absent.")]
+
+
+def audit(
+    suite: Annotated[str, typer.Argument(help="quick, standard or one's own FILE.toml.")] = "quick",
+    backbone: BackboneOption = "sidelight-tiny",
+    data: DataOption = "messages",
+    out: Annotated[Path, typer.Option(help="Folder of the results; the same again resumes.")] = Path("results"),
+    seeds: Annotated[int | None, typer.Option(min=1, help="Victims drawn; the suite says where absent.")] = None,
+    seed: SeedOption = None,
+    executor: Annotated[str, typer.Option(help="local: one run at a time; processes: one a core.")] = "processes",
+) -> None:
+    """Record every protocol of a suite, attack what crossed, and report what the server learnt."""
+    processes = {"local": 1, "processes": max(os.cpu_count() or 1, 1)}
+    if executor not in processes:
+        raise UnknownName("executor", executor, processes)
+    from .audit import Request, run_audit
+    from .suite import load_suite
+
+    planned = load_suite(suite)
+    if seeds is not None:
+        planned = planned.model_copy(update={"victims": seeds})
+    whole = run_audit(Request(planned, backbone, data, out, seed, processes[executor]), typer.echo)
+    _report(out)
+    if not whole:
+        raise typer.Exit(1)
+
+
+def record(
+    protocol: Annotated[str, typer.Argument(help="A protocol's name; see `sidelight list protocols`.")],
+    out: Annotated[Path, typer.Option(help="Folder that must not exist yet: view/, public/ and truth/ go there.")],
+    backbone: BackboneOption = "sidelight-tiny",
+    data: DataOption = "messages",
+    seed: SeedOption = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, NAME=VALUE; may be repeated.")] = None,
+) -> None:
+    """Run one protocol and write what the server saw, what anybody knows and, apart, the truth."""
+    from .single import record_one
+
+    record_one(protocol, assignments(set_ or []), out, backbone, data, seed)
+    typer.echo(f"{out / 'view'}")
+
+
+def attack(
+    view: Annotated[Path, typer.Argument(help="A recorded view.")],
+    public: Annotated[Path, typer.Option(help="The public folder that belongs to it.")],
+    attack: Annotated[str | None, typer.Option(help="One attack; all that apply where absent.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the guesses.")] = Path("guesses"),
+) -> None:
+    """Attack a recorded view and write the guesses; nothing here knows the truth."""
+    from .single import attack_one
+
+    for line in attack_one(view, public, attack, out):
+        typer.echo(line)
+
+
+def list_names(
+    what: Annotated[str, typer.Argument(help="protocols, attacks, defences, backbones, data or suites.")],
+) -> None:
+    """The names that the other commands take."""
+    from .names import TABLES
+
+    if what not in TABLES:
+        raise UnknownName("list", what, TABLES)
+    for name, about in TABLES[what]():
+        typer.echo(f"{name:<16} {about}" if about else name)
+
+
+def assignments(pairs: list[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs as settings; a dotted name is a setting of a setting. Values are TOML, or else text."""
+    import tomllib
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{pair!r} is no setting; give NAME=VALUE")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *tables, last = name.split(".")
+        table = settings
+        for part in tables:
+            table = table.setdefault(part, {})
+        table[last] = value
+    return settings
+
+
+def _report(out: Path) -> None:
+    """End with the report, found by its entry point: no room imports upward."""
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="sidelight.commands", name="report"):
+        point.load()(out)

@@ -1,0 +1,21 @@
+"""What can be named on the command line, with a line about each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..attacks import ATTACKS
+from ..system.backbone import BACKBONES
+from ..system.protocols import PROTOCOLS
+from .suite import BUILT_IN
+
+Named = list[tuple[str, str]]
+
+TABLES: dict[str, Callable[[], Named]] = {
+    "protocols": lambda: [(name, f"{PROTOCOLS[name].title} ({PROTOCOLS[name].source})") for name in PROTOCOLS],
+    "attacks": lambda: [(name, f"{ATTACKS[name].goal}: {ATTACKS[name].source}") for name in ATTACKS],
+    "defences": lambda: [],
+    "backbones": lambda: [(name, "packaged; or any local folder or Hugging Face id") for name in BACKBONES],
+    "data": lambda: [("messages", "generated; or FILE.jsonl, FILE.csv, or a `datasets` id")],
+    "suites": lambda: [(name, "") for name in BUILT_IN],
+}

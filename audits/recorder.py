@@ -1,0 +1,96 @@
+"""A process that records the runs it is told to, one line of JSON each: how two cores record two runs at a time.
+
+Orders hold the victim's seed, so they come by standard input, never as arguments or environment.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from queue import Empty, SimpleQueue
+
+from .recording import RunOrder
+
+Report = Callable[[RunOrder, str | None], None]
+"""Called with each finished order, and why it failed."""
+
+
+def record_all(orders: Sequence[RunOrder], processes: int, report: Report) -> None:
+    """Record every order, several at a time; returns when all are done."""
+    waiting: SimpleQueue[RunOrder] = SimpleQueue()
+    for order in orders:
+        waiting.put(order)
+    children = [_start() for _ in range(min(processes, len(orders)))]
+    lock = threading.Lock()
+
+    def feed(child: subprocess.Popen[str]) -> None:
+        for order in _taken(waiting):
+            reason = _ask(child, order)
+            with lock:
+                report(order, reason)
+
+    threads = [threading.Thread(target=feed, args=(child,), daemon=True) for child in children]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def _taken(waiting: SimpleQueue[RunOrder]) -> Iterator[RunOrder]:
+    while True:
+        try:
+            yield waiting.get_nowait()
+        except Empty:
+            return
+
+
+def _start() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", __name__]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _ask(child: subprocess.Popen[str], order: RunOrder) -> str | None:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        child.stdin.write(json.dumps(asdict(order)) + "\n")
+        child.stdin.flush()
+        answer = child.stdout.readline()
+    except OSError:
+        answer = ""
+    if not answer:
+        return f"the recorder ended with status {child.wait()}"
+    reason: str | None = json.loads(answer)
+    return reason
+
+
+def main() -> None:
+    """Serve orders until the input ends."""
+    import torch
+
+    from ..system.backbone import load_backbone
+    from .recording import record
+
+    answers, sys.stdout = sys.stdout, sys.stderr
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        order = RunOrder(**json.loads(line))
+        try:
+            record(order, load_backbone(order.backbone))
+            reason = None
+        except Exception as error:  # one run that fails must not take the others with it
+            reason = f"{type(error).__name__}: {error}"
+        print(json.dumps(reason), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Leakage reports made from stored results."""

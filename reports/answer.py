@@ -1,0 +1,83 @@
+"""The audit's answer in sentences made from its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from .claims import claim_tables
+from .results import Audit
+from .summary import GOALS, Summary
+from .wording import count, listed
+
+
+def answer(audit: Audit, summaries: Sequence[Summary]) -> tuple[str, ...]:
+    """What was learned, what is open, and how far the figures reach; the first sentence is the answer."""
+    return (_learned(audit, summaries), *_resisted(summaries), *_claims(summaries), *_open(summaries), _reach(audit))
+
+
+def _learned(audit: Audit, summaries: Sequence[Summary]) -> str:
+    data, backbone = audit.head.data, audit.head.backbone
+    rows = f" ({count(data.rows)} rows, {count(data.classes)} classes)" if data.rows else ""
+    where = f"On {PurePath(data.name).name}{rows} and the backbone {backbone.name}, {_adversary(audit)}"
+    parts = [f"the {GOALS[g]} under {listed(names)}" for g in GOALS if (names := _with(summaries, g, "leaks"))]
+    if not parts:
+        return f"{where} was not shown to learn anything beyond what can be guessed without the messages."
+    joined = "; and ".join(["; ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
+    return f"{where} learned {joined}."
+
+
+def _adversary(audit: Audit) -> str:
+    names = {row.adversary for row in audit.rows if row.status == "scored" and row.adversary}
+    return f"the {names.pop()}" if len(names) == 1 else "the adversary"
+
+
+def _with(summaries: Sequence[Summary], goal: str, verdict: str) -> list[str]:
+    return [s.name for s in summaries if (row := s.strongest(goal)) is not None and row.verdict == verdict]
+
+
+def _resisted(summaries: Sequence[Summary]) -> Iterator[str]:
+    for goal, words in GOALS.items():
+        if names := _with(summaries, goal, "resists"):
+            yield f"For the {words} under {listed(names)} the attacks here stayed at blind guessing; others may not."
+        if names := _with(summaries, goal, "inconclusive"):
+            yield f"For the {words} under {listed(names)} the figures do not decide."
+
+
+def _claims(summaries: Sequence[Summary]) -> Iterator[str]:
+    for table in claim_tables(summaries):
+        refuted: dict[str, list[str]] = {}
+        for one in table.claims:
+            if one.judgement == "refuted" and one.version not in refuted.setdefault(one.claim, []):
+                refuted[one.claim].append(one.version)
+        if refuted:
+            named = listed([f"{claim} ({', '.join(versions)})" for claim, versions in refuted.items()])
+            yield f"Of what the paper of {table.title} claims to keep from the server, refuted: {named}."
+
+
+def _open(summaries: Sequence[Summary]) -> Iterator[str]:
+    failed = sum(len(s.failed) for s in summaries)
+    if failed:
+        yield f"{_counted(failed, 'attack')} failed, so nothing follows about what {_it(failed)} would have found."
+    unaudited = sum(len(s.unaudited) for s in summaries)
+    if unaudited:
+        them = _it(unaudited, "them")
+        yield f"{_counted(unaudited, 'kind')} of message or held item reached the server without an attack on {them}."
+    low = [s.name for s in summaries if s.run.floor is not None and not s.run.floor.reached]
+    if low:
+        yield f"Under {listed(low)} the model stayed below its utility floor: its leakage figures are weak evidence."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _it(number: int, several: str = "they") -> str:
+    return "it" if number == 1 else several
+
+
+def _reach(audit: Audit) -> str:
+    victims = audit.head.victims
+    if victims == 1:
+        return "All figures are conditional on one victim: one draw of the data and one fine-tuning run."
+    return f"The audit has {victims} victims, each one draw of the data and one fine-tuning run."

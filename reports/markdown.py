@@ -1,0 +1,29 @@
+"""report.md: the same report as Markdown tables."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from markupsafe import Markup
+
+from .results import Audit
+from .templates import context, environment
+
+_MARKS = re.compile(r"([\\`*_\[\]|#~])")
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+def markdown(audit: Audit) -> str:
+    """The Markdown of an audit; stored text can neither break a table nor become markup."""
+    made = environment(finalize=escaped)
+    page = made.get_template("report.md.jinja").render(context(audit))
+    return _BLANK_LINES.sub("\n\n", page).strip() + "\n"
+
+
+def escaped(value: Any) -> Any:
+    """Text as it is to be read: on one line, without HTML, with the marks of Markdown escaped."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value  # what a macro of the template made is Markdown already
+    flat = re.sub(r"\s+", " ", value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return Markup(_MARKS.sub(r"\\\1", flat))

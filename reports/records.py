@@ -1,0 +1,183 @@
+"""The records that an audit stores, typed: what it says of itself, its runs, its rows, its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Status = Literal["scored", "not_exposed", "not_applicable", "failed"]
+Verdict = Literal["leaks", "resists", "inconclusive"]
+
+
+class Stored(BaseModel):
+    """A record that stays as it was stored; fields that a later version added are left aside."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Estimate(Stored):
+    """A value with its interval."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Twin(Estimate):
+    """What the same scorer gives to guesses made without the attacked messages."""
+
+    twin: str | None = None
+    """Which of the blind guesses won."""
+
+
+class Row(Estimate):
+    """One metric of one cell. Numbers are None where the cell is not scored."""
+
+    cell: str
+    run: str
+    protocol: str
+    label: str
+    attack: str
+    status: Status
+    goal: str | None = None
+    paper_version: str | None = None
+    attack_source: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    defence: Any = None
+    adversary: str | None = None
+    seed: int | None = None
+    reason: str | None = None
+    sandbox: str | None = None
+    metric: str | None = None
+    primary: bool = False
+    direction: str | None = None
+    blind_outsider: Twin | None = None
+    blind_rest: Twin | None = None
+    controls: dict[str, Any] = Field(default_factory=dict)
+    advantage: float | None = None
+    advantage_low: float | None = None
+    advantage_high: float | None = None
+    verdict: Verdict | None = None
+    n: int | None = None
+    seconds: float | None = None
+    scope: str | None = None
+    consumes: tuple[str, ...] = ()
+    stored: Mapping[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+    """The row as it stands in results.jsonl."""
+
+    @field_validator("settings", "controls", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @field_validator("consumes", mode="before")
+    @classmethod
+    def _none_is_nothing(cls, value: Any) -> Any:
+        return () if value is None else value
+
+
+class Traffic(Stored):
+    """Messages of one kind between two parties."""
+
+    kind: str
+    sender: str
+    receiver: str
+    messages: int
+    bytes: int
+
+
+class Utility(Estimate):
+    """How well the fine-tuned model does on the victim's test rows."""
+
+    metric: str = "accuracy"
+    n: int | None = None
+
+
+class Floor(Stored):
+    """The utility below which leakage is no evidence."""
+
+    value: float
+    reached: bool
+    source: str = Field("", alias="from")
+
+
+class Run(Stored):
+    """One recorded run: a protocol with its settings, for one victim."""
+
+    run: str
+    protocol: str
+    label: str
+    title: str = ""
+    source: str = ""
+    paper_version: str | None = None
+    claims: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    departures: tuple[str, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    threat: dict[str, Any] = Field(default_factory=dict)
+    shows: tuple[str, ...] = ()
+    """Kinds that the adversary received, and what it holds itself behind `held:`."""
+    traffic: tuple[Traffic, ...] = ()
+    samples: int | None = None
+    uplink_bytes_per_sample: float | None = None
+    downlink_bytes_per_sample: float | None = None
+    utility: Utility | None = None
+    majority: Utility | None = None
+    floor: Floor | None = None
+    victim: int = 0
+    seconds: float | None = None
+    recorded: bool = True
+    """False where only failed cells tell of the run."""
+
+
+class Backbone(Stored):
+    """The frozen model of every run."""
+
+    name: str
+    digest: str = ""
+    parameters: int | None = None
+    blocks: int | None = None
+    width: int | None = None
+    vocabulary: int | None = None
+
+
+class Data(Stored):
+    """The rows that the audit was made on, and how they were split."""
+
+    name: str
+    digest: str = ""
+    rows: int | None = None
+    classes: int | None = None
+    victim_train: int | None = None
+    victim_test: int | None = None
+    auxiliary: int | None = None
+    non_member: int | None = None
+    notices: tuple[str, ...] = ()
+
+
+class Head(Stored):
+    """What audit.json says of the whole audit."""
+
+    suite: str = ""
+    created: str = ""
+    victims: int = 1
+    backbone: Backbone
+    data: Data
+    versions: dict[str, str] = Field(default_factory=dict)
+    machine: dict[str, Any] = Field(default_factory=dict)
+    seconds: float | None = None
+
+
+class Example(Stored):
+    """One private original beside the attack's guess."""
+
+    id: str
+    original: str
+    guess: str
+    certified: Any = None
+
+    @field_validator("id", "original", "guess", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> str:
+        return "" if value is None else str(value)

@@ -1,0 +1,65 @@
+"""An audit without private texts, labels of rows or paths, so that its report can be passed on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from .records import Row, Stored
+from .results import Audit
+
+REMOVED = "[removed]"
+_PATH = re.compile(
+    r"(?<![\w.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^\s'\"(),;]*"  # absolute, home and explicitly relative paths
+    r"|(?<!\w)[\w.-]+(?:/[\w.-]+){2,}"  # a/b/c: a hub id has one slash
+    r"|(?<!\w)[\w./-]*\.(?:jsonl?|csv|tsv|txt|toml|py|safetensors)\b(?::\d+)?"
+)
+# what an exception says may quote a private text; its name does not
+_SAID = re.compile(r"(?s)\b(\w*(?:Error|Exception|Warning|Interrupt))\b\s*[:(].*")
+# an apostrophe inside a word opens no quotation
+_QUOTED = re.compile(r"(?s)(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|\u2018[^\u2019]*\u2019|\u201c[^\u201d]*\u201d")
+_FREE = {"reason", "notices"}
+"""Fields whose text comes from outside the program."""
+
+Kept = TypeVar("Kept", bound=Stored)
+
+
+def redacted(audit: Audit) -> Audit:
+    """The same audit without examples and with paths and quoted words removed from its text."""
+    return replace(
+        audit,
+        head=_cleaned(audit.head),
+        runs=tuple(map(_cleaned, audit.runs)),
+        rows=tuple(map(_row, audit.rows)),
+        examples=MappingProxyType({}),
+        redacted=True,
+    )
+
+
+def _cleaned(record: Kept) -> Kept:
+    return record.model_validate(scrubbed(record.model_dump(by_alias=True)))
+
+
+def _row(row: Row) -> Row:
+    return _cleaned(row).model_copy(update={"stored": MappingProxyType(scrubbed(dict(row.stored)))})
+
+
+def scrubbed(value: Any, free: bool = False) -> Any:
+    """A JSON value without paths, and without quoted words and error messages where its text is free."""
+    if isinstance(value, str):
+        return _without_paths(_without_quotes(value) if free else value)
+    if isinstance(value, dict):
+        return {name: scrubbed(inner, free or name in _FREE) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrubbed(inner, free) for inner in value]
+    return value
+
+
+def _without_quotes(text: str) -> str:
+    return _QUOTED.sub(REMOVED, _SAID.sub(rf"\1: {REMOVED}", text))
+
+
+def _without_paths(text: str) -> str:
+    return _PATH.sub("[path]", text)

@@ -1,0 +1,58 @@
+"""Jinja with the words that the page and the Markdown share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import PurePath
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from . import wording
+from .answer import answer
+from .claims import claim_tables
+from .highlight import compared
+from .records import Stored
+from .results import Audit
+from .summary import GOALS, summarise
+from .traffic import seen
+
+WORDS = ("number", "estimate", "advantage", "count", "seconds", "setting", "words", "attack", "certified")
+
+
+def environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
+    """An environment that escapes, refuses undefined names and knows every filter of `wording`."""
+    made = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_template),
+        finalize=finalize,
+    )
+    made.filters |= {name: getattr(wording, name) for name in WORDS}
+    made.globals |= {"GOALS": GOALS, "compared": compared, "seen": seen, "facts": facts}
+    return made
+
+
+def _template(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def facts(record: Stored) -> dict[str, Any]:
+    """The fields of a record that were stored, apart from notices, which stand in a list of their own."""
+    return record.model_dump(exclude_none=True, exclude={"notices"})
+
+
+def context(audit: Audit) -> Mapping[str, Any]:
+    """What both templates are filled with."""
+    summaries = summarise(audit)
+    return {
+        "audit": audit,
+        "head": audit.head,
+        "data_name": PurePath(audit.head.data.name).name,
+        "summaries": summaries,
+        "answer": answer(audit, summaries),
+        "claims": claim_tables(summaries),
+    }

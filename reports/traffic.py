@@ -1,0 +1,54 @@
+"""What crossed in a run by kind and direction, and what the adversary holds itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .summary import Summary
+
+HELD = "held:"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One kind in one direction over all devices, or one held item (without messages)."""
+
+    kind: str
+    way: str
+    messages: int | None
+    bytes: int | None
+    shown: bool
+    """Whether the adversary received or holds it."""
+    attacks: tuple[str, ...]
+    """The scored attacks that consume it."""
+
+    @property
+    def audited(self) -> bool:
+        return bool(self.attacks) or not self.shown
+
+    def per_sample(self, samples: int | None) -> float | None:
+        return self.bytes / samples if samples and self.bytes is not None else None
+
+
+def seen(summary: Summary) -> tuple[Seen, ...]:
+    """Every kind that crossed, and every kind or held item that the adversary has without a count."""
+    flows: dict[tuple[str, str], tuple[int, int]] = {}
+    for part in summary.run.traffic:
+        key = (part.kind, f"{_role(part.sender)} → {_role(part.receiver)}")
+        messages, size = flows.get(key, (0, 0))
+        flows[key] = (messages + part.messages, size + part.bytes)
+    crossed = {kind for kind, _ in flows}
+    return (
+        *(_seen(summary, kind, way, *counts) for (kind, way), counts in flows.items()),
+        *(_seen(summary, kind, "held", None, None) for kind in summary.run.shows if kind not in crossed),
+    )
+
+
+def _role(party: str) -> str:
+    return re.sub(r"-\d+$", "", party)
+
+
+def _seen(summary: Summary, kind: str, way: str, messages: int | None, size: int | None) -> Seen:
+    # what travels away from the adversary is its own; `shows` lists what reaches it
+    return Seen(kind, way, messages, size, kind in summary.run.shows, summary.consumers(kind))

@@ -1,0 +1,92 @@
+"""Numbers and states in words, the same in every format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .records import Estimate, Row
+
+DASH = "\N{EN DASH}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A score with a fixed number of digits; a dash where there is none."""
+    if value is None:
+        return DASH
+    rounded = f"{value:.{digits}f}"
+    return rounded.removeprefix("-") if float(rounded) == 0 else rounded
+
+
+def estimate(of: Estimate | None, digits: int = 3) -> str:
+    """A value with its interval in brackets."""
+    return DASH if of is None else interval(of.value, of.low, of.high, digits)
+
+
+def advantage(row: Row, digits: int = 3) -> str:
+    return interval(row.advantage, row.advantage_low, row.advantage_high, digits)
+
+
+def interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
+    if value is None or low is None or high is None:
+        return number(value, digits)
+    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def typeset(text: str) -> str:
+    """A number for a page: with a true minus, and an interval that no line end breaks."""
+    return text.replace("-", "\N{MINUS SIGN}").replace(", ", ",\N{NO-BREAK SPACE}")
+
+
+def count(value: float | None) -> str:
+    """A whole number with separators, one decimal where it is small and broken."""
+    if value is None:
+        return DASH
+    return f"{value:,.1f}" if value < 10 and value != int(value) else f"{value:,.0f}"
+
+
+def seconds(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def setting(value: Any) -> str:
+    """A setting's value as one would type it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={setting(inner)}" for name, inner in value.items()) or DASH
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting, value)) or DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and value >= 10_000:
+        return f"{value:,}"
+    return DASH if value is None or value == "" else str(value)
+
+
+def words(name: str | None) -> str:
+    """A stored name as words: `position_accuracy` as `position accuracy`."""
+    return DASH if not name else name.replace("held:", "held: ").replace("_", " ")
+
+
+def attack(row: Row) -> str:
+    """An attack with its settings and, where it is not the server, the adversary."""
+    shown = setting(row.settings) if row.settings else ""
+    adversary = row.adversary if row.adversary not in (None, "server") else ""
+    inside = "; ".join(part for part in (shown, adversary) if part)
+    return f"{row.attack} ({inside})" if inside else row.attack
+
+
+def certified(value: Any) -> str:
+    """Whether a guess was certified, wholly or token by token."""
+    if isinstance(value, list | tuple):
+        return f"{sum(map(bool, value))} of {len(value)} tokens certified"
+    if isinstance(value, bool):
+        return "certified" if value else "not certified"
+    return "" if value is None else str(value)
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """Names as a phrase: `a, b and c`, the tail of a long list as a number."""
+    if len(names) > most + 1:
+        names = [*names[:most], f"{len(names) - most} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"

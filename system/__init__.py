@@ -1,0 +1,1 @@
+"""The thing under audit: protocols, parties, messages, models and data; it knows nothing of attackers."""

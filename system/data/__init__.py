@@ -1,0 +1,8 @@
+"""Labelled private texts: read or generated, checked, and split once by near-duplicate group."""
+
+from .load import load
+from .rows import Dataset, Row, Sample, Span
+from .split import Sizes, Split, split
+from .trained_on import refuse_trained_on
+
+__all__ = ["Dataset", "Row", "Sample", "Sizes", "Span", "Split", "load", "refuse_trained_on", "split"]

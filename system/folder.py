@@ -1,0 +1,22 @@
+"""Tensors in private files: owner-only, whole or absent, safetensors, never pickle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    save_file({name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}, partial)
+    partial.chmod(0o600)
+    partial.replace(path)
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors in a safetensors file; an absent file holds none."""
+    return dict(load_file(path)) if path.exists() else {}

@@ -1,0 +1,129 @@
+"""A message: what one party sends to another, and its bytes (schema: message.proto)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+
+from . import message_pb2 as schema
+from .codec import PRECISIONS, Packed, Precision, pack, unpack
+from .errors import ProtocolError
+
+Party = str
+"""A role's name: "device-0", "server", ..."""
+
+ID_BYTES = 8
+MOST_VALUES = 1 << 28
+"""Largest tensor accepted from a peer, in values: a hostile shape must not exhaust memory."""
+
+_ENCODING = {
+    "fp32": schema.ENCODING_FLOAT32,
+    "fp16": schema.ENCODING_FLOAT16,
+    "int8": schema.ENCODING_INT8,
+    "int4": schema.ENCODING_INT4,
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """A kind, the ids of the samples it speaks of, and named tensors."""
+
+    kind: str
+    sender: Party
+    receiver: Party
+    round: int = 0
+    """Passes over the data, from 0."""
+    step: int = 0
+    """The sender's messages of this kind so far, from 0."""
+    sample_ids: tuple[str, ...] = ()
+    """Sixteen hexadecimal digits each; they say nothing about the sample."""
+    tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """Floating-point tensors cross at `precision`, integer ones as 64-bit integers."""
+    precision: Precision = "fp32"
+
+
+def encode(message: Message) -> bytes:
+    """The bytes that cross the wire."""
+    envelope = schema.Envelope(
+        kind=message.kind,
+        sender=message.sender,
+        receiver=message.receiver,
+        round=message.round,
+        step=message.step,
+        sample_ids=bytes.fromhex("".join(message.sample_ids)),
+    )
+    for name, tensor in message.tensors.items():
+        envelope.tensors.append(_tensor_to_schema(name, tensor, message.precision))
+    return envelope.SerializeToString(deterministic=True)
+
+
+def decode(data: bytes) -> Message:
+    """The message in the bytes; raises ProtocolError for anything that `encode` cannot have made."""
+    envelope = schema.Envelope()
+    try:
+        envelope.ParseFromString(data)
+    except Exception as error:  # protobuf's DecodeError differs by implementation
+        raise ProtocolError("the bytes are no Sidelight envelope") from error
+    if len(envelope.sample_ids) % ID_BYTES:
+        raise ProtocolError(f"sample ids take {ID_BYTES} bytes each; {len(envelope.sample_ids)} bytes came")
+    digits = envelope.sample_ids.hex()
+    ids = tuple(digits[i : i + 2 * ID_BYTES] for i in range(0, len(digits), 2 * ID_BYTES))
+    if len({t.name for t in envelope.tensors}) != len(envelope.tensors):
+        raise ProtocolError("two tensors of one message have the same name")
+    precisions = {_precision(t) for t in envelope.tensors if t.encoding != schema.ENCODING_INT64}
+    if len(precisions) > 1:
+        raise ProtocolError("the tensors of one message cross at one precision")
+    return Message(
+        kind=envelope.kind,
+        sender=envelope.sender,
+        receiver=envelope.receiver,
+        round=envelope.round,
+        step=envelope.step,
+        sample_ids=ids,
+        tensors={t.name: _tensor_from_schema(t) for t in envelope.tensors},
+        precision=precisions.pop() if precisions else "fp32",
+    )
+
+
+def _tensor_to_schema(name: str, tensor: torch.Tensor, precision: Precision) -> schema.Tensor:
+    shape = tuple(tensor.shape)
+    if not tensor.is_floating_point():
+        whole = tensor.detach().to("cpu", torch.int64).contiguous().numpy().astype("<i8")
+        return schema.Tensor(name=name, encoding=schema.ENCODING_INT64, shape=shape, data=whole.tobytes())
+    packed = pack(tensor, precision)
+    return schema.Tensor(
+        name=name,
+        encoding=_ENCODING[precision],
+        shape=shape,
+        data=packed.data,
+        scales=packed.scales,
+        block=packed.block,
+    )
+
+
+def _tensor_from_schema(tensor: schema.Tensor) -> torch.Tensor:
+    shape = tuple(tensor.shape)
+    count = math.prod(shape)
+    # an empty dimension must not hide others whose strides overflow
+    if math.prod(max(size, 1) for size in shape) > MOST_VALUES:
+        raise ProtocolError(f"a tensor holds at most {MOST_VALUES} values; {tensor.name!r} claims the shape {shape}")
+    if tensor.encoding == schema.ENCODING_INT64:
+        if len(tensor.data) != 8 * count:
+            raise ProtocolError(f"an integer tensor of shape {shape} takes {8 * count} bytes, not {len(tensor.data)}")
+        return torch.frombuffer(bytearray(tensor.data), dtype=torch.int64).view(shape) if count else _empty(shape)
+    return unpack(Packed(tensor.data, tensor.scales, tensor.block), shape, _precision(tensor))
+
+
+def _empty(shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.zeros(shape, dtype=torch.int64)
+
+
+def _precision(tensor: schema.Tensor) -> Precision:
+    for precision in PRECISIONS:
+        if _ENCODING[precision] == tensor.encoding:
+            return cast(Precision, precision)
+    raise ProtocolError(f"tensor {tensor.name!r} has the unknown encoding {tensor.encoding}")

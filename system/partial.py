@@ -1,0 +1,126 @@
+"""A part of the backbone, with or without LoRA: the blocks below a cut, and the blocks above it.
+
+The low-rank updates are peft's (LoRA, arXiv 2106.09685), on every linear map of the blocks.
+
+Shapes: B texts, T positions, d width, L blocks.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+
+from .backbone import Backbone, Tokens, find_blocks, find_final_norm, find_parent, record_blocks, run
+from .selector import Selector, select
+
+LORA_ALPHA = 2.0
+"""LoRA's alpha over its rank."""
+
+
+class Bottom(nn.Module):
+    """Embeddings and the first `cut` blocks; frozen where `rank` is 0."""
+
+    def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.model = backbone.model if rank == 0 else copy.deepcopy(backbone.model)
+        self.blocks = list(find_blocks(self.model))[:cut]
+        if rank:
+            add_lora(self.model, range(cut), rank, generator)
+
+    def forward(self, tokens: Tokens) -> torch.Tensor:
+        """States after block `cut`, before any final norm: (B, T, d)."""
+        with record_blocks(self.blocks) as taken:
+            run(self.model, tokens)
+        return taken[-1]
+
+
+class Top(nn.Module):
+    """The blocks after `cut` and the final norm; frozen where `rank` is 0."""
+
+    def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(backbone.model)
+        parent, name = find_parent(self.model)
+        above = nn.ModuleList(list(find_blocks(self.model))[cut:])
+        setattr(parent, name, above)
+        self.model.config.num_hidden_layers = len(above)
+        self._states: torch.Tensor | None = None
+        above[0].register_forward_pre_hook(self._inject, with_kwargs=True)
+        if rank:
+            add_lora(self.model, range(len(above)), rank, generator)
+
+    def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """States (B, T, d) after block `cut` to states after the final norm, (B, T, d)."""
+        self._states = states
+        # any token stands in: the first remaining block takes `states` in place of its embedding
+        tokens = Tokens(torch.zeros_like(mask), mask)
+        with record_blocks(list(find_blocks(self.model))) as taken:
+            run(self.model, tokens)
+        self._states = None
+        normed: torch.Tensor = find_final_norm(self.model)(taken[-1])
+        return normed
+
+    def _inject(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if inputs:
+            return (self._states, *inputs[1:]), named
+        return inputs, {**named, "hidden_states": self._states}
+
+
+class ScoredTop(nn.Module):
+    """The blocks above a cut, the selected position, and a trainable head: (B, T, d) states to class scores."""
+
+    def __init__(
+        self, backbone: Backbone, cut: int, rank: int, head: torch.Tensor, selector: Selector, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.top = Top(backbone, cut, rank, generator)
+        self.head = nn.Parameter(head.clone())
+        self.bias = nn.Parameter(torch.zeros(len(head)))
+        self._selector = selector
+
+    def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(B, T, d) after the cut to class scores (B, K)."""
+        return select(self.top(states, mask), mask, self._selector) @ self.head.T + self.bias
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What training changed: the updates, `head` (K, d) and `bias` (K,)."""
+        return {**lora_state(self.top), "head": self.head.detach().clone(), "bias": self.bias.detach().clone()}
+
+
+def stored_top(backbone: Backbone, cut: int, selector: Selector, state: Mapping[str, torch.Tensor]) -> ScoredTop:
+    """The tuned top that a state describes; raises KeyError where an update is missing."""
+    rank = next(t.shape[0] for name, t in state.items() if "lora_A" in name)
+    tuned = ScoredTop(backbone, cut, rank, state["head"], selector, torch.Generator())
+    tuned.bias.data = state["bias"].clone()
+    load_lora(tuned.top, state)
+    return tuned
+
+
+def add_lora(model: Any, blocks: range, rank: int, generator: torch.Generator) -> None:
+    """Trainable low-rank updates on every linear map of some blocks, in place; drawn from the generator."""
+    inside = {id(m) for i in blocks for m in find_blocks(model)[i].modules()}
+    names = [n for n, m in model.named_modules() if id(m) in inside and hasattr(m, "weight") and m.weight.dim() == 2]
+    config = LoraConfig(r=rank, lora_alpha=LORA_ALPHA * rank, target_modules=names, lora_dropout=0.0)
+    inject_adapter_in_model(config, model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+        if "lora_A" in name:
+            spread = parameter.shape[1] ** -0.5
+            parameter.data = torch.randn(parameter.shape, generator=generator) * spread
+
+
+def lora_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The trainable updates alone, by name."""
+    return {name: p.detach().clone() for name, p in module.named_parameters() if "lora_" in name}
+
+
+def load_lora(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Put stored updates in place; raises KeyError where one is missing."""
+    for name, parameter in module.named_parameters():
+        if "lora_" in name:
+            parameter.data = state[name].clone()

@@ -1,0 +1,19 @@
+"""The ways to fine-tune with a server's help, one in each file."""
+
+from __future__ import annotations
+
+from ..registry import Registry
+from .protocol import Protocol, Scene, interleave
+
+PROTOCOLS: Registry[type[Protocol]] = Registry(
+    "protocol",
+    {
+        "local": ".system.protocols.local:Local",
+        "mobillm": ".system.protocols.mobillm:MobiLLM",
+        "pae": ".system.protocols.pae:PAE",
+        "split": ".system.protocols.split:Split",
+    },
+    group="sidelight.protocols",
+)
+
+__all__ = ["PROTOCOLS", "Protocol", "Scene", "interleave"]

@@ -1,0 +1,136 @@
+"""Fine-tuning in one process, nothing sent: the floor of every table.
+
+`method = lora`: LoRA (arXiv 2106.09685) on every block and a trainable head. `method = side`: the side network of
+PAE MobiLLM, trained on the same pivots and the same difference, without a wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from ..data import Sample
+from ..difference import DIFFERENCE_KINDS, DifferenceKind, difference
+from ..errors import UsageError
+from ..fusion import additive, pivot_activations
+from ..heads import scores, verbaliser
+from ..message import Party
+from ..partial import Bottom
+from ..roles import Device, Role
+from ..selector import select
+from ..side_network import SideNetwork, SideShape
+from ..wire import Wire
+from .lora_training import LoraTraining
+from .protocol import CHUNK, Protocol, Scene, batches
+from .side_training import SideTraining, regress
+
+
+@dataclass(frozen=True)
+class Local(Protocol):
+    """One device alone."""
+
+    name: ClassVar[str] = "local"
+    title: ClassVar[str] = "On the device alone"
+    source: ClassVar[str] = "LoRA: arXiv 2106.09685; side network: as pae"
+
+    method: Literal["lora", "side"] = "lora"
+    lora: LoraTraining = LoraTraining()
+    side: SideTraining = SideTraining()
+    difference: DifferenceKind = "probability"
+    """What the side network is regressed on."""
+    scale: float = 8.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method not in ("lora", "side"):
+            raise UsageError(f"method {self.method!r} is neither lora nor side; give one of them")
+        if self.difference not in DIFFERENCE_KINDS:
+            raise UsageError(
+                f"difference {self.difference!r} is none of {', '.join(DIFFERENCE_KINDS)}; give one of them"
+            )
+
+    @property
+    def shows(self) -> Mapping[Party, frozenset[str]]:
+        return {}
+
+    def facts(self, scene: Scene) -> Mapping[str, Any]:
+        return {}
+
+    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+        device = LocalLora if self.method == "lora" else LocalSide
+        return {party: device(party, self, scene, rows) for party, rows in scene.samples.items()}
+
+
+class LocalLora(Device):
+    """Trains low-rank updates of the whole backbone, and a head that starts from the verbaliser."""
+
+    def __init__(self, party: Party, protocol: Local, scene: Scene, samples: tuple[Sample, ...]) -> None:
+        self.party = party
+        self._protocol, self._backbone, self._samples = protocol, scene.backbone, samples
+        self._targets = scene.targets(samples)
+        self._order = scene.streams.torch(f"{party}:order")
+        blocks = len(scene.backbone.blocks)
+        self._model = Bottom(scene.backbone, blocks, protocol.lora.rank, scene.streams.torch(f"{party}:lora"))
+        self._model.head = nn.Parameter(verbaliser(scene.backbone, scene.labels).clone())
+        self._model.bias = nn.Parameter(torch.zeros(len(scene.labels)))
+
+    def work(self, wire: Wire) -> Iterator[None]:
+        optimizer = self._protocol.lora.optimizer(self._model)
+        for epoch in range(self._protocol.lora.epochs):
+            self._protocol.lora.set_rate(optimizer, epoch)
+            for rows in batches(range(len(self._samples)), self._protocol.lora.batch, self._order):
+                loss = cross_entropy(self._scores([self._samples[i].text for i in rows]), self._targets[rows])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                yield
+
+    def _scores(self, texts: list[str]) -> torch.Tensor:
+        tokens = self._backbone.tokens(texts, self._protocol.longest, self._protocol.prompt)
+        pivot = select(self._backbone.final_norm(self._model(tokens)), tokens.mask, self._protocol.selector)
+        return pivot @ self._model.head.T + self._model.bias
+
+    @torch.no_grad()
+    def predict(self, texts: list[str]) -> torch.Tensor:
+        return torch.cat([self._scores(chunk) for chunk in batches(texts, CHUNK)])
+
+
+class LocalSide(Device):
+    """Trains PAE MobiLLM's side network beside its own backbone."""
+
+    def __init__(self, party: Party, protocol: Local, scene: Scene, samples: tuple[Sample, ...]) -> None:
+        self.party = party
+        self._protocol, self._backbone, self._samples = protocol, scene.backbone, samples
+        self._targets = scene.targets(samples)
+        self._head = verbaliser(scene.backbone, scene.labels)
+        self._generator = scene.streams.torch(f"{party}:side")
+        shape = SideShape(
+            len(scene.backbone.blocks), scene.backbone.width, protocol.side.bottleneck, len(scene.labels)
+        )
+        self._side = SideNetwork(shape, self._generator)
+
+    def work(self, wire: Wire) -> Iterator[None]:
+        texts = [sample.text for sample in self._samples]
+        with torch.no_grad():
+            pivots = torch.cat([self._pivots(chunk) for chunk in batches(texts, CHUNK)])
+            f_b = scores(self._head, self._backbone, pivots[:, -1])
+        goal = difference(self._protocol.difference, f_b, self._targets, self._protocol.scale)
+        optimizer = self._protocol.side.optimizer(self._side)
+        for epoch in range(self._protocol.side.epochs):
+            regress(self._side, optimizer, self._protocol.side, epoch, pivots, goal, self._generator)
+            yield
+
+    @torch.no_grad()
+    def predict(self, texts: list[str]) -> torch.Tensor:
+        kind, head, side = self._protocol.difference, self._head, self._side
+        chunks = batches(texts, CHUNK)
+        return torch.cat([additive(kind, head, self._backbone, self._pivots(chunk), side) for chunk in chunks])
+
+    def _pivots(self, texts: list[str]) -> torch.Tensor:
+        protocol = self._protocol
+        return pivot_activations(self._backbone, texts, protocol.longest, protocol.prompt, protocol.selector)

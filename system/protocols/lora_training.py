@@ -1,0 +1,35 @@
+"""How low-rank updates and their head are trained: settings and optimiser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..errors import UsageError
+
+
+@dataclass(frozen=True)
+class LoraTraining:
+    """AdamW with a cosine decay to zero."""
+
+    rank: int = 8
+    epochs: int = 8
+    batch: int = 16
+    learning_rate: float = 3e-3
+
+    def __post_init__(self) -> None:
+        for name, value in (("rank", self.rank), ("batch", self.batch)):
+            if value < 1:
+                raise UsageError(f"{name} is {value}; give at least 1")
+
+    def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+        """An optimiser of the parameters that ask for gradients."""
+        return torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=self.learning_rate)
+
+    def set_rate(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+        """Set an epoch's learning rate."""
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(epoch / self.epochs, 1.0)))

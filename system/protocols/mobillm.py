@@ -1,0 +1,151 @@
+"""MobiLLM: all positions of all blocks, one way, low-bit, every epoch again, with the labels in clear.
+
+Source: arXiv 2502.20421, by its abstract and third-party summaries. Confirmed: frozen backbone on the device,
+parallel adapters on the server, one-way quantised activations. Everything in `departures` is ours.
+
+Shapes: N positions of a batch, B samples, L layers, d width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from ..codec import PRECISIONS, Precision
+from ..data import Sample
+from ..errors import ProtocolError, UsageError
+from ..fusion import pack_positions, positionwise
+from ..message import Message, Party
+from ..roles import SERVER, Device, Role, Server
+from ..side_network import SideNetwork, SideShape, from_state
+from ..wire import Wire
+from .protocol import CHUNK, Protocol, Scene, batches
+from .side_training import SideTraining
+
+
+@dataclass(frozen=True)
+class MobiLLM(Protocol):
+    """Side-tuning on full activations."""
+
+    name: ClassVar[str] = "mobillm"
+    title: ClassVar[str] = "MobiLLM"
+    source: ClassVar[str] = "arXiv 2502.20421"
+    departures: ClassVar[tuple[str, ...]] = (
+        "Raw labels cross: no source says how the server gets them, and it runs the loss.",
+        "Every block is tapped, at every position; no source names the tapped layers.",
+        "Low-bit format: symmetric integers, one float16 scale for 64 values.",
+        "The adapters and the output map are those of system/side_network.py, applied position by position and read "
+        "at the selected token; cross-entropy loss.",
+        "The device downloads the side network at the end.",
+    )
+
+    precision: Precision = "fp32"
+    side: SideTraining = SideTraining(epochs=8, batch=16, learning_rate=2e-3)
+    """Its batch is the message's: the server steps once a message."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}; give one of them")
+
+    @property
+    def shows(self) -> Mapping[Party, frozenset[str]]:
+        return {SERVER: frozenset({"activations", "labels", "download", "held:tuned"})}
+
+    def facts(self, scene: Scene) -> Mapping[str, Any]:
+        layers = list(range(1, len(scene.backbone.blocks) + 1))
+        return {"positions": "all", "fusion": "side", "resent": True, "layers": layers, "bottom": "frozen"}
+
+    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+        shape = SideShape(
+            len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels)
+        )
+        server = MobiLLMServer(shape, self, scene.streams.torch("server"))
+        devices = {party: MobiLLMDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
+        return {SERVER: server, **devices}
+
+
+class MobiLLMDevice(Device):
+    """Forward passes only; sends every batch's activations and labels in every epoch."""
+
+    def __init__(self, party: Party, protocol: MobiLLM, scene: Scene, samples: tuple[Sample, ...]) -> None:
+        self.party = party
+        self._protocol, self._backbone, self._samples = protocol, scene.backbone, samples
+        self._targets = dict(zip((s.id for s in samples), scene.targets(samples).tolist(), strict=True))
+        self._order = scene.streams.torch(f"{party}:order")
+        self._side: SideNetwork | None = None
+
+    def work(self, wire: Wire) -> Iterator[None]:
+        for epoch in range(self._protocol.side.epochs):
+            for rows in batches(self._samples, self._protocol.side.batch, self._order):
+                self._send(wire, rows, epoch)
+                yield
+        self._side = from_state(wire.request(Message("download", self.party, SERVER)).tensors)
+
+    @torch.no_grad()
+    def _send(self, wire: Wire, rows: list[Sample], epoch: int) -> None:
+        states, lengths = self._packed([row.text for row in rows])
+        ids = tuple(row.id for row in rows)
+        labels = torch.tensor([self._targets[row.id] for row in rows])
+        contents = {"activations": {"activations": states, "lengths": lengths}, "labels": {"labels": labels}}
+        for kind, tensors in contents.items():
+            wire.request(
+                Message(
+                    kind,
+                    self.party,
+                    SERVER,
+                    round=epoch,
+                    sample_ids=ids,
+                    tensors=tensors,
+                    precision=self._protocol.precision,
+                )
+            )
+
+    @torch.no_grad()
+    def predict(self, texts: list[str]) -> torch.Tensor:
+        if self._side is None:
+            raise ProtocolError("the device has not downloaded a side network; run its work to the end first")
+        side, selector = self._side, self._protocol.selector
+        chunks = batches(texts, CHUNK)
+        return torch.cat([positionwise(side, *self._packed(chunk), selector) for chunk in chunks])
+
+    def _packed(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = self._backbone.tokens(texts, self._protocol.longest, self._protocol.prompt)
+        return pack_positions(self._backbone.activations(tokens), tokens)
+
+
+class MobiLLMServer(Server):
+    """Steps the side network once for every batch whose activations and labels have both come."""
+
+    def __init__(self, shape: SideShape, protocol: MobiLLM, generator: torch.Generator) -> None:
+        self._side = SideNetwork(shape, generator)
+        self._training, self._selector = protocol.side, protocol.selector
+        self._optimizer = self._training.optimizer(self._side)
+        self._pending: dict[tuple[str, ...], Message] = {}
+
+    def handle(self, message: Message) -> Message:
+        if message.kind == "activations":
+            self._pending[message.sample_ids] = message
+            return self.answer(message, "ready")
+        if message.kind == "labels":
+            self._step(self._pending.pop(message.sample_ids), message.tensors["labels"])
+            return self.answer(message, "ready")
+        if message.kind == "download":
+            return self.answer(message, "tuned", **self._side.state_dict())
+        raise ProtocolError(f"a MobiLLM server takes no message of kind {message.kind!r}")
+
+    def _step(self, message: Message, labels: torch.Tensor) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._training.rate(message.round)
+        states, lengths = message.tensors["activations"], message.tensors["lengths"]
+        loss = cross_entropy(positionwise(self._side, states, lengths, self._selector), labels)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+
+    def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        return {"tuned": {name: t.detach().clone() for name, t in self._side.state_dict().items()}}

@@ -1,0 +1,181 @@
+"""PAE MobiLLM: pivot activations and a prediction difference, once a sample; the server trains beside them.
+
+Source: arXiv 2507.01216, versions 1 and 2, by their abstracts and third-party summaries of the method. Confirmed: one
+token's activations a layer cross; the server caches them; it trains an additive side network on device-defined
+prediction differences. Everything in `departures` is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from ..codec import PRECISIONS, Precision
+from ..data import Sample
+from ..difference import DIFFERENCE_KINDS, DifferenceKind, difference
+from ..errors import ProtocolError, UsageError
+from ..fusion import additive, pivot_activations
+from ..heads import HEAD_KINDS, HeadKind, linear, scores, verbaliser
+from ..message import Message, Party
+from ..roles import SERVER, Device, Role, Server
+from ..side_network import SideNetwork, SideShape, from_state
+from ..wire import Wire
+from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
+from .side_training import SideTraining, regress
+
+
+@dataclass(frozen=True)
+class PAE(Protocol):
+    """Additive side-tuning on pivots, with an activation cache on the server."""
+
+    name: ClassVar[str] = "pae"
+    title: ClassVar[str] = "PAE MobiLLM"
+    source: ClassVar[str] = "arXiv 2507.01216 v1 and v2"
+    claims: ClassVar[Mapping[str, tuple[str, ...]]] = {"v1": (DATA, LABELS, MODELS), "v2": (DATA, LABELS)}
+    departures: ClassVar[tuple[str, ...]] = (
+        "The difference has no published formula: `probability` and `logit` are two readings.",
+        "The server's loss is not published: mean squared error between s(A) and the difference.",
+        "The head f_b, the bottleneck, the activation function, the output map and h_0 are not published: see "
+        "system/side_network.py and system/heads.py.",
+        "Taps are brought to zero mean and unit variance over the width before they are mixed.",
+        "A prompt may follow the text; selector `mean` pools all positions and is ours.",
+    )
+
+    difference: DifferenceKind = "probability"
+    scale: float = 8.0
+    """Height of the one-hot target of the `logit` difference."""
+    head: HeadKind = "verbaliser"
+    secret_head: bool = False
+    """A linear head drawn from the device's key."""
+    precision: Precision = "fp32"
+    batch: int = 16
+    """Samples a message."""
+    side: SideTraining = SideTraining()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for what, value, known in (
+            ("difference", self.difference, DIFFERENCE_KINDS),
+            ("head", self.head, HEAD_KINDS),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if value not in known:
+                raise UsageError(f"{what} {value!r} is none of {', '.join(known)}; give one of them")
+        if self.batch < 1:
+            raise UsageError(f"batch is {self.batch}; give at least 1 sample")
+        if self.secret_head and self.head != "linear":
+            raise UsageError("a verbaliser head is public by its nature; give head = linear with secret_head")
+
+    @property
+    def shows(self) -> Mapping[Party, frozenset[str]]:
+        return {SERVER: frozenset({"activations", "difference", "train", "download", "held:tuned"})}
+
+    def facts(self, scene: Scene) -> Mapping[str, Any]:
+        layers = list(range(1, len(scene.backbone.blocks) + 1))
+        return {"positions": "pivot", "fusion": "additive", "resent": False, "layers": layers}
+
+    def head_weight(self, scene: Scene) -> torch.Tensor:
+        """The frozen head (classes, d)."""
+        if self.head == "verbaliser":
+            return verbaliser(scene.backbone, scene.labels)
+        stream = "key:head" if self.secret_head else "public:head"
+        return linear(len(scene.labels), scene.backbone.width, scene.streams.torch(stream))
+
+    def public_head(self, scene: Scene) -> torch.Tensor | None:
+        return None if self.secret_head else self.head_weight(scene)
+
+    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+        shape = SideShape(
+            len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels)
+        )
+        server = PAEServer(shape, self.side, scene.streams.torch("server"))
+        devices = {party: PAEDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
+        return {SERVER: server, **devices}
+
+
+class PAEDevice(Device):
+    """Runs the frozen backbone once a sample; downloads the side network, merges and predicts."""
+
+    def __init__(self, party: Party, protocol: PAE, scene: Scene, samples: tuple[Sample, ...]) -> None:
+        self.party = party
+        self._protocol, self._backbone, self._samples = protocol, scene.backbone, samples
+        self._targets = dict(zip((s.id for s in samples), scene.targets(samples).tolist(), strict=True))
+        self._head = protocol.head_weight(scene)
+        self._order = scene.streams.torch(f"{party}:order")
+        self._side: SideNetwork | None = None
+
+    def work(self, wire: Wire) -> Iterator[None]:
+        for rows in batches(self._samples, self._protocol.batch, self._order):
+            self._contribute(wire, rows)
+            yield
+        for epoch in range(self._protocol.side.epochs):
+            wire.request(Message("train", self.party, SERVER, round=epoch))
+            yield
+        answer = wire.request(Message("download", self.party, SERVER))
+        self._side = from_state(answer.tensors)
+
+    @torch.no_grad()
+    def _contribute(self, wire: Wire, rows: list[Sample]) -> None:
+        pivots = self._pivots([row.text for row in rows])
+        labels = torch.tensor([self._targets[row.id] for row in rows])
+        f_b = scores(self._head, self._backbone, pivots[:, -1])
+        target = difference(self._protocol.difference, f_b, labels, self._protocol.scale)
+        ids = tuple(row.id for row in rows)
+        for kind, tensor in (("activations", pivots), ("difference", target)):
+            wire.request(
+                Message(
+                    kind,
+                    self.party,
+                    SERVER,
+                    sample_ids=ids,
+                    tensors={kind: tensor},
+                    precision=self._protocol.precision,
+                )
+            )
+
+    @torch.no_grad()
+    def predict(self, texts: list[str]) -> torch.Tensor:
+        if self._side is None:
+            raise ProtocolError("the device has not downloaded a side network; run its work to the end first")
+        kind, head, side = self._protocol.difference, self._head, self._side
+        chunks = batches(texts, CHUNK)
+        return torch.cat([additive(kind, head, self._backbone, self._pivots(chunk), side) for chunk in chunks])
+
+    def _pivots(self, texts: list[str]) -> torch.Tensor:
+        protocol = self._protocol
+        return pivot_activations(self._backbone, texts, protocol.longest, protocol.prompt, protocol.selector)
+
+
+class PAEServer(Server):
+    """Keeps what came in its activation cache and trains on it, epoch after epoch, without the device."""
+
+    def __init__(self, shape: SideShape, training: SideTraining, generator: torch.Generator) -> None:
+        self._side = SideNetwork(shape, generator)
+        self._training, self._generator = training, generator
+        self._optimizer = training.optimizer(self._side)
+        self._activations: dict[str, torch.Tensor] = {}
+        self._differences: dict[str, torch.Tensor] = {}
+
+    def handle(self, message: Message) -> Message:
+        if message.kind in ("activations", "difference"):
+            cache = self._activations if message.kind == "activations" else self._differences
+            cache.update(zip(message.sample_ids, message.tensors[message.kind], strict=True))
+            return self.answer(message, "ready")
+        if message.kind == "train":
+            self._train(message.round)
+            return self.answer(message, "ready")
+        if message.kind == "download":
+            return self.answer(message, "tuned", **self._side.state_dict())
+        raise ProtocolError(f"a PAE server takes no message of kind {message.kind!r}")
+
+    def _train(self, epoch: int) -> None:
+        ids = [i for i in self._activations if i in self._differences]
+        activations = torch.stack([self._activations[i] for i in ids])
+        targets = torch.stack([self._differences[i] for i in ids])
+        regress(self._side, self._optimizer, self._training, epoch, activations, targets, self._generator)
+
+    def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        return {"tuned": {name: t.detach().clone() for name, t in self._side.state_dict().items()}}

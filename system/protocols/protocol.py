@@ -1,0 +1,104 @@
+"""What a protocol is: one way to fine-tune, with its parties, what crosses, and what is public about it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from ..backbone import Backbone
+from ..data import Sample
+from ..errors import UsageError
+from ..message import Party
+from ..randomness import Streams
+from ..roles import Device, Role
+from ..selector import SELECTORS, Selector
+from ..wire import Wire
+
+T = TypeVar("T")
+
+DATA, LABELS, MODELS = "data", "labels", "models"
+"""What a paper may claim that the server does not learn."""
+
+CHUNK = 64
+"""Texts a forward pass takes where nothing is trained."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a protocol is run on."""
+
+    backbone: Backbone
+    labels: tuple[str, ...]
+    samples: Mapping[Party, tuple[Sample, ...]]
+    """Each device's own rows."""
+    streams: Streams
+
+    def targets(self, samples: Sequence[Sample]) -> torch.Tensor:
+        """Class indices (samples,) int64."""
+        return torch.tensor([self.labels.index(sample.label) for sample in samples])
+
+
+@dataclass(frozen=True)
+class Protocol(ABC):
+    """Settings are fields; every one is public unless its description says otherwise."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    """Paper and version, or the reason there is none."""
+    claims: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """By version of the paper, what it says the server does not learn."""
+    departures: ClassVar[tuple[str, ...]] = ()
+    """Where the implementation departs from its source or fills a gap; the report prints them."""
+
+    selector: Selector = "last"
+    prompt: str = " topic:"
+    """Follows every text before the forward pass; empty for none."""
+    longest: int = 48
+    """Tokens of a text that are used; the rest is cut."""
+
+    def __post_init__(self) -> None:
+        if self.selector not in SELECTORS:
+            raise UsageError(f"selector {self.selector!r} is none of {', '.join(SELECTORS)}; give one of them")
+        if self.longest < 1:
+            raise UsageError(f"longest is {self.longest}; give at least 1 token")
+
+    @property
+    @abstractmethod
+    def shows(self) -> Mapping[Party, frozenset[str]]:
+        """Per party, the kinds it receives and, as `held:NAME`, what it holds at the end."""
+
+    @abstractmethod
+    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+        """The parties of one run."""
+
+    @abstractmethod
+    def facts(self, scene: Scene) -> Mapping[str, Any]:
+        """The public facts of a run, beyond the settings."""
+
+    def public_head(self, scene: Scene) -> torch.Tensor | None:
+        """The frozen head (classes, d) where it is public; None where there is none or it is secret."""
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings by name."""
+        return asdict(self)
+
+
+def interleave(devices: Sequence[Device], wire: Wire) -> None:
+    """Run every device's work to its end, one exchange each in turn."""
+    waiting: list[Iterator[None]] = [device.work(wire) for device in devices]
+    while waiting:
+        waiting = [work for work in waiting if next(work, StopIteration) is not StopIteration]
+
+
+def batches(items: Sequence[T], size: int, generator: torch.Generator | None = None) -> Iterator[list[T]]:
+    """Items in batches, shuffled where a generator is given."""
+    count = len(items)
+    order = list(range(count)) if generator is None else torch.randperm(count, generator=generator).tolist()
+    for start in range(0, count, size):
+        yield [items[i] for i in order[start : start + size]]

@@ -1,0 +1,58 @@
+"""How a side network is trained on cached activations: settings, optimiser, one epoch of regression.
+
+Shapes: N samples, L layers, d width, K outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import mse_loss
+
+from ..errors import UsageError
+from ..side_network import SideNetwork
+from .protocol import batches
+
+
+@dataclass(frozen=True)
+class SideTraining:
+    """AdamW with a cosine decay to zero; none of it is published."""
+
+    bottleneck: int = 64
+    epochs: int = 60
+    batch: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name, value in (("bottleneck", self.bottleneck), ("batch", self.batch)):
+            if value < 1:
+                raise UsageError(f"{name} is {value}; give at least 1")
+
+    def optimizer(self, network: SideNetwork) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch."""
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(epoch / self.epochs, 1.0)))
+
+
+def regress(
+    network: SideNetwork,
+    optimizer: torch.optim.Optimizer,
+    training: SideTraining,
+    epoch: int,
+    activations: torch.Tensor,
+    targets: torch.Tensor,
+    generator: torch.Generator,
+) -> None:
+    """One epoch of mean squared error between s(A), from (N, L, d), and the targets (N, K)."""
+    for group in optimizer.param_groups:
+        group["lr"] = training.rate(epoch)
+    for rows in batches(range(len(activations)), training.batch, generator):
+        loss = mse_loss(network(activations[rows]), targets[rows], reduction="none").sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()

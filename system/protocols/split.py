@@ -1,0 +1,171 @@
+"""Split learning: embeddings and the first blocks on the device, the rest, the head and the loss at the server.
+
+Source: the activation, label and gradient exchange of SplitFed (arXiv 2004.12088, Algorithm 1 for one client). With
+`bottom = frozen` nothing is trained on the device and no gradient returns.
+
+Shapes: N positions of a batch, B samples, T positions, d width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from ..codec import PRECISIONS, Precision
+from ..data import Sample
+from ..errors import ProtocolError, UsageError
+from ..fusion import pack_positions, unpack_positions
+from ..heads import verbaliser
+from ..message import Message, Party
+from ..partial import Bottom, ScoredTop, stored_top
+from ..roles import SERVER, Device, Role, Server
+from ..wire import Wire
+from .lora_training import LoraTraining
+from .protocol import CHUNK, Protocol, Scene, batches
+
+
+@dataclass(frozen=True)
+class Split(Protocol):
+    """One cut, labels at the server."""
+
+    name: ClassVar[str] = "split"
+    title: ClassVar[str] = "Split learning"
+    source: ClassVar[str] = "arXiv 2004.12088, Algorithm 1"
+    departures: ClassVar[tuple[str, ...]] = (
+        "Both parts are tuned by LoRA, not in full; the head starts from the verbaliser.",
+        "Padding does not cross: positions are packed end to end, with the lengths.",
+        "The device downloads the server's update at the end, so that it can predict alone.",
+    )
+
+    cut: int = 2
+    """Blocks on the device."""
+    bottom: Literal["frozen", "trainable"] = "frozen"
+    precision: Precision = "fp32"
+    """Of activations and gradients."""
+    lora: LoraTraining = LoraTraining()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bottom not in ("frozen", "trainable"):
+            raise UsageError(f"bottom {self.bottom!r} is neither frozen nor trainable; give one of them")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}; give one of them")
+
+    @property
+    def shows(self) -> Mapping[Party, frozenset[str]]:
+        return {SERVER: frozenset({"activations", "labels", "download", "held:tuned"})}
+
+    def facts(self, scene: Scene) -> Mapping[str, Any]:
+        return {"positions": "all", "fusion": "split", "resent": True, "layers": [self.cut]}
+
+    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+        if not 1 <= self.cut < len(scene.backbone.blocks):
+            raise UsageError(f"cut is {self.cut}; give 1 to {len(scene.backbone.blocks) - 1}, the backbone's blocks but one")
+        server = SplitServer(self, scene)
+        devices = {party: SplitDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
+        return {SERVER: server, **devices}
+
+
+class SplitDevice(Device):
+    """Runs the bottom; trains it with the gradients that come back, where it is trainable."""
+
+    def __init__(self, party: Party, protocol: Split, scene: Scene, samples: tuple[Sample, ...]) -> None:
+        self.party = party
+        self._protocol, self._scene, self._samples = protocol, scene, samples
+        self._targets = dict(zip((s.id for s in samples), scene.targets(samples).tolist(), strict=True))
+        self._order = scene.streams.torch(f"{party}:order")
+        self._trainable = protocol.bottom == "trainable"
+        rank = protocol.lora.rank if self._trainable else 0
+        self._bottom = Bottom(scene.backbone, protocol.cut, rank, scene.streams.torch(f"{party}:lora"))
+        self._optimizer = protocol.lora.optimizer(self._bottom) if self._trainable else None
+        self._top: ScoredTop | None = None
+
+    def work(self, wire: Wire) -> Iterator[None]:
+        for epoch in range(self._protocol.lora.epochs):
+            for rows in batches(self._samples, self._protocol.lora.batch, self._order):
+                self._exchange(wire, rows, epoch)
+                yield
+        answer = wire.request(Message("download", self.party, SERVER))
+        self._top = stored_top(self._scene.backbone, self._protocol.cut, self._protocol.selector, answer.tensors)
+
+    def _exchange(self, wire: Wire, rows: list[Sample], epoch: int) -> None:
+        tokens = self._scene.backbone.tokens([r.text for r in rows], self._protocol.longest, self._protocol.prompt)
+        with torch.set_grad_enabled(self._trainable):
+            states, lengths = pack_positions(self._bottom(tokens), tokens)
+        ids = tuple(row.id for row in rows)
+        labels = torch.tensor([self._targets[row.id] for row in rows])
+        sent = {"activations": states.detach().unsqueeze(1), "lengths": lengths}
+        wire.request(self._message("activations", epoch, ids, sent))
+        answer = wire.request(self._message("labels", epoch, ids, {"labels": labels}))
+        if self._optimizer is not None:
+            self._protocol.lora.set_rate(self._optimizer, epoch)
+            self._optimizer.zero_grad()
+            states.backward(answer.tensors["gradient"].squeeze(1))  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+
+    def _message(self, kind: str, epoch: int, ids: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> Message:
+        return Message(kind, self.party, SERVER, epoch, 0, ids, tensors, self._protocol.precision)
+
+    @torch.no_grad()
+    def predict(self, texts: list[str]) -> torch.Tensor:
+        if self._top is None:
+            raise ProtocolError("the device has not downloaded the server's update; run its work to the end first")
+        outputs = []
+        for chunk in batches(texts, CHUNK):
+            tokens = self._scene.backbone.tokens(chunk, self._protocol.longest, self._protocol.prompt)
+            outputs.append(self._top(self._bottom(tokens), tokens.mask))
+        return torch.cat(outputs)
+
+
+class SplitServer(Server):
+    """Computes the loss, trains its part, and returns the gradient where the bottom is trainable."""
+
+    def __init__(self, protocol: Split, scene: Scene) -> None:
+        self._protocol = protocol
+        head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
+        self._model = ScoredTop(
+            scene.backbone, protocol.cut, protocol.lora.rank, head, protocol.selector, generator
+        )
+        self._optimizer = protocol.lora.optimizer(self._model)
+        self._pending: dict[tuple[str, ...], Message] = {}
+
+    def handle(self, message: Message) -> Message:
+        if message.kind == "activations":
+            self._pending[message.sample_ids] = message
+            return self.answer(message, "ready")
+        if message.kind == "labels":
+            gradient = self._step(self._pending.pop(message.sample_ids), message.tensors["labels"])
+            if self._protocol.bottom == "frozen":
+                return self.answer(message, "ready")
+            return Message(
+                "gradient",
+                self.party,
+                message.sender,
+                message.round,
+                sample_ids=message.sample_ids,
+                tensors={"gradient": gradient},
+                precision=self._protocol.precision,
+            )
+        if message.kind == "download":
+            return self.answer(message, "tuned", **self._model.state())
+        raise ProtocolError(f"a split server takes no message of kind {message.kind!r}")
+
+    def _step(self, message: Message, labels: torch.Tensor) -> torch.Tensor:
+        self._protocol.lora.set_rate(self._optimizer, message.round)
+        # detached: the message stays as it came, for whoever listens to the wire
+        packed = message.tensors["activations"].detach().requires_grad_()
+        lengths = message.tensors["lengths"]
+        states, mask = unpack_positions(packed.squeeze(1), lengths)
+        loss = cross_entropy(self._model(states, mask), labels)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        assert packed.grad is not None
+        return packed.grad
+
+    def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        return {"tuned": self._model.state()}

@@ -1,0 +1,93 @@
+"""What anybody knows: backbone, public head, the protocol's public settings, auxiliary rows, queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import files, folder
+
+
+@dataclass(frozen=True)
+class Example:
+    """A labelled text that is not the victim's."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """An unlabelled text that a stolen model is asked about."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Public:
+    """Public knowledge of one run. An item that the threat model withholds is None or empty."""
+
+    facts: Mapping[str, Any]
+    """The protocol's public settings: selector, prompt, layers, cut, difference, longest text in tokens."""
+    labels: tuple[str, ...]
+    """Class names; a label is an index into them."""
+    backbone: str | None = None
+    """Name or local folder of the frozen backbone; None where it is private."""
+    head: Mapping[str, torch.Tensor] | None = None
+    """The frozen head's tensors (`weight`: classes x width); None where it is secret."""
+    auxiliary: tuple[Example, ...] = ()
+    candidates: tuple[str, ...] = ()
+    queries: tuple[Query, ...] = ()
+    targets: tuple[str, ...] = ()
+    """Ids of the samples whose texts are asked for, drawn by the auditor; empty for all."""
+
+    @property
+    def items(self) -> frozenset[str]:
+        """Names of the items that are there, as an attack's needs name them."""
+        present = {
+            "backbone": self.backbone is not None,
+            "head": self.head is not None,
+            "auxiliary": bool(self.auxiliary),
+            "candidates": bool(self.candidates),
+            "queries": bool(self.queries),
+        }
+        return frozenset(name for name, there in present.items() if there)
+
+    def save(self, root: Path) -> None:
+        """Write public/ beside a view."""
+        root.mkdir(mode=files.PRIVATE)
+        files.write_json(
+            root / "public.json",
+            {
+                "facts": dict(self.facts),
+                "labels": list(self.labels),
+                "backbone": self.backbone,
+                "head": self.head is not None,
+                "candidates": list(self.candidates),
+                "targets": list(self.targets),
+            },
+        )
+        files.write_lines(root / "auxiliary.jsonl", map(asdict, self.auxiliary))
+        files.write_lines(root / "queries.jsonl", map(asdict, self.queries))
+        if self.head is not None:
+            folder.write_tensors(root / "head.safetensors", self.head)
+
+
+def load_public(root: Path) -> Public:
+    """The public knowledge in a folder."""
+    stored = files.read_json(root / "public.json")
+    return Public(
+        facts=stored["facts"],
+        labels=tuple(stored["labels"]),
+        backbone=stored["backbone"],
+        head=folder.read_tensors(root / "head.safetensors") if stored["head"] else None,
+        auxiliary=tuple(Example(**row) for row in files.read_lines(root / "auxiliary.jsonl")),
+        candidates=tuple(stored["candidates"]),
+        targets=tuple(stored["targets"]),
+        queries=tuple(Query(**row) for row in files.read_lines(root / "queries.jsonl")),
+    )

@@ -1,0 +1,44 @@
+"""Independent streams of randomness from one secret seed.
+
+Data, keys, noise, training and attacks each draw from a stream of their own. A stream's state is a hash of
+the seed and the stream's name, so knowing one stream says nothing about another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+import numpy
+import torch
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The streams of one victim; the seed belongs to the truth."""
+
+    seed: str
+
+    def integer(self, name: str) -> int:
+        """A 63-bit integer, the same for the same seed and name."""
+        digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") >> 1
+
+    def torch(self, name: str) -> torch.Generator:
+        """A torch generator at the start of the named stream."""
+        return torch.Generator().manual_seed(self.integer(name))
+
+    def numpy(self, name: str) -> numpy.random.Generator:
+        """A numpy generator at the start of the named stream."""
+        digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
+        return numpy.random.default_rng(int.from_bytes(digest, "big"))
+
+    def of(self, name: str) -> Streams:
+        """The streams of a part of the run."""
+        return Streams(hashlib.sha256(f"{self.seed}\0{name}\0streams".encode()).hexdigest())
+
+
+def fresh_seed() -> str:
+    """A seed that cannot be guessed: 128 random bits."""
+    return secrets.token_hex(16)

@@ -1,0 +1,53 @@
+"""The parties: a device knows only its own data and key; a server is driven by messages alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+from .errors import ProtocolError
+from .message import Message, Party
+
+if TYPE_CHECKING:
+    from .wire import Wire
+
+SERVER: Party = "server"
+
+
+class Role(ABC):
+    """A party that answers messages."""
+
+    party: Party
+
+    def handle(self, message: Message) -> Message:
+        """Answer a message; a party that expects none refuses it."""
+        raise ProtocolError(f"{self.party} takes no message of kind {message.kind!r}")
+
+    def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        """What the party holds itself at the end of a run, by name: part of its view."""
+        return {}
+
+
+class Server(Role):
+    """A role driven by messages alone."""
+
+    party = SERVER
+
+    def answer(self, message: Message, kind: str, **tensors: torch.Tensor) -> Message:
+        """An answer to a message, in its round and precision."""
+        return Message(kind, self.party, message.sender, message.round, tensors=tensors)
+
+
+class Device(Role):
+    """A role that owns data, starts every exchange and ends with the tuned model."""
+
+    @abstractmethod
+    def work(self, wire: Wire) -> Iterator[None]:
+        """Fine-tune; yields after every exchange, so that a scheduler can interleave devices."""
+
+    @abstractmethod
+    def predict(self, texts: list[str]) -> torch.Tensor:
+        """Class scores (texts, classes) of the tuned model, computed on the device."""

@@ -1,0 +1,74 @@
+"""The additive side network that the server trains (arXiv 2507.01216, equations as third-party summaries give them).
+
+    S_i = (1 - mu_i) A_i + mu_i h_{i-1},  mu_i = sigmoid(alpha_i),  h_i = S_i + act(S_i W_down) W_up,  s(A) = W_out h_L
+
+No source confirms the bottleneck width, the activation function, h_0, the initialisation or the output map. Here
+h_0 = 0, alpha_i = 0, W_up = 0, act = GELU, W_out a linear map; and every A_i is first brought to zero mean and unit
+variance over its width, because a frozen model's blocks differ in scale by orders of magnitude.
+
+Shapes: N positions or samples, L layers, d width, r bottleneck, K outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.functional import gelu, layer_norm
+
+
+@dataclass(frozen=True)
+class SideShape:
+    """Sizes of a side network."""
+
+    layers: int
+    width: int
+    bottleneck: int
+    outputs: int
+
+
+class SideNetwork(nn.Module):
+    """L adapters in a cascade beside the frozen backbone, and an output map."""
+
+    def __init__(self, shape: SideShape, generator: torch.Generator) -> None:
+        super().__init__()
+        spread = shape.width**-0.5
+        down = torch.randn(shape.layers, shape.width, shape.bottleneck, generator=generator) * spread
+        self.alpha = nn.Parameter(torch.zeros(shape.layers))
+        self.down = nn.Parameter(down)
+        self.up = nn.Parameter(torch.zeros(shape.layers, shape.bottleneck, shape.width))
+        self.out = nn.Parameter(torch.zeros(shape.outputs, shape.width))
+        self.bias = nn.Parameter(torch.zeros(shape.outputs))
+
+    def features(self, activations: torch.Tensor) -> torch.Tensor:
+        """h_L: (N, L, d) to (N, d)."""
+        taps = layer_norm(activations, activations.shape[-1:])
+        mu = self.alpha.sigmoid()
+        state = torch.zeros_like(taps[:, 0])
+        for i in range(taps.shape[1]):
+            mixed = (1 - mu[i]) * taps[:, i] + mu[i] * state
+            state = mixed + gelu(mixed @ self.down[i]) @ self.up[i]
+        return state
+
+    def read_out(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, d) to (N, K)."""
+        return features @ self.out.T + self.bias
+
+    def forward(self, activations: torch.Tensor) -> torch.Tensor:
+        """s(A): (N, L, d) to (N, K)."""
+        return self.read_out(self.features(activations))
+
+
+def shape_of(state: Mapping[str, torch.Tensor]) -> SideShape:
+    """The sizes that a stored side network has."""
+    layers, width, bottleneck = state["down"].shape
+    return SideShape(layers, width, bottleneck, len(state["bias"]))
+
+
+def from_state(state: Mapping[str, torch.Tensor]) -> SideNetwork:
+    """A side network with stored weights; raises RuntimeError where names or shapes differ."""
+    network = SideNetwork(shape_of(state), torch.Generator())
+    network.load_state_dict(dict(state))
+    return network

@@ -1,0 +1,94 @@
+"""The pretraining corpus of `sidelight-tiny`: which texts it may see, and how they become token rows.
+
+Three sources: the WikiText-2 file, the queries of one half of CLINC150's intents, and sampled stories.
+The other half of CLINC150, Banking77, the SMS collection and `messages` are never read here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+BEGIN, PAD, END = "<s>", "<pad>", "</s>"
+TOPIC_PROMPT = " topic:"
+"""Follows a query in half of its appearances, before the intent's name: a backbone that has seen a
+question about its text answers one at the prompt's last token, which is where a pivot is read."""
+
+CLINC_FILES = ("train.jsonl", "dev.jsonl", "test.jsonl")
+WIKITEXT_FILE = "train.txt"
+
+
+class Query(NamedTuple):
+    text: str
+    intent: str
+
+
+def trained_intents(intents: set[str]) -> list[str]:
+    """The half of CLINC150's intents that pretraining may see: those whose name hashes to the lower half."""
+    named = sorted(intents - {"oos"}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    return sorted(named[: len(named) // 2])
+
+
+def read_queries(folder: Path) -> list[Query]:
+    """The queries of the trained half of CLINC150, from all three of its files."""
+    rows = [json.loads(line) for name in CLINC_FILES for line in (folder / name).open(encoding="utf-8")]
+    kept = set(trained_intents({row["label"] for row in rows}))
+    return [Query(row["text"], row["label"].replace("_", " ")) for row in rows if row["label"] in kept]
+
+
+def read_wikitext(folder: Path) -> list[str]:
+    """WikiText-2 paragraphs, with the spaces that its tokenisation put around punctuation taken out again."""
+    lines = (folder / WIKITEXT_FILE).read_text(encoding="utf-8").splitlines()
+    return [detokenised(line.strip()) for line in lines if line.strip() and not line.strip().startswith("=")]
+
+
+def detokenised(text: str) -> str:
+    for mark in ("@-@", "@,@", "@.@"):
+        text = text.replace(f" {mark} ", mark[1])
+    for mark in (".", ",", ";", ":", "!", "?", ")", "'s", "n't"):
+        text = text.replace(f" {mark}", mark)
+    return text.replace("( ", "(")
+
+
+def train_tokenizer(texts: list[str], vocabulary: int) -> Tokenizer:
+    """A byte-level BPE: no text is ever out of vocabulary, so every text can be asked back."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[BEGIN, PAD, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    begin = (BEGIN, tokenizer.token_to_id(BEGIN))
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[begin])
+    return tokenizer
+
+
+def packed(tokenizer: Tokenizer, texts: list[str], length: int) -> torch.Tensor:
+    """All texts end to end, each opened by BEGIN and closed by END, cut into rows: (rows, length) int64."""
+    begin, end = tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
+    stream = [token for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False) for token in (begin, *e.ids, end)]
+    rows = len(stream) // length
+    return torch.tensor(stream[: rows * length]).view(rows, length)
+
+
+def query_rows(tokenizer: Tokenizer, queries: list[Query], length: int) -> torch.Tensor:
+    """One query a row, plain and with its topic: (2 * queries, length) int64, padded on the right."""
+    begin, end, pad = (tokenizer.token_to_id(t) for t in (BEGIN, END, PAD))
+    prompt = tokenizer.encode(TOPIC_PROMPT, add_special_tokens=False).ids
+    rows = torch.full((2 * len(queries), length), pad)
+    for i, query in enumerate(queries):
+        text = tokenizer.encode(query.text, add_special_tokens=False).ids
+        topic = tokenizer.encode(" " + query.intent, add_special_tokens=False).ids
+        for row, ids in ((2 * i, [begin, *text, end]), (2 * i + 1, [begin, *text, *prompt, *topic, end])):
+            kept = ids[:length]
+            rows[row, : len(kept)] = torch.tensor(kept)
+    return rows

@@ -1,0 +1,161 @@
+"""Pretrain `sidelight-tiny`, the default backbone: a causal model of the OPT architecture.
+
+    python -m sidelight.system.tiny.pretrain --shared DATA_FOLDER --stories stories.txt --out FOLDER
+
+The schedule is linear warm-up, constant, then linear decay to zero over the last third of the steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import cross_entropy
+from transformers import OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
+
+from . import corpus
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Shape and schedule of the pretraining."""
+
+    blocks: int = 6
+    width: int = 192
+    heads: int = 6
+    vocabulary: int = 4096
+    positions: int = 512
+    row_tokens: int = 128
+    """Tokens in a packed row of stories and encyclopaedia."""
+    query_tokens: int = 48
+    """Longest query with its topic, in tokens."""
+    rows: int = 32
+    """Packed rows a step."""
+    queries: int = 64
+    """Queries a step."""
+    wikitext_share: float = 0.15
+    """Share of packed rows drawn from WikiText-2; the rest are stories."""
+    steps: int = 4200
+    warmup: int = 200
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    dropout: float = 0.05
+    seed: int = 0
+
+
+def build(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> OPTForCausalLM:
+    config = OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.width,
+        word_embed_proj_dim=recipe.width,
+        num_hidden_layers=recipe.blocks,
+        num_attention_heads=recipe.heads,
+        ffn_dim=4 * recipe.width,
+        max_position_embeddings=recipe.positions,
+        dropout=recipe.dropout,
+        attention_dropout=0.0,
+        init_std=0.02,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    # eager attention: on a CPU its backward pass takes two thirds of the fused kernel's time at these sizes
+    return OPTForCausalLM._from_config(config, attn_implementation="eager")
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    decay = recipe.steps // 3
+    warm = min(1.0, (step + 1) / recipe.warmup)
+    cool = min(1.0, (recipe.steps - step) / decay)
+    return recipe.learning_rate * warm * cool
+
+
+def loss_of(model: OPTForCausalLM, ids: torch.Tensor, pad: int) -> torch.Tensor:
+    """Mean cross-entropy of the next token, padding left out, in nats."""
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(input_ids=ids, attention_mask=(ids != pad).long()).logits
+    return cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
+
+
+def pretrain(recipe: Recipe, shared: Path, stories: list[Path], out: Path, start: Path | None = None) -> None:
+    generator = torch.Generator().manual_seed(recipe.seed)
+    torch.manual_seed(recipe.seed)  # initialisation and dropout draw from the global generator
+    wiki = corpus.read_wikitext(shared / "wikitext2")
+    queries = corpus.read_queries(shared / "clinc150")
+    tales = [line for path in stories for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [q.text for q in queries] * 4 + [q.intent for q in queries] + wiki + tales[:8000]
+    backend = corpus.train_tokenizer(lines, recipe.vocabulary)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=corpus.BEGIN, pad_token=corpus.PAD, eos_token=corpus.END
+    )
+    wiki_rows = corpus.packed(backend, wiki, recipe.row_tokens)
+    tale_rows = corpus.packed(backend, tales, recipe.row_tokens)
+    query_rows = corpus.query_rows(backend, queries, recipe.query_tokens)
+    print(f"{wiki_rows.numel():,} wiki, {tale_rows.numel():,} story, {len(query_rows):,} queries", file=sys.stderr)
+
+    def draw(rows: torch.Tensor, count: int) -> torch.Tensor:
+        return rows[torch.randint(len(rows), (count,), generator=generator)]
+
+    model = build(recipe, tokenizer)
+    if start is not None:
+        model.load_state_dict(load_file(start / "model.safetensors"), strict=False)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", file=sys.stderr)
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
+    pad, wiki_count = tokenizer.pad_token_id, round(recipe.rows * recipe.wikitext_share)
+    started, mean = time.monotonic(), [math.nan, math.nan]
+    for step in range(recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step)
+        prose = torch.cat([draw(wiki_rows, wiki_count), draw(tale_rows, recipe.rows - wiki_count)])
+        asked = draw(query_rows, recipe.queries)
+        asked = asked[:, : int((asked != pad).sum(1).max())]
+        losses = [loss_of(model, prose, pad), loss_of(model, asked, pad)]
+        optimizer.zero_grad()
+        sum(losses).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        mean = [v.item() if math.isnan(m) else 0.98 * m + 0.02 * v.item() for m, v in zip(mean, losses, strict=True)]
+        if step % 100 == 99:
+            rate = (step + 1) / (time.monotonic() - started)
+            left = (recipe.steps - step) / rate / 60
+            print(f"step {step + 1}: prose {mean[0]:.3f}, queries {mean[1]:.3f}, {left:.0f} min left", file=sys.stderr, flush=True)
+        if step % 400 == 399:
+            save(model, tokenizer, out)
+    save(model, tokenizer, out)
+
+
+def save(model: OPTForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """Half-precision weights, configuration and tokenizer, each file whole or absent."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    tied = {"lm_head.weight"}
+    halves = {n: t.detach().half().contiguous() for n, t in model.state_dict().items() if n not in tied}
+    save_file(halves, out / "model.partial", metadata={"format": "pt"})
+    (out / "model.partial").replace(out / "model.safetensors")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, required=True, help="folder holding wikitext2/ and clinc150/")
+    parser.add_argument("--stories", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="folder of an earlier leg, whose weights are the first ones here")
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    arguments = parser.parse_args()
+    recipe = Recipe(steps=arguments.steps, seed=arguments.seed)
+    pretrain(recipe, arguments.shared, arguments.stories, arguments.out, arguments.start)
+
+
+if __name__ == "__main__":
+    main()

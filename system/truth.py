@@ -1,0 +1,76 @@
+"""What neither view nor public may contain: texts, labels, the tuned model's outputs, the seed.
+
+Only the harness opens it, to score; nothing in `attacks` may import this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import files, folder
+from .backbone import Backbone
+from .data import Sample
+
+
+@dataclass(frozen=True)
+class TrueText:
+    """A victim's row with its tokens, as the device used them."""
+
+    id: str
+    text: str
+    label: str
+    tokens: tuple[int, ...]
+    """The text's own tokens that were used: no opening, no prompt."""
+    slots: tuple[bool, ...]
+    """Whether a token overlaps a span, such as a name or an amount."""
+    spans: tuple[str, ...]
+    """The text of each span that lies within the tokens used."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The truth of one run."""
+
+    rows: tuple[TrueText, ...]
+    """The victim's training rows: what crossed."""
+    queries: tuple[str, ...]
+    """Ids of the public queries."""
+    outputs: torch.Tensor
+    """(queries, classes) float32: the tuned model's class scores."""
+
+    def save(self, root: Path) -> None:
+        """Write truth/, away from view/ and public/."""
+        root.mkdir(mode=files.PRIVATE)
+        files.write_lines(root / "rows.jsonl", map(asdict, self.rows))
+        files.write_json(root / "queries.json", list(self.queries))
+        folder.write_tensors(root / "outputs.safetensors", {"outputs": self.outputs})
+
+
+def load_truth(root: Path) -> Truth:
+    """The truth in a folder."""
+    rows = tuple(_row(values) for values in files.read_lines(root / "rows.jsonl"))
+    queries = tuple(files.read_json(root / "queries.json"))
+    return Truth(rows, queries, folder.read_tensors(root / "outputs.safetensors")["outputs"])
+
+
+def true_texts(backbone: Backbone, samples: Sequence[Sample], longest: int) -> tuple[TrueText, ...]:
+    """Rows with their tokens and which of them carry a slot."""
+    return tuple(_true_text(backbone, sample, longest) for sample in samples)
+
+
+def _true_text(backbone: Backbone, sample: Sample, longest: int) -> TrueText:
+    encoded = backbone.tokenizer(sample.text, add_special_tokens=False, return_offsets_mapping=True)
+    tokens, offsets = encoded["input_ids"][:longest], encoded["offset_mapping"][:longest]
+    slots = tuple(any(start < s.end and s.start < end for s in sample.spans) for start, end in offsets)
+    used = offsets[-1][1] if offsets else 0
+    spans = tuple(sample.text[s.start : s.end] for s in sample.spans if s.end <= used)
+    return TrueText(sample.id, sample.text, sample.label, tuple(tokens), slots, spans)
+
+
+def _row(values: dict[str, Any]) -> TrueText:
+    return TrueText(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})

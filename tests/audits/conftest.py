@@ -1,0 +1,93 @@
+"""A small recorded run with a truth beside it, and workers that can import the attacks in this folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from sidelight.audits.workers import Task, Workers
+from sidelight.system.message import Message
+from sidelight.system.public import Example, Public, Query
+from sidelight.system.view import ViewWriter
+
+IDS = tuple(f"{i:016x}" for i in range(6))
+CLASSES = ("no", "yes")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folders of one recorded run."""
+
+    root: Path
+
+    @property
+    def view(self) -> Path:
+        return self.root / "view"
+
+    @property
+    def public(self) -> Path:
+        return self.root / "public"
+
+    @property
+    def truth(self) -> Path:
+        return self.root / "truth"
+
+    def task(
+        self, attack: str, scratch: Path, twin: str = "", without: tuple[str, ...] = (), **settings: object
+    ) -> Task:
+        """An attack of `hostile_attacks`, or "module:Class"."""
+        reference = attack if ":" in attack else f"hostile_attacks:{attack}"
+        return Task(reference, settings, self.view, self.public, scratch, 5, twin, without)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Six samples whose difference crossed: sample i has the value i."""
+    return record(tmp_path / "run")
+
+
+def record(root: Path) -> Run:
+    made = Run(root)
+    root.mkdir()
+    writer = ViewWriter(made.view, frozenset({"server"}))
+    for i, sample_id in enumerate(IDS):
+        tensors = {"difference": torch.full((1, len(CLASSES)), float(i))}
+        writer(Message("difference", "device-0", "server", step=i, sample_ids=(sample_id,), tensors=tensors))
+        activations = {"activations": torch.full((1, 1, 4), float(i))}
+        writer(Message("activations", "device-0", "server", step=i, sample_ids=(sample_id,), tensors=activations))
+    writer.close({}, {"protocol": "planted"})
+    auxiliary = (Example("an auxiliary text", "yes"),)
+    Public({"difference": "probability"}, CLASSES, auxiliary=auxiliary, queries=(Query("q0", "a query"),)).save(
+        made.public
+    )
+    made.truth.mkdir(mode=0o700)
+    return made
+
+
+@pytest.fixture(scope="module")
+def importable() -> Iterator[None]:
+    """Workers find the modules in this folder as they would find a plug-in."""
+    here = str(Path(__file__).parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", here, prepend=":")
+        patch.setattr(sys, "path", [*sys.path, here])
+        yield
+
+
+@pytest.fixture(scope="module")
+def workers(importable: None) -> Iterator[Workers]:
+    """One server for a module's tests."""
+    with Workers() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def open_workers(importable: None) -> Iterator[Workers]:
+    """Workers as they are on a machine without Landlock."""
+    with Workers(sandboxed=False) as made:
+        yield made

@@ -1,0 +1,84 @@
+"""`sidelight report` prints the table and writes whole files beside the results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sidelight.reports.command import report
+from sidelight.reports.written import write_reports
+from sidelight.system.errors import UsageError
+
+APP = typer.Typer()
+APP.command()(report)
+
+
+def test_without_a_format_it_ends_with_the_path_of_the_page(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(out)
+    shown = capsys.readouterr().out
+    assert "plaintext" in shown
+    assert shown.splitlines()[-1] == str(out / "report.html")
+    assert (out / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert (out / "report.md").read_text(encoding="utf-8").startswith("# What the server learns")
+
+
+@pytest.mark.parametrize("name", ["html", "md", "csv", "json"])
+def test_a_format_writes_its_file_only(out: Path, name: str) -> None:
+    result = CliRunner().invoke(APP, [str(out), "--format", name])
+    assert result.exit_code == 0
+    assert [path.name for path in out.glob("report*")] == [f"report.{name}"]
+    assert result.stdout == f"{out / f'report.{name}'}\n"
+
+
+def test_an_unknown_format_is_wrong_usage(out: Path) -> None:
+    assert CliRunner().invoke(APP, [str(out), "--format", "pdf"]).exit_code == 2
+
+
+def test_redaction_replaces_the_private_page(out: Path, private: tuple[str, ...]) -> None:
+    write_reports(out)
+    assert CliRunner().invoke(APP, [str(out), "--redact"]).exit_code == 0
+    for path in (out / "report.html", out / "report.md"):
+        assert [secret for secret in private if secret in path.read_text(encoding="utf-8")] == []
+
+
+def test_reports_are_private_and_leave_no_partial_file(out: Path) -> None:
+    page = write_reports(out)
+    assert page == out / "report.html"
+    assert page.stat().st_mode & 0o077 == 0
+    assert not list(out.glob("*.partial*"))
+
+
+def test_json_is_the_rows_as_stored(out: Path) -> None:
+    CliRunner().invoke(APP, [str(out), "--format", "json"])
+    stored = [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert json.loads((out / "report.json").read_text(encoding="utf-8")) == stored
+
+
+def test_csv_has_one_line_a_metric(out: Path) -> None:
+    CliRunner().invoke(APP, [str(out), "--format", "csv"])
+    with (out / "report.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len((out / "results.jsonl").read_text(encoding="utf-8").splitlines())
+    (sign,) = [row for row in rows if row["cell"] == "pae-probability-0--sign"]
+    assert (sign["value"], sign["blind_outsider_value"], sign["blind_outsider_twin"]) == ("0.997", "0.412", "learner")
+
+
+def test_a_wrong_folder_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no audit"):
+        report(tmp_path)
+
+
+def test_a_report_needs_no_heavy_library(out: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sidelight.reports.command import report; report(Path(sys.argv[1]));"
+        "print(sorted({'torch', 'transformers', 'datasets', 'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")

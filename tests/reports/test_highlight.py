@@ -1,0 +1,27 @@
+"""Shared words are those of the longest common blocks, whatever stands between them."""
+
+from __future__ import annotations
+
+from sidelight.reports.highlight import Piece, compared
+
+
+def test_equal_texts_are_one_shared_piece() -> None:
+    assert compared("a b", "a b").original == (Piece("a b", True),)
+
+
+def test_a_shifted_text_is_still_recognised() -> None:
+    both = compared("pay 40 euros", "please pay 40 euros")
+    assert both.original == (Piece("pay 40 euros", True),)
+    assert both.guess == (Piece("please", False), Piece(" ", None), Piece("pay 40 euros", True))
+
+
+def test_white_space_between_pieces_belongs_to_neither() -> None:
+    assert compared("a  b c", "a x c").original == (
+        Piece("a", True), Piece("  ", None), Piece("b", False), Piece(" ", None), Piece("c", True),
+    )  # fmt: skip
+
+
+def test_an_empty_guess_recovers_nothing() -> None:
+    both = compared("a b", "")
+    assert both.original == (Piece("a b", False),)
+    assert both.guess == ()

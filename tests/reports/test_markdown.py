@@ -1,0 +1,53 @@
+"""The Markdown's tables keep their shape whatever stands in them."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from sidelight.reports.markdown import escaped, markdown
+from sidelight.reports.results import read_audit
+
+BAR = re.compile(r"(?<!\\)\|")
+
+
+@pytest.fixture
+def page(out: Path) -> str:
+    return markdown(read_audit(out))
+
+
+def tables(page: str) -> list[list[str]]:
+    lines = page.splitlines()
+    return [list(group) for is_row, group in groupby(lines, key=lambda line: line.startswith("|")) if is_row]
+
+
+def test_every_row_of_a_table_has_the_heading_s_number_of_cells(page: str) -> None:
+    for table in tables(page):
+        assert re.fullmatch(r"\|( -{3}:? \|)+", table[1])
+        assert {len(BAR.findall(line)) for line in table} == {len(BAR.findall(table[0]))}
+
+
+def test_tables_stand_apart_from_the_text_around_them(page: str) -> None:
+    assert not re.search(r"^[^|\n].*\n\|", page, flags=re.MULTILINE)
+    assert not re.search(r"^\|.*\n[^|\n]", page, flags=re.MULTILINE)
+
+
+def test_overview_claims_and_each_run_are_there(page: str) -> None:
+    assert re.findall(r"^## (.*)$", page, flags=re.MULTILINE) == [
+        "Overview", "The paper's claims", "local", "mobillm (precision=fp32)", "pae (difference=probability)",
+        "pae (difference=logit)", "split (bottom=frozen, cut=2)", "How to read this", "Inputs, versions, machine",
+    ]  # fmt: skip
+    assert "| v1 | labels | **refuted** (sign 0.997" in page
+
+
+def test_failed_and_unaudited_are_named(page: str) -> None:
+    assert page.count("**failed**: ") == 2
+    assert page.count("**unaudited: no attack looked at it**") == 4
+    assert "**Not audited:** texts, tuned model." in page
+
+
+def test_text_cannot_become_markup() -> None:
+    assert escaped("a|b <i>*c*\n# d_e`") == r"a\|b &lt;i&gt;\*c\* \# d\_e\`"

@@ -1,0 +1,69 @@
+"""A redacted report holds no private text, no label of a row and no path, in any format, and everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidelight.reports.redact import redacted, scrubbed
+from sidelight.reports.results import read_audit
+from sidelight.reports.written import FORMATS
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_format_holds_anything_private(name: str, out: Path, private: tuple[str, ...]) -> None:
+    text = FORMATS[name](redacted(read_audit(out)))
+    assert [secret for secret in private if secret in text] == []
+
+
+@pytest.mark.parametrize("name", ["html", "md"])
+def test_the_unredacted_report_holds_it(name: str, out: Path, private: tuple[str, ...]) -> None:
+    text = FORMATS[name](read_audit(out)).replace("\\", "")
+    assert [secret for secret in private if secret not in text] == []
+
+
+@pytest.mark.parametrize("name", ["html", "md"])
+def test_a_redacted_report_says_so_and_keeps_the_figures(name: str, out: Path) -> None:
+    text = FORMATS[name](redacted(read_audit(out)))
+    for kept in (
+        "redacted: private texts",
+        "0.997",
+        "ValueError: ",
+        "ran past 60 s",
+        "614,400,000",
+        "device defines it",
+    ):
+        assert kept in text
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("/home/alice/rows.jsonl", "[path]"),
+        ("see ~/rows and ../other/rows.csv", "see [path] and [path]"),
+        ("shared/data/lm_tinystories_656k", "[path]"),
+        ("rows.csv", "[path]"),
+        (r"C:\Users\alice\rows", "[path]"),
+        ("PolyAI/banking77", "PolyAI/banking77"),
+        ("pae (difference=probability)", "pae (difference=probability)"),
+        ("arXiv 2507.01216", "arXiv 2507.01216"),
+        ("2.13.0+cpu", "2.13.0+cpu"),
+    ],
+)
+def test_paths_are_removed_and_other_names_stay(text: str, left: str) -> None:
+    assert scrubbed(text) == left
+
+
+@pytest.mark.parametrize(
+    ("reason", "left"),
+    [
+        ("ValueError: my card is lost", "ValueError: [removed]"),
+        ("KeyError('my card')", "KeyError: [removed]"),
+        ('row "my card" has no label', "row [removed] has no label"),
+        ("the attack's ids aren't the view's", "the attack's ids aren't the view's"),
+        ("ran past 60 s", "ran past 60 s"),
+    ],
+)
+def test_reasons_keep_the_kind_of_an_error_but_not_what_it_quotes(reason: str, left: str) -> None:
+    assert scrubbed({"reason": reason}) == {"reason": left}

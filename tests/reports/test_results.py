@@ -1,0 +1,98 @@
+"""An audit's folder is read as it was stored, or refused with a sentence that says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sidelight.reports.results import read_audit
+from sidelight.reports.summary import summarise
+from sidelight.system.errors import UsageError
+
+Build = Callable[..., Path]
+
+
+def test_every_run_row_and_example_is_read(out: Path) -> None:
+    audit = read_audit(out)
+    assert [run.protocol for run in audit.runs] == ["local", "mobillm", "pae", "pae", "split"]
+    assert len(audit.rows) == len((out / "results.jsonl").read_text(encoding="utf-8").splitlines())
+    assert [example.id for example in audit.examples["mobillm-0--match"]] == ["s-1", "s-2"]
+
+
+def test_a_run_that_was_never_recorded_is_shown_by_its_failed_cells(tmp_path: Path, build: Build) -> None:
+    row = {
+        "cell": "c",
+        "run": "x-0",
+        "protocol": "x",
+        "label": "x",
+        "attack": "sign",
+        "status": "failed",
+        "reason": "no",
+    }
+    (summary,) = summarise(read_audit(build(tmp_path / "out", runs=[], rows=[row], examples={})))
+    assert not summary.run.recorded
+    assert [row.reason for row in summary.failed] == ["no"]
+
+
+def test_a_cell_without_a_headline_metric_still_shows(tmp_path: Path, build: Build) -> None:
+    row = {
+        "cell": "c",
+        "run": "x-0",
+        "protocol": "x",
+        "label": "x",
+        "attack": "a",
+        "status": "scored",
+        "goal": "labels",
+    }
+    (summary,) = summarise(read_audit(build(tmp_path / "out", runs=[], rows=[row | {"value": 0.5}], examples={})))
+    assert [row.value for row in summary.scored] == [0.5]
+
+
+def test_what_no_scored_attack_consumes_is_unaudited(out: Path) -> None:
+    unaudited = {summary.name: summary.unaudited for summary in summarise(read_audit(out))}
+    assert unaudited["mobillm (precision=fp32)"] == ()
+    assert unaudited["pae (difference=probability)"] == ("activations",)
+    # its only text attack failed, so the activations count as not looked at
+    assert unaudited["split (bottom=frozen, cut=2)"] == ("activations",)
+
+
+def test_runs_of_several_victims_are_told_apart(tmp_path: Path, build: Build) -> None:
+    rows = [
+        {"cell": f"c{i}", "run": f"x-{i}", "protocol": "x", "label": "x", "attack": "a", "status": "failed", "seed": i}
+        for i in range(2)
+    ]
+    audit = read_audit(build(tmp_path / "out", runs=[], rows=rows, examples={}))
+    assert [summary.name for summary in summarise(audit)] == ["x, victim 0", "x, victim 1"]
+
+
+def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is not a folder; give the folder that `sidelight audit --out` wrote"):
+        read_audit(tmp_path / "absent")
+
+
+def test_a_folder_without_audit_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is no audit \(it holds no audit.json\)"):
+        read_audit(tmp_path)
+
+
+def test_an_audit_without_results_is_refused(tmp_path: Path, build: Build) -> None:
+    with pytest.raises(UsageError, match="has no results yet; run `sidelight audit"):
+        read_audit(build(tmp_path / "out", rows=[]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("not json", r"results\.jsonl line 20 is not valid JSON"),
+        (json.dumps({"cell": "c"}), r"results\.jsonl line 20: run is wrong \(Field required\)"),
+        ("[]", r"results\.jsonl line 20: the record is wrong"),
+    ],
+)
+def test_a_damaged_row_is_named(out: Path, damage: str, said: str) -> None:
+    with (out / "results.jsonl").open("a", encoding="utf-8") as results:
+        results.write(damage + "\n")
+    with pytest.raises(UsageError, match=said):
+        read_audit(out)

@@ -1,0 +1,69 @@
+"""The terminal table fits its width, folds what does not apply, and says everything without colour."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sidelight.reports.table import print_table
+
+
+def printed(out: Path, width: int, colour: bool = False) -> str:
+    text = io.StringIO()
+    console = Console(file=text, width=width, force_terminal=colour, color_system="truecolor" if colour else None)
+    print_table(out, console)
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_line_is_wider_than_the_terminal(out: Path, width: int) -> None:
+    assert max(map(len, printed(out, width).splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [100, 120])
+def test_a_scored_cell_is_one_line_with_its_twins_and_verdict(out: Path, width: int) -> None:
+    (line,) = re.findall(r"^readoff .*$", printed(out, width), flags=re.MULTILINE)
+    assert line.split() == ("readoff model 0.430 [0.410, 0.450] 0.420 0.378 0.017 [-0.013, 0.037] inconclusive".split())
+
+
+def test_each_run_has_its_utility_floor_and_bytes(out: Path) -> None:
+    text = printed(out, 100)
+    assert "mobillm (precision=fp32)   accuracy 0.810 (floor 0.710 reached)   614,481 bytes/sample up" in text
+    assert "pae (difference=logit)   accuracy 0.660 (floor 0.710 missed)   4,704 bytes/sample up" in text
+
+
+def test_what_does_not_apply_is_one_line_a_run(out: Path) -> None:
+    text = printed(out, 100)
+    assert "  not exposed: plaintext, sign, match, readoff\n  nothing crosses\n" in text
+    assert "  not applicable: readoff\n" in text
+
+
+def test_failed_and_unaudited_are_said_without_colour(out: Path) -> None:
+    text = printed(out, 100)
+    assert "\x1b" not in text
+    assert "failed: match (beam=8), texts: ran past 60 s" in text
+    assert "unaudited: activations, held: side network" in text
+    assert "not audited: texts, tuned model" in text
+
+
+def test_failed_and_unaudited_are_red(out: Path) -> None:
+    text = printed(out, 100, colour=True)
+    assert "\x1b[31mfailed: match (beam=8), texts: ran past 60 s" in text
+    assert "\x1b[31munaudited: activations" in text
+
+
+def test_claims_stand_version_by_version(out: Path) -> None:
+    text = printed(out, 100)
+    assert re.search(r"v1 labels refuted +under pae \(difference=probability\)", text)
+    assert re.search(r"v2 data +not audited under pae \(difference=probability\), pae \(difference=logit\)", text)
+
+
+def test_square_brackets_in_a_reason_are_no_markup(out: Path) -> None:
+    results = out / "results.jsonl"
+    text = results.read_text(encoding="utf-8").replace("ran past 60 s", "shape [bold]3[/bold] is wrong [/]")
+    results.write_text(text, encoding="utf-8")
+    assert "shape [bold]3[/bold] is wrong [/]" in printed(out, 100)
