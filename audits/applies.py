@@ -17,9 +17,7 @@ class Outside(NamedTuple):
     reason: str
 
 
-def outside(
-    attack: Attack, shown: frozenset[str], items: frozenset[str], facts: Mapping[str, Any]
-) -> Outside | None:
+def outside(attack: Attack, shown: frozenset[str], items: frozenset[str], facts: Mapping[str, Any]) -> Outside | None:
     """None where the attack applies."""
     if absent := sorted(attack.needs.view - shown):
         return Outside("not_exposed", f"{' and '.join(absent)} never reaches the adversary")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from ..system.randomness import Streams, fresh_seed
 from . import cells as cell_store
 from .applies import outside
 from .cells import Cell
-from .identity import SCHEMA, RunIdentity, attack_label, cell_key, digest
+from .identity import SCHEMA, RunIdentity, cell_key, digest, named
 from .parts import NAMES, save_parts
 from .recorder import record_all
-from .recording import LIBRARIES, RunOrder, version
+from .recording import LIBRARIES, RunOrder
 from .results import compile_results, set_floors
 from .settings import build
 from .suite import RunPlan, Suite
@@ -180,8 +181,7 @@ def plan_cells(plan: Plan, keys: Sequence[str]) -> Iterator[Cell]:
             for settings in run.vary.get(name, [{}]):
                 attack = build(ATTACKS[name], settings, name)
                 whole = asdict(attack)  # type: ignore[call-overload]
-                label = attack_label(name, whole, asdict(ATTACKS[name]()))  # type: ignore[call-overload]
-                yield Cell(cell_key(key, name, whole), plan.request.out / "runs" / key, attack, label, whole)
+                yield Cell(cell_key(key, name, whole), plan.request.out / "runs" / key, attack, whole)
 
 
 def run_cells(plan: Plan, workers: Workers, planned: Sequence[Cell], about: Mapping[str, Any], say: Say) -> None:
@@ -233,7 +233,7 @@ def _task(plan: Plan, cell: Cell, twin: str) -> tuple[Task, Limits]:
 
 
 def _line(cell: Cell, fields: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    where = f"{fields['label']}: {cell.label}"
+    where = f"{fields['label']}: {named(cell.attack.name, cell.changed)}"
     if result["status"] != "scored":
         return f"{result['status'].upper()} {where}: {result['reason']}"
     return f"attacked {where}: {result['metric']} {result['value']:.3f}"

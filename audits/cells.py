@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..system.view import load_view
 from . import guess_checks
 from .identity import SCHEMA
 from .scoring import PRIMARY, Answers, Rows, score
+from .settings import changed
 from .statistics import Interval, advantage, best_of, interval, verdict
 from .twins import Blind
 from .workers import Broken, Done
@@ -35,9 +36,13 @@ class Cell:
     key: str
     run: Path
     attack: Attack
-    label: str
-    """The attack's name with what differs from its defaults."""
     settings: Mapping[str, Any]
+    """All of the attack's settings."""
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Settings that differ from the attack's defaults."""
+        return changed(self.settings, asdict(type(self.attack)()))  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,10 @@ def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict
         "paper_version": run["paper_version"],
         "difference": run["settings"].get("difference") if run["protocol"] == "pae" else None,
         "defence": None,
-        "settings": dict(cell.settings),
+        "settings": cell.changed,
         "threat": run["threat"],
         "adversary": run["threat"]["adversary"],
-        "attack": cell.label,
+        "attack": cell.attack.name,
         "attack_source": cell.attack.source,
         "goal": str(cell.attack.goal),
         "consumes": sorted(cell.attack.needs.view),
@@ -90,8 +95,9 @@ def unscored(fields: Mapping[str, Any], status: str, reason: str, seconds: float
     }
 
 
-def judge(cell: Cell, fields: Mapping[str, Any], mine: Done | Broken, shuffled: Done | Broken | None,
-          backbone: Backbone) -> Scored:
+def judge(
+    cell: Cell, fields: Mapping[str, Any], mine: Done | Broken, shuffled: Done | Broken | None, backbone: Backbone
+) -> Scored:
     """Score a finished attack beside its twins; a guess that cannot be scored is a failed cell with its reason."""
     seconds = round(mine.seconds, 3)
     if isinstance(mine, Broken):
@@ -109,7 +115,7 @@ def judge(cell: Cell, fields: Mapping[str, Any], mine: Done | Broken, shuffled: 
         outsiders = {**outsiders, "shuffled": shuffled.guess}
     rows = score(goal, mine.guess, answers)
     twins = [{name: score(goal, guess, answers) for name, guess in side.items()} for side in (outsiders, rest)]
-    results = []
+    results: list[dict[str, Any]] = []
     for metric, found in rows.items():
         generator = numpy.random.default_rng([int(cell.key[-12:], 16), len(results)])
         numbers = _numbers(metric, found, twins, generator, primary=metric == PRIMARY[goal])
@@ -204,5 +210,3 @@ def finished(root: Path, key: str) -> list[dict[str, Any]] | None:
 def needs_shuffled(goal: Goal) -> bool:
     """Whether a twin on a shuffled view makes sense: where the guess has a row a sample."""
     return goal in (Goal.LABELS, Goal.TEXTS)
-
-

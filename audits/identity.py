@@ -33,7 +33,7 @@ class RunIdentity:
     @property
     def label(self) -> str:
         """The row's name: protocol and what differs from its defaults."""
-        return _named(self.protocol, changed(self.settings, self.default))
+        return named(self.protocol, changed(self.settings, self.default))
 
     @property
     def key(self) -> str:
@@ -64,10 +64,6 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def attack_label(attack: str, settings: Mapping[str, Any], default: Mapping[str, Any]) -> str:
-    """An attack's name with the settings that differ from its defaults."""
-    return _named(attack, changed(settings, default))
-
-
-def _named(name: str, different: Mapping[str, Any]) -> str:
+def named(name: str, different: Mapping[str, Any]) -> str:
+    """A name with the settings that differ from the defaults: how a row is called."""
     return f"{name} ({', '.join(f'{k}={v}' for k, v in sorted(different.items()))})" if different else name

@@ -65,7 +65,7 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         roles = protocol.roles(scene)
         writer = ViewWriter(root / "view", frozenset({SERVER}))
         wire = Wire(roles, writer)
-        interleave([roles[party] for party in scene.samples], wire)  # type: ignore[list-item]
+        interleave([role for role in roles.values() if isinstance(role, Device)], wire)
         facts = public_facts(protocol, scene, threat)
         writer.close(roles[SERVER].held() if SERVER in roles else {}, facts)
         asked = draw(parts.victim_train, order.texts, streams)

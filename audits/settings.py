@@ -17,7 +17,7 @@ def build(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """An instance with some fields set; one sentence for an unknown name or a wrong value."""
     _check_names(cls, values, what)
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        return TypeAdapter(cls).validate_python(_over_defaults(cls, values))
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")
@@ -37,6 +37,16 @@ def _check_names(cls: Any, values: Mapping[str, Any], what: str) -> None:
             if not isinstance(value, Mapping):
                 raise UsageError(f"setting {name} of {what} is {value!r}; give a table of its own settings")
             _check_names(hints[name], value, f"{what}.{name}")
+
+
+def _over_defaults(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with each table of settings laid over its field's own default, which may differ from its class's."""
+    whole = dict(values)
+    for field in fields(cls):
+        default: Any = field.default
+        if field.name in values and is_dataclass(default):
+            whole[field.name] = {**vars(default), **values[field.name]}
+    return whole
 
 
 def changed(settings: Mapping[str, Any], default: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -22,6 +22,8 @@ LEAK = 0.05
 
 
 class Interval(NamedTuple):
+    """A value with its 95 % interval."""
+
     value: float
     low: float
     high: float

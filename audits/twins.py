@@ -58,7 +58,8 @@ class Blind:
             return {"prior": self._label_prior(), **({"probe": probe} if probe else {})}
         if goal is Goal.TEXTS:
             known = "labels" in seen.kinds
-            return {"tokens by label" if known else "auxiliary tokens": self._text_prior(by_label=known)}
+            blind: dict[str, Guess] = {"auxiliary tokens": self._text_prior(by_label=False)}
+            return {**blind, "tokens by label": self._text_prior(by_label=True)} if known else blind
         return {"learner": self._learner()}
 
     def _label_prior(self) -> LabelGuess:
@@ -103,7 +104,9 @@ class Blind:
         row = list(self.backbone.prefix) or [0]
         for _ in range(min(LONGEST, self.public.facts["longest"])):
             tokens = self.backbone.pad([row])
-            row.append(int(self.backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[0, -1].argmax()))
+            row.append(
+                int(self.backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[0, -1].argmax())
+            )
         text = tuple(row[len(self.backbone.prefix) :])
         return TextGuess(self.targets, (text,) * len(self.targets))
 
@@ -111,9 +114,9 @@ class Blind:
     def _untuned(self) -> StolenModel:
         """The public backbone, asked by its verbaliser."""
         head = verbaliser(self.backbone, self.public.labels)
-        outputs = []
-        for texts in _chunks([query.text for query in self.public.queries]):
-            outputs.append(scores(head, self.backbone, self._states(texts, len(self.backbone.blocks))))
+        last = len(self.backbone.blocks)
+        chunks = _chunks([query.text for query in self.public.queries])
+        outputs = [scores(head, self.backbone, self._states(texts, last)) for texts in chunks]
         return StolenModel(tuple(q.id for q in self.public.queries), torch.cat(outputs))
 
     def _learner(self) -> StolenModel:

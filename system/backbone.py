@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ class Backbone:
         and values of the new positions are appended to the cache.
         """
         count = len(self.blocks) if last is None else last
-        with record_blocks(self.blocks[:count]) as taken:
+        with record_blocks(list(self.blocks)[:count]) as taken:
             run(self.model, tokens, cache)
         return torch.stack(taken, dim=2)
 
@@ -97,10 +97,8 @@ class Backbone:
 
 def run(model: Any, tokens: Tokens, cache: Any = None) -> None:
     """A forward pass up to whatever a hook stops."""
-    try:
+    with suppress(_Stop):
         model(input_ids=tokens.ids, attention_mask=tokens.mask, past_key_values=cache, use_cache=cache is not None)
-    except _Stop:
-        pass
 
 
 @contextmanager
@@ -160,7 +158,8 @@ def load_backbone(reference: str) -> Backbone:
         model = AutoModelForCausalLM.from_pretrained(folder or reference, dtype=torch.float32)
     except Exception as error:  # hub, file and format errors have no common class
         raise _refusal(reference, folder, error) from None
-    return Backbone(model, tokenizer, reference if folder is None else folder.name, _digest(model))
+    name = reference if folder is None or reference in BACKBONES else folder.name
+    return Backbone(model, tokenizer, name, _digest(model))
 
 
 def local_folder(reference: str) -> Path | None:
@@ -170,7 +169,9 @@ def local_folder(reference: str) -> Path | None:
     path = Path(reference).expanduser()
     if path.is_dir():
         if not (path / "config.json").exists():
-            raise UsageError(f"{reference} holds no config.json; give a folder that transformers' save_pretrained wrote")
+            raise UsageError(
+                f"{reference} holds no config.json; give a folder that transformers' save_pretrained wrote"
+            )
         return path.resolve()
     if reference.startswith((".", "/", "~")) or reference.count("/") > 1:
         raise UsageError(f"the backbone folder {reference} does not exist; give a folder, a hub id or {TINY!r}")
@@ -180,7 +181,9 @@ def local_folder(reference: str) -> Path | None:
 def _refusal(reference: str, folder: Path | None, error: Exception) -> UsageError:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if folder is not None:
-        return UsageError(f"the backbone in {reference} cannot be loaded ({first}); give a causal language model's folder")
+        return UsageError(
+            f"the backbone in {reference} cannot be loaded ({first}); give a causal language model's folder"
+        )
     if "/" not in reference and not _known_offline(error):
         return UnknownName("backbone", reference, BACKBONES)
     return UsageError(

@@ -19,7 +19,8 @@ def additive(
     kind: DifferenceKind, head: torch.Tensor, backbone: Backbone, pivots: torch.Tensor, side: SideNetwork
 ) -> torch.Tensor:
     """f(x) + s(A) of pivots (B, L, d), with the head (K, d): (B, K)."""
-    return fused(kind, scores(head, backbone, pivots[:, -1])) + side(pivots)
+    output: torch.Tensor = side(pivots)
+    return fused(kind, scores(head, backbone, pivots[:, -1])) + output
 
 
 def pivot_activations(

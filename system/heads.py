@@ -29,7 +29,9 @@ def verbaliser(backbone: Backbone, labels: Sequence[str]) -> torch.Tensor:
 
 def linear(classes: int, width: int, generator: torch.Generator) -> torch.Tensor:
     """(K, d): a frozen random head."""
-    return torch.randn(classes, width, generator=generator) / width**0.5
+    drawn = torch.randn(classes, width, generator=generator)
+    weight: torch.Tensor = drawn / width**0.5
+    return weight
 
 
 def words(label: str) -> str:

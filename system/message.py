@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
 
@@ -125,5 +124,5 @@ def _empty(shape: tuple[int, ...]) -> torch.Tensor:
 def _precision(tensor: schema.Tensor) -> Precision:
     for precision in PRECISIONS:
         if _ENCODING[precision] == tensor.encoding:
-            return cast(Precision, precision)
+            return precision
     raise ProtocolError(f"tensor {tensor.name!r} has the unknown encoding {tensor.encoding}")

@@ -18,7 +18,7 @@ from torch import nn
 from .backbone import Backbone, Tokens, find_blocks, find_final_norm, find_parent, record_blocks, run
 from .selector import Selector, select
 
-LORA_ALPHA = 2.0
+LORA_ALPHA = 2
 """LoRA's alpha over its rank."""
 
 
@@ -75,7 +75,13 @@ class ScoredTop(nn.Module):
     """The blocks above a cut, the selected position, and a trainable head: (B, T, d) states to class scores."""
 
     def __init__(
-        self, backbone: Backbone, cut: int, rank: int, head: torch.Tensor, selector: Selector, generator: torch.Generator
+        self,
+        backbone: Backbone,
+        cut: int,
+        rank: int,
+        head: torch.Tensor,
+        selector: Selector,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.top = Top(backbone, cut, rank, generator)

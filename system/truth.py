@@ -73,4 +73,5 @@ def _true_text(backbone: Backbone, sample: Sample, longest: int) -> TrueText:
 
 
 def _row(values: dict[str, Any]) -> TrueText:
-    return TrueText(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    tuples = {name: tuple(values[name]) for name in ("tokens", "slots", "spans")}
+    return TrueText(values["id"], values["text"], values["label"], **tuples)

@@ -58,7 +58,8 @@ def _additive(backbone: Backbone, texts: list[str], public: Public, tuned: Tuned
     pivots = pivot_activations(backbone, texts, facts["longest"], facts["prompt"], facts["selector"])
     side = from_state(tuned)
     if public.head is None:
-        return side(pivots)
+        alone: torch.Tensor = side(pivots)
+        return alone
     return additive(facts["difference"], public.head["weight"], backbone, pivots, side)
 
 
@@ -74,4 +75,5 @@ def _split(backbone: Backbone, texts: list[str], public: Public, tuned: Tuned) -
     facts: Mapping[str, Any] = public.facts
     tokens = backbone.tokens(texts, facts["longest"], facts["prompt"])
     states = Bottom(backbone, facts["cut"], 0, torch.Generator())(tokens)
-    return stored_top(backbone, facts["cut"], facts["selector"], tuned)(states, tokens.mask)
+    outputs: torch.Tensor = stored_top(backbone, facts["cut"], facts["selector"], tuned)(states, tokens.mask)
+    return outputs

@@ -16,9 +16,9 @@ Shapes: B texts, T positions, C candidates, V vocabulary, d width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from transformers import DynamicCache
@@ -55,7 +55,7 @@ class Match(Attack):
     goal = Goal.TEXTS
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
     attacked = frozenset({"activations"})
-    assumes = {"positions": ("all",)}
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("all",)}
 
     round: int = 0
     """The pass over the data whose activations are matched: what counts where the bottom is trained."""
@@ -94,6 +94,8 @@ class Match(Attack):
 
 
 class Recovered(NamedTuple):
+    """One text's tokens, and whether each step of the search was certain."""
+
     tokens: tuple[int, ...]
     sure: bool
 
@@ -157,7 +159,8 @@ class Search:
         mask = torch.ones(texts * count, len(prefixes[0]) + 1, dtype=torch.int64)
         tokens = Tokens(candidates.reshape(-1, 1), mask)
         states = self._backbone.activations(tokens, self._block, cache)[:, 0, -1].view(texts, count, -1)
-        return (states - received.unsqueeze(1)).norm(dim=2) / received.norm(dim=1, keepdim=True)
+        distances: torch.Tensor = (states - received.unsqueeze(1)).norm(dim=2) / received.norm(dim=1, keepdim=True)
+        return distances
 
 
 def _knowledge(public: Public) -> tuple[Backbone, int]:

@@ -76,24 +76,24 @@ class LocalLora(Device):
         self._order = scene.streams.torch(f"{party}:order")
         blocks = len(scene.backbone.blocks)
         self._model = Bottom(scene.backbone, blocks, protocol.lora.rank, scene.streams.torch(f"{party}:lora"))
-        self._model.head = nn.Parameter(verbaliser(scene.backbone, scene.labels).clone())
-        self._model.bias = nn.Parameter(torch.zeros(len(scene.labels)))
+        self._head = nn.Parameter(verbaliser(scene.backbone, scene.labels).clone())
+        self._bias = nn.Parameter(torch.zeros(len(scene.labels)))
 
     def work(self, wire: Wire) -> Iterator[None]:
-        optimizer = self._protocol.lora.optimizer(self._model)
+        optimizer = self._protocol.lora.optimizer([*self._model.parameters(), self._head, self._bias])
         for epoch in range(self._protocol.lora.epochs):
             self._protocol.lora.set_rate(optimizer, epoch)
             for rows in batches(range(len(self._samples)), self._protocol.lora.batch, self._order):
                 loss = cross_entropy(self._scores([self._samples[i].text for i in rows]), self._targets[rows])
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 yield
 
     def _scores(self, texts: list[str]) -> torch.Tensor:
         tokens = self._backbone.tokens(texts, self._protocol.longest, self._protocol.prompt)
         pivot = select(self._backbone.final_norm(self._model(tokens)), tokens.mask, self._protocol.selector)
-        return pivot @ self._model.head.T + self._model.bias
+        return pivot @ self._head.T + self._bias
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
@@ -109,9 +109,7 @@ class LocalSide(Device):
         self._targets = scene.targets(samples)
         self._head = verbaliser(scene.backbone, scene.labels)
         self._generator = scene.streams.torch(f"{party}:side")
-        shape = SideShape(
-            len(scene.backbone.blocks), scene.backbone.width, protocol.side.bottleneck, len(scene.labels)
-        )
+        shape = SideShape(len(scene.backbone.blocks), scene.backbone.width, protocol.side.bottleneck, len(scene.labels))
         self._side = SideNetwork(shape, self._generator)
 
     def work(self, wire: Wire) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -25,9 +26,9 @@ class LoraTraining:
             if value < 1:
                 raise UsageError(f"{name} is {value}; give at least 1")
 
-    def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """An optimiser of the parameters that ask for gradients."""
-        return torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=self.learning_rate)
+        return torch.optim.AdamW([p for p in parameters if p.requires_grad], lr=self.learning_rate)
 
     def set_rate(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
         """Set an epoch's learning rate."""

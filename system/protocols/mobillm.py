@@ -54,16 +54,14 @@ class MobiLLM(Protocol):
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
-        return {SERVER: frozenset({"activations", "labels", "download", "held:tuned"})}
+        return {SERVER: frozenset({"activations", "labels", "held:tuned"})}
 
     def facts(self, scene: Scene) -> Mapping[str, Any]:
         layers = list(range(1, len(scene.backbone.blocks) + 1))
         return {"positions": "all", "fusion": "side", "resent": True, "layers": layers, "bottom": "frozen"}
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        shape = SideShape(
-            len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels)
-        )
+        shape = SideShape(len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels))
         server = MobiLLMServer(shape, self, scene.streams.torch("server"))
         devices = {party: MobiLLMDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         return {SERVER: server, **devices}
@@ -144,7 +142,7 @@ class MobiLLMServer(Server):
         states, lengths = message.tensors["activations"], message.tensors["lengths"]
         loss = cross_entropy(positionwise(self._side, states, lengths, self._selector), labels)
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:

@@ -71,7 +71,7 @@ class PAE(Protocol):
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
-        return {SERVER: frozenset({"activations", "difference", "train", "download", "held:tuned"})}
+        return {SERVER: frozenset({"activations", "difference", "held:tuned"})}
 
     def facts(self, scene: Scene) -> Mapping[str, Any]:
         layers = list(range(1, len(scene.backbone.blocks) + 1))
@@ -88,9 +88,7 @@ class PAE(Protocol):
         return None if self.secret_head else self.head_weight(scene)
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        shape = SideShape(
-            len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels)
-        )
+        shape = SideShape(len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels))
         server = PAEServer(shape, self.side, scene.streams.torch("server"))
         devices = {party: PAEDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         return {SERVER: server, **devices}

@@ -70,7 +70,10 @@ class Protocol(ABC):
     @property
     @abstractmethod
     def shows(self) -> Mapping[Party, frozenset[str]]:
-        """Per party, the kinds it receives and, as `held:NAME`, what it holds at the end."""
+        """Per party, the kinds it receives and, as `held:NAME`, what it holds at the end.
+
+        Messages without tensors steer a run (`train`, `download`) and are not counted.
+        """
 
     @abstractmethod
     def roles(self, scene: Scene) -> Mapping[Party, Role]:

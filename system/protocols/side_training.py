@@ -54,5 +54,5 @@ def regress(
     for rows in batches(range(len(activations)), training.batch, generator):
         loss = mse_loss(network(activations[rows]), targets[rows], reduction="none").sum(1).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()

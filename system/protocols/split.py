@@ -57,14 +57,16 @@ class Split(Protocol):
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
-        return {SERVER: frozenset({"activations", "labels", "download", "held:tuned"})}
+        return {SERVER: frozenset({"activations", "labels", "held:tuned"})}
 
     def facts(self, scene: Scene) -> Mapping[str, Any]:
         return {"positions": "all", "fusion": "split", "resent": True, "layers": [self.cut]}
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         if not 1 <= self.cut < len(scene.backbone.blocks):
-            raise UsageError(f"cut is {self.cut}; give 1 to {len(scene.backbone.blocks) - 1}, the backbone's blocks but one")
+            raise UsageError(
+                f"cut is {self.cut}; give 1 to {len(scene.backbone.blocks) - 1}, the backbone's blocks but one"
+            )
         server = SplitServer(self, scene)
         devices = {party: SplitDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         return {SERVER: server, **devices}
@@ -81,7 +83,7 @@ class SplitDevice(Device):
         self._trainable = protocol.bottom == "trainable"
         rank = protocol.lora.rank if self._trainable else 0
         self._bottom = Bottom(scene.backbone, protocol.cut, rank, scene.streams.torch(f"{party}:lora"))
-        self._optimizer = protocol.lora.optimizer(self._bottom) if self._trainable else None
+        self._optimizer = protocol.lora.optimizer(self._bottom.parameters()) if self._trainable else None
         self._top: ScoredTop | None = None
 
     def work(self, wire: Wire) -> Iterator[None]:
@@ -104,7 +106,7 @@ class SplitDevice(Device):
         if self._optimizer is not None:
             self._protocol.lora.set_rate(self._optimizer, epoch)
             self._optimizer.zero_grad()
-            states.backward(answer.tensors["gradient"].squeeze(1))  # type: ignore[no-untyped-call]
+            states.backward(answer.tensors["gradient"].squeeze(1))
             self._optimizer.step()
 
     def _message(self, kind: str, epoch: int, ids: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> Message:
@@ -127,10 +129,8 @@ class SplitServer(Server):
     def __init__(self, protocol: Split, scene: Scene) -> None:
         self._protocol = protocol
         head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
-        self._model = ScoredTop(
-            scene.backbone, protocol.cut, protocol.lora.rank, head, protocol.selector, generator
-        )
-        self._optimizer = protocol.lora.optimizer(self._model)
+        self._model = ScoredTop(scene.backbone, protocol.cut, protocol.lora.rank, head, protocol.selector, generator)
+        self._optimizer = protocol.lora.optimizer(self._model.parameters())
         self._pending: dict[tuple[str, ...], Message] = {}
 
     def handle(self, message: Message) -> Message:
@@ -162,7 +162,7 @@ class SplitServer(Server):
         states, mask = unpack_positions(packed.squeeze(1), lengths)
         loss = cross_entropy(self._model(states, mask), labels)
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
         assert packed.grad is not None
         return packed.grad

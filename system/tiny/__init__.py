@@ -1,0 +1,1 @@
+"""`sidelight-tiny`, the default backbone: its weights, its card, and the scripts that made it."""

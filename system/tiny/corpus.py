@@ -24,6 +24,8 @@ WIKITEXT_FILE = "train.txt"
 
 
 class Query(NamedTuple):
+    """A text with the words of its intent's name."""
+
     text: str
     intent: str
 
@@ -75,14 +77,16 @@ def train_tokenizer(texts: list[str], vocabulary: int) -> Tokenizer:
 def packed(tokenizer: Tokenizer, texts: list[str], length: int) -> torch.Tensor:
     """All texts end to end, each opened by BEGIN and closed by END, cut into rows: (rows, length) int64."""
     begin, end = tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
-    stream = [token for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False) for token in (begin, *e.ids, end)]
+    stream = [
+        token for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False) for token in (begin, *e.ids, end)
+    ]
     rows = len(stream) // length
     return torch.tensor(stream[: rows * length]).view(rows, length)
 
 
 def query_rows(tokenizer: Tokenizer, queries: list[Query], length: int) -> torch.Tensor:
     """One query a row, plain and with its topic: (2 * queries, length) int64, padded on the right."""
-    begin, end, pad = (tokenizer.token_to_id(t) for t in (BEGIN, END, PAD))
+    begin, end, pad = (int(tokenizer.token_to_id(t) or 0) for t in (BEGIN, END, PAD))
     prompt = tokenizer.encode(TOPIC_PROMPT, add_special_tokens=False).ids
     rows = torch.full((2 * len(queries), length), pad)
     for i, query in enumerate(queries):

@@ -66,7 +66,8 @@ def build(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> OPTForCausalLM:
         eos_token_id=tokenizer.eos_token_id,
     )
     # eager attention: on a CPU its backward pass takes two thirds of the fused kernel's time at these sizes
-    return OPTForCausalLM._from_config(config, attn_implementation="eager")
+    model: OPTForCausalLM = OPTForCausalLM._from_config(config, attn_implementation="eager")
+    return model
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -120,14 +121,18 @@ def pretrain(recipe: Recipe, shared: Path, stories: list[Path], out: Path, start
         asked = asked[:, : int((asked != pad).sum(1).max())]
         losses = [loss_of(model, prose, pad), loss_of(model, asked, pad)]
         optimizer.zero_grad()
-        sum(losses).backward()
+        torch.stack(losses).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         mean = [v.item() if math.isnan(m) else 0.98 * m + 0.02 * v.item() for m, v in zip(mean, losses, strict=True)]
         if step % 100 == 99:
             rate = (step + 1) / (time.monotonic() - started)
             left = (recipe.steps - step) / rate / 60
-            print(f"step {step + 1}: prose {mean[0]:.3f}, queries {mean[1]:.3f}, {left:.0f} min left", file=sys.stderr, flush=True)
+            print(
+                f"step {step + 1}: prose {mean[0]:.3f}, queries {mean[1]:.3f}, {left:.0f} min left",
+                file=sys.stderr,
+                flush=True,
+            )
         if step % 400 == 399:
             save(model, tokenizer, out)
     save(model, tokenizer, out)

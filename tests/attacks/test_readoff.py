@@ -1,0 +1,63 @@
+"""The model read off the server: the device's own predictions where everything else is public."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sidelight.attacks import ATTACKS
+from sidelight.attacks.attack import StolenModel
+from sidelight.system.difference import fused
+from sidelight.system.fusion import pivot_activations
+from sidelight.system.heads import scores
+from sidelight.system.protocols import Protocol
+
+from ..contracts.micro import QUERIES, Micro, make_scene, record
+from ..contracts.planted import Planted, attacked, from_run, mobillm, pae, planted_in, split
+
+EXACT = [
+    pae(),
+    pae(difference="logit"),
+    pae(head="linear", selector="mean", prompt=""),
+    pae(precision="int8"),
+    mobillm(),
+    mobillm(selector="mean", precision="int4"),
+    split(),
+    split(cut=1, selector="mean"),
+]
+
+
+def stolen(planted: Planted) -> torch.Tensor:
+    guess = attacked(planted)
+    assert isinstance(guess, StolenModel)
+    return guess.outputs
+
+
+@pytest.mark.parametrize("family", ["opt", "llama"])
+@pytest.mark.parametrize("protocol", EXACT, ids=lambda p: f"{p.name}-{EXACT.index(p)}")
+def test_outputs_are_the_devices_predictions(micro: Micro, family: str, protocol: Protocol) -> None:
+    if family == "llama" and protocol.settings().get("cut") == 2:
+        protocol = replace(protocol, cut=1)  # type: ignore[call-arg]
+    planted = from_run(micro, ATTACKS["readoff"](), protocol, family)
+    torch.testing.assert_close(stolen(planted), planted.truth.outputs, atol=1e-3, rtol=0)
+
+
+def test_without_the_head_the_side_networks_share_is_what_is_left(micro: Micro) -> None:
+    run = record(pae(head="linear", secret_head=True), make_scene(micro.backbone("opt")))
+    planted = planted_in(run, micro, ATTACKS["readoff"]())
+    assert planted.public.head is None
+    protocol, backbone = run.protocol, run.scene.backbone
+    texts = [sample.text for sample in QUERIES]
+    secret = protocol.head_weight(run.scene)  # type: ignore[attr-defined]
+    with torch.no_grad():
+        pivots = pivot_activations(backbone, texts, protocol.longest, protocol.prompt, protocol.selector)
+        share = fused("probability", scores(secret, backbone, pivots[:, -1]))
+    torch.testing.assert_close(stolen(planted) + share, planted.truth.outputs, atol=1e-4, rtol=0)
+
+
+def test_a_bottom_trained_on_the_device_is_not_read_off(micro: Micro) -> None:
+    planted = from_run(micro, ATTACKS["readoff"](), split(bottom="trainable"))
+    assert planted.truth.outputs is not None
+    assert float((stolen(planted) - planted.truth.outputs).abs().max()) > 0.1

@@ -1,0 +1,360 @@
+"""The contract of every attack, by goal: a well-formed guess that finds a planted leak and finds nothing in noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import comb
+from typing import NamedTuple
+
+import pytest
+import torch
+from scipy.stats import binom
+
+from sidelight.attacks import ATTACKS, Attack
+from sidelight.attacks.attack import (
+    Goal,
+    Guess,
+    LabelGuess,
+    MembershipScores,
+    Needs,
+    Prepared,
+    StolenModel,
+    TextGuess,
+)
+from sidelight.system.public import Public
+from sidelight.system.roles import SERVER
+from sidelight.system.view import View
+
+from .micro import LABELS, VICTIM, Micro
+from .planted import PLANTED, Planted, Truth, attacked, noise_for, plant
+
+FOUND = 0.99
+"""Share of a planted leak that an attack must find."""
+RARE = 1e-4
+"""How improbable a noise score may be under guessing."""
+NOISE_DRAWS = 5
+"""Noise models that a stolen model is averaged over: one model's answers to all queries depend on each other."""
+
+every_attack = pytest.mark.parametrize("name", ATTACKS)
+
+
+class Leaks:
+    """Planted leaks, each made once."""
+
+    def __init__(self, micro: Micro) -> None:
+        self._micro = micro
+        self._made: dict[str, Planted] = {}
+
+    def of(self, name: str) -> Planted:
+        if name not in self._made:
+            self._made[name] = plant(name, self._micro)
+        return self._made[name]
+
+
+@pytest.fixture(scope="module")
+def leaks(micro: Micro) -> Leaks:
+    return Leaks(micro)
+
+
+# --- by goal: form, score, and the most that guessing scores -------------------------------------------------
+
+
+def labels_form(guess: Guess, planted: Planted) -> None:
+    assert isinstance(guess, LabelGuess)
+    assert guess.labels.dtype == torch.int64
+    assert guess.labels.shape == (len(guess.ids),)
+    assert ((guess.labels >= 0) & (guess.labels < len(planted.public.labels))).all()
+    assert_ids_of(guess.ids, planted)
+
+
+def labels_score(guess: Guess, truth: Truth) -> float:
+    assert isinstance(guess, LabelGuess)
+    right = [truth.labels[i] == label for i, label in zip(guess.ids, guess.labels.tolist(), strict=True)]
+    return sum(right) / len(truth.labels)
+
+
+def labels_chance(planted: Planted) -> float:
+    n = len(planted.truth.labels)
+    return float(binom.isf(RARE, n, 1 / len(planted.public.labels))) / n
+
+
+def texts_form(guess: Guess, planted: Planted) -> None:
+    assert isinstance(guess, TextGuess)
+    assert len(guess.tokens) == len(guess.ids)
+    assert len(guess.certified) in (0, len(guess.ids))
+    assert all(isinstance(sure, bool) for sure in guess.certified)
+    assert all(isinstance(token, int) and token >= 0 for tokens in guess.tokens for token in tokens)
+    assert_ids_of(guess.ids, planted)
+
+
+def texts_score(guess: Guess, truth: Truth) -> float:
+    """Right tokens at their place over the truth's tokens; an extra token makes a text wholly wrong."""
+    assert isinstance(guess, TextGuess)
+    right = 0
+    for sample_id, tokens in zip(guess.ids, guess.tokens, strict=True):
+        goal = truth.tokens[sample_id]
+        right += sum(a == b for a, b in zip(tokens, goal, strict=False)) if len(tokens) <= len(goal) else 0
+    return right / sum(len(tokens) for tokens in truth.tokens.values())
+
+
+def texts_chance(planted: Planted) -> float:
+    """Repeating the commonest token is the most that a guess without information can do a position."""
+    tokens = [token for text in planted.truth.tokens.values() for token in text]
+    commonest = max(tokens.count(token) for token in set(tokens)) / len(tokens)
+    return float(binom.isf(RARE, len(tokens), commonest)) / len(tokens)
+
+
+def model_form(guess: Guess, planted: Planted) -> None:
+    assert isinstance(guess, StolenModel)
+    assert guess.ids == tuple(query.id for query in planted.public.queries)
+    assert guess.outputs.dtype == torch.float32
+    assert guess.outputs.shape == (len(guess.ids), len(planted.public.labels))
+    assert guess.outputs.isfinite().all()
+
+
+def model_score(guess: Guess, truth: Truth) -> float:
+    assert isinstance(guess, StolenModel)
+    assert truth.outputs is not None
+    return float((guess.outputs.argmax(1) == truth.outputs.argmax(1)).float().mean())
+
+
+def model_chance(planted: Planted) -> float:
+    """The mean of a few models that know nothing lies well below a half, at 1/K plus what their draws vary."""
+    return 1 / len(planted.public.labels) + 0.25
+
+
+def members_form(guess: Guess, planted: Planted) -> None:
+    assert isinstance(guess, MembershipScores)
+    assert guess.scores.dtype == torch.float32
+    assert guess.scores.shape == (len(planted.public.candidates),)
+    assert guess.scores.isfinite().all()
+    assert guess.ids == planted.public.candidates
+
+
+def members_score(guess: Guess, truth: Truth) -> float:
+    """Share of member and non-member pairs in the right order."""
+    assert isinstance(guess, MembershipScores)
+    assert truth.members is not None
+    member = torch.tensor([truth.members[i] for i in guess.ids])
+    inside, outside = guess.scores[member], guess.scores[~member]
+    differences = inside.unsqueeze(1) - outside
+    return float((differences > 0).float().mean() + 0.5 * (differences == 0).float().mean())
+
+
+def members_chance(planted: Planted) -> float:
+    """Four standard deviations of the statistic (Mann and Whitney) above one half."""
+    assert planted.truth.members is not None
+    n, inside = len(planted.truth.members), sum(planted.truth.members.values())
+    return 0.5 + 4 * float(((n + 1) / (12 * inside * (n - inside))) ** 0.5)
+
+
+def assert_ids_of(ids: tuple[str, ...], planted: Planted) -> None:
+    assert len(set(ids)) == len(ids)
+    assert set(ids) <= set(planted.view.sample_ids())
+
+
+class Contract(NamedTuple):
+    """How guesses with one goal are judged."""
+
+    form: Callable[[Guess, Planted], None]
+    score: Callable[[Guess, Truth], float]
+    chance: Callable[[Planted], float]
+
+
+CONTRACTS = {
+    Goal.LABELS: Contract(labels_form, labels_score, labels_chance),
+    Goal.TEXTS: Contract(texts_form, texts_score, texts_chance),
+    Goal.MODEL: Contract(model_form, model_score, model_chance),
+    Goal.MEMBERS: Contract(members_form, members_score, members_chance),
+}
+
+
+def contract(attack: Attack) -> Contract:
+    if attack.goal not in CONTRACTS:
+        pytest.fail(f"goal {attack.goal!r} of attack {attack.name!r} has no contract: add one to CONTRACTS")
+    return CONTRACTS[attack.goal]
+
+
+# --- the suite ------------------------------------------------------------------------------------------------
+
+
+@every_attack
+def test_an_attack_declares_name_source_goal_and_kinds(name: str) -> None:
+    attack = ATTACKS[name]
+    assert attack.name == name
+    assert attack.__module__.rpartition(".")[2] == name
+    assert attack.source
+    assert isinstance(attack.goal, Goal)
+    assert attack.attacked
+    assert attack.attacked <= attack.needs.view
+
+
+@every_attack
+def test_the_planted_run_shows_what_the_attack_needs(leaks: Leaks, name: str) -> None:
+    planted = leaks.of(name)
+    attack = planted.attack
+    assert attack.needs.view <= planted.view.kinds
+    assert attack.needs.public <= planted.public.items
+    assert all(planted.public.facts[fact] in allowed for fact, allowed in attack.assumes.items())
+    if planted.protocol is not None:
+        assert attack.needs.view <= planted.protocol.shows[SERVER]
+
+
+@every_attack
+def test_the_guess_is_well_formed(leaks: Leaks, name: str) -> None:
+    planted = leaks.of(name)
+    contract(planted.attack).form(attacked(planted), planted)
+
+
+@every_attack
+def test_the_attack_finds_the_planted_leak(leaks: Leaks, name: str) -> None:
+    planted = leaks.of(name)
+    assert contract(planted.attack).score(attacked(planted), planted.truth) >= FOUND
+
+
+@every_attack
+def test_on_noise_the_guess_is_well_formed_and_no_better_than_guessing(leaks: Leaks, name: str) -> None:
+    planted = leaks.of(name)
+    judged = contract(planted.attack)
+    scores = []
+    for draw in range(NOISE_DRAWS if planted.attack.goal is Goal.MODEL else 1):
+        guess = attacked(planted, noise_for(planted.view, draw))
+        judged.form(guess, planted)
+        scores.append(judged.score(guess, planted.truth))
+    assert sum(scores) / len(scores) <= judged.chance(planted)
+    assert judged.chance(planted) < FOUND / 2 or planted.attack.goal is Goal.MEMBERS
+
+
+@every_attack
+def test_the_same_generator_state_gives_the_same_guess(leaks: Leaks, name: str) -> None:
+    planted = leaks.of(name)
+    assert same(attacked(planted), attacked(planted))
+
+
+@every_attack
+def test_the_view_and_public_knowledge_stay_as_they_were(leaks: Leaks, name: str) -> None:
+    planted = leaks.of(name)
+    before = snapshot(planted)
+    attacked(planted)
+    after = snapshot(planted)
+    assert before.keys() == after.keys()
+    assert [key for key in before if not torch.equal(before[key], after[key])] == []
+
+
+@every_attack
+def test_the_global_random_state_is_left_alone(leaks: Leaks, name: str) -> None:
+    planted = leaks.of(name)
+    before = torch.get_rng_state()
+    attacked(planted)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def same(one: Guess, other: Guess) -> bool:
+    """Whether two guesses agree in every field, bit by bit."""
+    if type(one) is not type(other):
+        return False
+    pairs = [(value, getattr(other, name)) for name, value in vars(one).items()]
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+def snapshot(planted: Planted) -> dict[str, torch.Tensor]:
+    """Copies of every tensor that an attack is given."""
+    found = {f"{i} {name}": t for i, m in enumerate(planted.view.messages) for name, t in m.tensors.items()}
+    found |= {f"held {item} {name}": t for item, ts in planted.view.held.items() for name, t in ts.items()}
+    found |= {f"head {name}": t for name, t in (planted.public.head or {}).items()}
+    return {name: tensor.clone() for name, tensor in found.items()}
+
+
+# --- the suite catches what it should ------------------------------------------------------------------------
+
+
+def test_an_attack_without_a_planted_leak_fails_with_the_place_to_add_one(micro: Micro) -> None:
+    with pytest.raises(pytest.fail.Exception, match="'unheard' has no planted leak: add an entry to PLANTED"):
+        plant("unheard", micro)
+    assert set(PLANTED) <= set(ATTACKS)
+
+
+@dataclass(frozen=True)
+class Foul(Attack):
+    """Breaks the rule that its field names."""
+
+    name = "foul"
+    source = "none"
+    goal = Goal.LABELS
+    needs = Needs()
+    attacked = frozenset({"labels"})
+
+    rule: str = ""
+
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
+        ids, labels = view.rows("labels", "labels")
+        match self.rule:
+            case "own random numbers":
+                return LabelGuess(ids, torch.randint(len(LABELS), labels.shape))
+            case "writes into the view":
+                next(view.of("labels")).tensors["labels"].zero_()
+            case "foreign ids":
+                return LabelGuess(tuple(f"{i:016x}" for i in range(len(ids))), labels)
+            case "twice the same id":
+                return LabelGuess((ids[0],) * len(ids), labels)
+            case "labels as fractions":
+                return LabelGuess(ids, labels.float())
+            case "unknown class":
+                return LabelGuess(ids, labels + len(LABELS))
+            case "one too few":
+                return LabelGuess(ids, labels[1:])
+            case "no labels":
+                return TextGuess(ids, ((),) * len(ids))
+            case "blind":
+                return LabelGuess(ids, torch.zeros_like(labels))
+        return LabelGuess(ids, labels)
+
+
+def foul(leaks: Leaks, rule: str) -> Planted:
+    planted = leaks.of("plaintext")
+    messages = [replace(m, tensors={n: t.clone() for n, t in m.tensors.items()}) for m in planted.view.messages]
+    return replace(planted, attack=Foul(rule), view=replace(planted.view, messages=messages))
+
+
+@pytest.mark.parametrize(
+    "rule", ["foreign ids", "twice the same id", "labels as fractions", "unknown class", "one too few", "no labels"]
+)
+def test_a_malformed_guess_is_caught(leaks: Leaks, rule: str) -> None:
+    planted = foul(leaks, rule)
+    with pytest.raises(AssertionError):
+        labels_form(attacked(planted), planted)
+
+
+def test_global_randomness_writing_and_blindness_are_caught(leaks: Leaks) -> None:
+    for rule, check in (
+        ("own random numbers", test_the_same_generator_state_gives_the_same_guess),
+        ("own random numbers", test_the_global_random_state_is_left_alone),
+        ("writes into the view", test_the_view_and_public_knowledge_stay_as_they_were),
+        ("blind", test_the_attack_finds_the_planted_leak),
+    ):
+        caught = Leaks.__new__(Leaks)
+        caught._made = {"foul": foul(leaks, rule)}
+        with pytest.raises(AssertionError):
+            check(caught, "foul")
+
+
+def test_a_score_that_survives_noise_is_caught(leaks: Leaks) -> None:
+    """An attack that was given the truth scores far above what guessing allows."""
+    planted = leaks.of("plaintext")
+    told = LabelGuess(tuple(planted.truth.labels), torch.tensor(list(planted.truth.labels.values())))
+    assert labels_score(told, planted.truth) == 1.0 > labels_chance(planted)
+
+
+def test_the_noise_bound_is_the_exact_binomial_one(leaks: Leaks) -> None:
+    """48 rows, 6 classes, summed term by term: 20 right is rarer than the bound, 19 is not."""
+    planted = leaks.of("plaintext")
+    tail = {least: sum(comb(48, k) * 5 ** (48 - k) for k in range(least, 49)) / 6**48 for least in (19, 20)}
+    assert tail[20] <= RARE < tail[19]
+    assert labels_chance(planted) * len(VICTIM) == pytest.approx(19)
+
+
+def test_membership_scores_are_judged_by_the_order_of_pairs() -> None:
+    truth = Truth({}, {}, members={"a": True, "b": True, "c": False, "d": False})
+    guess = MembershipScores(("a", "b", "c", "d"), torch.tensor([3.0, 1.0, 1.0, 0.0]))
+    assert members_score(guess, truth) == 0.875  # of four pairs three are in order and one is tied
