@@ -85,6 +85,7 @@ class Needs(NamedTuple):
     """Names of public items: backbone, head, auxiliary, queries, candidates."""
 
 
+@dataclass(frozen=True)
 class Attack(ABC):
     """Settings are the fields of a frozen dataclass; knowledge comes to the calls."""
 

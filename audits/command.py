@@ -28,7 +28,9 @@ def audit(
     processes = {"local": 1, "processes": max(os.cpu_count() or 1, 1)}
     if executor not in processes:
         raise UnknownName("executor", executor, processes)
-    from .audit import Request, run_audit
+    _refuse_foreign(out)
+    from .audit import run_audit
+    from .plan import Request
     from .suite import load_suite
 
     planned = load_suite(suite)
@@ -64,8 +66,12 @@ def attack(
     """Attack a recorded view and write the guesses; nothing here knows the truth."""
     from .single import attack_one
 
-    for line in attack_one(view, public, attack, out):
+    whole = True
+    for line, finished in attack_one(view, public, attack, out):
         typer.echo(line)
+        whole = whole and finished
+    if not whole:
+        raise typer.Exit(1)
 
 
 def list_names(
@@ -99,6 +105,14 @@ def assignments(pairs: list[str]) -> dict[str, Any]:
             table = table.setdefault(part, {})
         table[last] = value
     return settings
+
+
+def _refuse_foreign(out: Path) -> None:
+    """An audit clears away what a killed one left, so its folder must be its own."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give a folder of an audit or one that does not exist")
+    if out.is_dir() and not (out / "truth").is_dir() and any(out.iterdir()):
+        raise UsageError(f"{out} holds files that are no audit's; give a folder of an audit or one that does not exist")
 
 
 def _report(out: Path) -> None:

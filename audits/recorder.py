@@ -6,6 +6,7 @@ Orders hold the victim's seed, so they come by standard input, never as argument
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -24,16 +25,20 @@ def record_all(orders: Sequence[RunOrder], processes: int, report: Report) -> No
     waiting: SimpleQueue[RunOrder] = SimpleQueue()
     for order in orders:
         waiting.put(order)
-    children = [_start() for _ in range(min(processes, len(orders)))]
+    children: list[subprocess.Popen[str]] = []
     lock = threading.Lock()
 
-    def feed(child: subprocess.Popen[str]) -> None:
+    def feed() -> None:
+        child: subprocess.Popen[str] | None = None
         for order in _taken(waiting):
+            if child is None or child.poll() is not None:  # the one before may have run out of memory
+                child = _start()
+                children.append(child)
             reason = _ask(child, order)
             with lock:
                 report(order, reason)
 
-    threads = [threading.Thread(target=feed, args=(child,), daemon=True) for child in children]
+    threads = [threading.Thread(target=feed, daemon=True) for _ in range(min(processes, len(orders)))]
     try:
         for thread in threads:
             thread.start()
@@ -55,7 +60,10 @@ def _taken(waiting: SimpleQueue[RunOrder]) -> Iterator[RunOrder]:
 
 def _start() -> subprocess.Popen[str]:
     command = [sys.executable, "-m", __name__]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # a session of its own, so that a Ctrl-C reaches the harness only, which ends its recorders
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True
+    )
 
 
 def _ask(child: subprocess.Popen[str], order: RunOrder) -> str | None:
@@ -68,13 +76,15 @@ def _ask(child: subprocess.Popen[str], order: RunOrder) -> str | None:
     except OSError:
         answer = ""
     if not answer:
-        return f"the recorder ended with status {child.wait()}"
+        return f"the recorder ended with status {child.wait()} (a negative one is a signal; -9 may be want of memory)"
     reason: str | None = json.loads(answer)
     return reason
 
 
 def main() -> None:
     """Serve orders until the input ends."""
+    waiting: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=_listen, args=(waiting,), daemon=True).start()
     import torch
 
     from ..system.backbone import load_backbone
@@ -82,14 +92,21 @@ def main() -> None:
 
     answers, sys.stdout = sys.stdout, sys.stderr
     torch.set_num_threads(1)
-    for line in sys.stdin:
-        order = RunOrder(**json.loads(line))
+    while True:
+        order = RunOrder(**json.loads(waiting.get()))
         try:
             record(order, load_backbone(order.backbone))
             reason = None
         except Exception as error:  # one run that fails must not take the others with it
             reason = f"{type(error).__name__}: {error}"
         print(json.dumps(reason), file=answers, flush=True)
+
+
+def _listen(waiting: SimpleQueue[str]) -> None:
+    """Pass orders on; when the harness is gone, however it went, end in the middle of a run."""
+    for line in sys.stdin:
+        waiting.put(line)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from math import isfinite
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +17,7 @@ T = TypeVar("T")
 def build(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """An instance with some fields set; one sentence for an unknown name or a wrong value."""
     _check_names(cls, values, what)
+    _check_finite(values, what)
     try:
         return TypeAdapter(cls).validate_python(_over_defaults(cls, values))
     except ValidationError as error:
@@ -37,6 +39,14 @@ def _check_names(cls: Any, values: Mapping[str, Any], what: str) -> None:
             if not isinstance(value, Mapping):
                 raise UsageError(f"setting {name} of {what} is {value!r}; give a table of its own settings")
             _check_names(hints[name], value, f"{what}.{name}")
+
+
+def _check_finite(values: Mapping[str, Any], what: str) -> None:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            _check_finite(value, f"{what}.{name}")
+        elif isinstance(value, float) and not isfinite(value):
+            raise UsageError(f"setting {name} of {what} is {value}; give a finite number")
 
 
 def _over_defaults(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..attacks import ATTACKS
 from ..system import files
-from ..system.backbone import load_backbone, local_folder
-from ..system.data import Sizes, load, split
+from ..system.backbone import TINY, load_backbone, local_folder
+from ..system.data import Sizes, load, refuse_trained_on, split
 from ..system.errors import UsageError
 from ..system.protocols import PROTOCOLS
 from ..system.public import load_public
@@ -32,13 +32,15 @@ def record_one(
         raise UsageError(f"{out} exists already; give a folder that does not")
     build(PROTOCOLS[protocol], settings, protocol)
     loaded = load_backbone(backbone)
+    folder = local_folder(backbone)
+    if folder == local_folder(TINY):
+        refuse_trained_on(Path(data))
     streams = Streams(seed or fresh_seed())
     plan = DataPlan()
     dataset = load(data, streams.numpy("data"), plan.max_classes, plan.generated)
     parts = split(dataset, Sizes(**{name: getattr(plan, name) for name in NAMES}), streams.numpy("split"))
     out.parent.mkdir(parents=True, exist_ok=True)
     path = out.with_name(out.name + ".parts.jsonl")
-    folder = local_folder(backbone)
     save_parts(parts, path)
     try:
         record(
@@ -62,8 +64,8 @@ def record_one(
         path.unlink()
 
 
-def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterator[str]:
-    """Run one attack, or all that apply, each apart; yields a line on each."""
+def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterator[tuple[str, bool]]:
+    """Run one attack, or all that apply, each apart; yields a line on each, and whether it did not fail."""
     names = sorted(ATTACKS) if name is None else [name]
     attacks = {n: ATTACKS[n]() for n in names}
     with Workers() as workers:
@@ -71,7 +73,7 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
         folder = local_folder(known.backbone) if known.backbone else None
         for n, attack in attacks.items():
             if why := outside(attack, seen.kinds, known.items, known.facts):
-                yield f"{n}: {why.status}: {why.reason}"
+                yield f"{n}: {why.status}: {why.reason}", True
                 continue
             kind = type(attack)
             scratch = out / n
@@ -80,6 +82,6 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
             task = Task(reference, {}, view, public, scratch, 0, readable=(folder,) if folder else ())
             outcome = workers.run(task)
             if isinstance(outcome, Broken):
-                yield f"{n}: failed: {outcome.reason}"
+                yield f"{n}: failed: {outcome.reason}", False
             else:
-                yield json.dumps({"attack": n, "guess": str(scratch), "seconds": round(outcome.seconds, 2)})
+                yield json.dumps({"attack": n, "guess": str(scratch), "seconds": round(outcome.seconds, 2)}), True

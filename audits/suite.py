@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..attacks import ATTACKS
 from ..system.errors import UnknownName, UsageError
 from ..system.protocols import PROTOCOLS
+from .settings import build
+from .threat import Threat
 
 BUILT_IN = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
 
@@ -62,7 +65,11 @@ class Suite(_Strict):
     protocol: dict[str, Any] = {}
     """Settings given to every protocol that has them, such as selector, prompt and longest."""
     limits: LimitPlan = LimitPlan()
-    runs: list[RunPlan]
+    runs: list[RunPlan] = Field(min_length=1)
+
+    def shared(self, run: RunPlan) -> dict[str, Any]:
+        """The settings given to every protocol, as far as this run's has them."""
+        return {name: value for name, value in self.protocol.items() if name in _settings(run.protocol)}
 
 
 def load_suite(reference: str) -> Suite:
@@ -77,12 +84,40 @@ def load_suite(reference: str) -> Suite:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{reference} is not valid TOML: {error}") from None
     suite = _validated(values, reference)
-    for run in suite.runs:
-        for name in (run.protocol,):
-            PROTOCOLS[name]
-        for name in [*(run.attacks or ()), *run.vary]:
-            ATTACKS[name]
+    _check(suite, reference)
     return suite.model_copy(update={"name": suite.name or path.stem})
+
+
+def _check(suite: Suite, reference: str) -> None:
+    """Every name and setting, before anything is read or written."""
+    build(Threat, suite.threat, "threat")
+    built = [build(PROTOCOLS[run.protocol], {**suite.shared(run), **run.settings}, run.protocol) for run in suite.runs]
+    for at, protocol in enumerate(built):
+        if protocol in built[:at]:
+            raise UsageError(f"runs.{at} in {reference} repeats runs.{built.index(protocol)}; give each run once")
+    known = {name for run in suite.runs for name in _settings(run.protocol)}
+    for name in suite.protocol:
+        if name not in known:
+            raise UnknownName("setting of the suite's protocols", name, known)
+    for at, run in enumerate(suite.runs):
+        _check_attacks(run, f"runs.{at} in {reference}")
+
+
+def _check_attacks(run: RunPlan, where: str) -> None:
+    for name in [*(run.attacks or ()), *run.vary]:
+        ATTACKS[name]
+    if run.attacks is not None and len(set(run.attacks)) < len(run.attacks):
+        raise UsageError(f"attacks of {where} name one attack twice; give each once, and its settings in vary")
+    for name, cells in run.vary.items():
+        if run.attacks is not None and name not in run.attacks:
+            raise UsageError(f"vary of {where} has {name!r}, which is none of its attacks; add it to them")
+        built = [build(ATTACKS[name], settings, name) for settings in cells]
+        if any(attack in built[:at] for at, attack in enumerate(built)) or not built:
+            raise UsageError(f"vary.{name} of {where} is empty or repeats a cell; give different settings")
+
+
+def _settings(protocol: str) -> frozenset[str]:
+    return frozenset(field.name for field in fields(PROTOCOLS[protocol]))
 
 
 def _validated(values: Mapping[str, Any], reference: str) -> Suite:
@@ -92,7 +127,7 @@ def _validated(values: Mapping[str, Any], reference: str) -> Suite:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise UnknownName(f"entry {where!r} of", reference, _names_beside(first["loc"])) from None
+            raise UnknownName(f"entry of {reference}", str(first["loc"][-1]), _names_beside(first["loc"])) from None
         raise UsageError(f"{where} in {reference}: {first['msg'].lower()}") from None
 
 

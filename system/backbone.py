@@ -23,6 +23,9 @@ TINY = "sidelight-tiny"
 BACKBONES = {TINY: Path(__file__).parent / "tiny"}
 """Backbones that come with the package."""
 
+PATIENCE = 10.0
+"""Seconds to wait for the hub before only its cache is asked."""
+
 FINAL_NORMS = ("final_layer_norm", "final_layernorm", "norm", "ln_f")
 """What the families call the norm between the last block and the output matrix."""
 
@@ -151,15 +154,27 @@ def find_final_norm(model: Any) -> nn.Module:
 def load_backbone(reference: str) -> Backbone:
     """A backbone by packaged name, local folder or Hugging Face id; raises UsageError in one sentence."""
     folder = local_folder(reference)
+    stored = folder is not None or not _hub_answers(reference)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder or reference)
-        model = AutoModelForCausalLM.from_pretrained(folder or reference, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder or reference, local_files_only=stored)
+        model = AutoModelForCausalLM.from_pretrained(folder or reference, dtype=torch.float32, local_files_only=stored)
     except Exception as error:  # hub, file and format errors have no common class
         raise _refusal(reference, folder, error) from None
     name = reference if folder is None or reference in BACKBONES else folder.name
     return Backbone(model, tokenizer, name, _digest(model))
+
+
+def _hub_answers(reference: str) -> bool:
+    """Whether the hub knows a model: asked once, with little patience, where `transformers` would retry for a minute."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(reference, timeout=PATIENCE)
+    except Exception:  # the errors of its HTTP client have no common class; what the cache holds may still do
+        return False
+    return True
 
 
 def local_folder(reference: str) -> Path | None:

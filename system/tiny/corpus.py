@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 BEGIN, PAD, END = "<s>", "<pad>", "</s>"
 TOPIC_PROMPT = " topic:"
 """Follows a query in half of its appearances, before the intent's name: a backbone that has seen a
 question about its text answers one at the prompt's last token, which is where a pivot is read."""
+
+CONTENT_WORDS = 4
+"""Most content words that follow the prompt after a snippet."""
+SHORTEST_CONTENT_WORD = 3
 
 CLINC_FILES = ("train.jsonl", "dev.jsonl", "test.jsonl")
 WIKITEXT_FILE = "train.txt"
@@ -96,3 +101,47 @@ def query_rows(tokenizer: Tokenizer, queries: list[Query], length: int) -> torch
             kept = ids[:length]
             rows[row, : len(kept)] = torch.tensor(kept)
     return rows
+
+
+def snippets(texts: list[str], sentences: int) -> list[str]:
+    """Texts cut into runs of a few sentences."""
+    cut = []
+    for text in texts:
+        parts = [part.strip() for part in text.split(". ") if part.strip()]
+        cut += [". ".join(parts[i : i + sentences]) for i in range(0, len(parts), sentences)]
+    return cut
+
+
+def content_words(text: str) -> list[str]:
+    """A text's words that say what it is about, each once."""
+    words = "".join(c if c.isalpha() else " " for c in text.lower()).split()
+    kept = (w for w in words if len(w) >= SHORTEST_CONTENT_WORD and w not in ENGLISH_STOP_WORDS)
+    return list(dict.fromkeys(kept))
+
+
+def keyword_rows(tokenizer: Tokenizer, texts: list[str], length: int, generator: torch.Generator) -> torch.Tensor:
+    """A text, the prompt, then some of its content words in random order: (texts, length) int64, padded on the right.
+
+    In random order, so that the best guess at the prompt's last token is all of them at once: what the text is about.
+    """
+    begin, end, pad = (int(tokenizer.token_to_id(t) or 0) for t in (BEGIN, END, PAD))
+    prompt = tokenizer.encode(TOPIC_PROMPT, add_special_tokens=False).ids
+    rows = []
+    for text in texts:
+        words = content_words(text)
+        order = torch.randperm(len(words), generator=generator)[:CONTENT_WORDS].tolist()
+        topic = tokenizer.encode("".join(" " + words[i] for i in order), add_special_tokens=False).ids
+        ids = [begin, *tokenizer.encode(text, add_special_tokens=False).ids, *prompt, *topic, end]
+        if topic and len(ids) <= length:
+            rows.append(torch.tensor(ids + [pad] * (length - len(ids))))
+    return torch.stack(rows)
+
+
+def after_prompt(tokenizer: Tokenizer, rows: torch.Tensor) -> torch.Tensor:
+    """Rows with everything up to the prompt replaced by padding: what a loss on the answer alone counts."""
+    pad = int(tokenizer.token_to_id(PAD) or 0)
+    last = tokenizer.encode(TOPIC_PROMPT, add_special_tokens=False).ids[-1]
+    where = (rows == last).long().cumsum(1)
+    seen = where == where.max(1, keepdim=True).values
+    first = seen & (rows == last)
+    return torch.where(seen & ~first & (where > 0), rows, pad)

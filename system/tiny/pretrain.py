@@ -33,12 +33,16 @@ class Recipe:
     positions: int = 512
     row_tokens: int = 128
     """Tokens in a packed row of stories and encyclopaedia."""
-    query_tokens: int = 48
+    query_tokens: int = 44
     """Longest query with its topic, in tokens."""
-    rows: int = 32
+    rows: int = 20
     """Packed rows a step."""
-    queries: int = 64
+    queries: int = 48
     """Queries a step."""
+    snippets: int = 80
+    """Snippets with their content words a step."""
+    snippet_texts: int = 60000
+    """Snippets of stories that the content-word rows are made of; every query and paragraph gives some as well."""
     wikitext_share: float = 0.15
     """Share of packed rows drawn from WikiText-2; the rest are stories."""
     steps: int = 4200
@@ -77,11 +81,12 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * warm * cool
 
 
-def loss_of(model: OPTForCausalLM, ids: torch.Tensor, pad: int) -> torch.Tensor:
-    """Mean cross-entropy of the next token, padding left out, in nats."""
+def loss_of(model: OPTForCausalLM, ids: torch.Tensor, pad: int, targets: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean cross-entropy of the next token, padding left out, in nats; `targets` count instead of `ids` if given."""
+    targets = ids if targets is None else targets
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(input_ids=ids, attention_mask=(ids != pad).long()).logits
-    return cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
+    return cross_entropy(logits[:, :-1].float().flatten(0, 1), targets[:, 1:].flatten(), ignore_index=pad)
 
 
 def pretrain(recipe: Recipe, shared: Path, stories: list[Path], out: Path, start: Path | None = None) -> None:
@@ -98,6 +103,10 @@ def pretrain(recipe: Recipe, shared: Path, stories: list[Path], out: Path, start
     wiki_rows = corpus.packed(backend, wiki, recipe.row_tokens)
     tale_rows = corpus.packed(backend, tales, recipe.row_tokens)
     query_rows = corpus.query_rows(backend, queries, recipe.query_tokens)
+    short = (
+        corpus.snippets(tales[:20000], 2)[: recipe.snippet_texts] + corpus.snippets(wiki, 1) + [q.text for q in queries]
+    )
+    keyword_rows = corpus.keyword_rows(backend, short, recipe.query_tokens, generator)
     print(f"{wiki_rows.numel():,} wiki, {tale_rows.numel():,} story, {len(query_rows):,} queries", file=sys.stderr)
 
     def draw(rows: torch.Tensor, count: int) -> torch.Tensor:
@@ -112,14 +121,16 @@ def pretrain(recipe: Recipe, shared: Path, stories: list[Path], out: Path, start
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
     pad, wiki_count = tokenizer.pad_token_id, round(recipe.rows * recipe.wikitext_share)
-    started, mean = time.monotonic(), [math.nan, math.nan]
+    started, mean = time.monotonic(), [math.nan] * 3
     for step in range(recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
         prose = torch.cat([draw(wiki_rows, wiki_count), draw(tale_rows, recipe.rows - wiki_count)])
         asked = draw(query_rows, recipe.queries)
         asked = asked[:, : int((asked != pad).sum(1).max())]
-        losses = [loss_of(model, prose, pad), loss_of(model, asked, pad)]
+        about = draw(keyword_rows, recipe.snippets)
+        answers = corpus.after_prompt(backend, about)
+        losses = [loss_of(model, prose, pad), loss_of(model, asked, pad), loss_of(model, about, pad, answers)]
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -129,7 +140,7 @@ def pretrain(recipe: Recipe, shared: Path, stories: list[Path], out: Path, start
             rate = (step + 1) / (time.monotonic() - started)
             left = (recipe.steps - step) / rate / 60
             print(
-                f"step {step + 1}: prose {mean[0]:.3f}, queries {mean[1]:.3f}, {left:.0f} min left",
+                f"step {step + 1}: prose {mean[0]:.3f}, queries {mean[1]:.3f}, content words {mean[2]:.3f}, {left:.0f} min left",
                 file=sys.stderr,
                 flush=True,
             )

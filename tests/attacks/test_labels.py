@@ -25,7 +25,8 @@ def share(planted: Planted) -> float:
     assert isinstance(guess, LabelGuess)
     assert set(guess.ids) == {sample.id for sample in VICTIM}
     found = zip(guess.ids, guess.labels.tolist(), strict=True)
-    return sum(planted.truth.labels[i] == label for i, label in found) / len(guess.ids)
+    right = [planted.truth.labels[i] == label for i, label in found]
+    return right.count(True) / len(right)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4"])

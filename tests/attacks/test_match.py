@@ -73,9 +73,7 @@ def trainable(micro: Micro) -> Run:
     return record(split(cut=2, bottom="trainable"), make_scene(micro.backbone("opt")))
 
 
-def test_a_trainable_bottom_is_exact_before_its_first_step_and_uncertified_after(
-    micro: Micro, trainable: Run
-) -> None:
+def test_a_trainable_bottom_is_exact_before_its_first_step_and_uncertified_after(micro: Micro, trainable: Run) -> None:
     """Texts arrive in order of their training step; the updates start at zero."""
     outcome = found(planted_in(trainable, micro, Match(round=0)))
     assert all(outcome.exact[:FIRST_MESSAGE])
@@ -120,7 +118,9 @@ def test_only_the_asked_samples_are_guessed(micro: Micro) -> None:
     assert set(guess.ids) == set(asked)
 
 
-@pytest.mark.parametrize("settings", [{"prompt": ""}, {"longest": 3}, {"prompt": " asked about:", "longest": 4}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"prompt": ""}, {"longest": 3}, {"prompt": " asked about:", "longest": 4}], ids=str
+)
 def test_prompt_and_cut_are_left_out_of_the_guess(micro: Micro, settings: dict[str, object]) -> None:
     for family in ("opt", "llama"):
         outcome = found(from_run(micro, ATTACKS["match"](), mobillm(**settings), family))

@@ -15,6 +15,9 @@ from sidelight.system.message import Message
 from sidelight.system.public import Example, Public, Query
 from sidelight.system.view import ViewWriter
 
+from ..contracts.micro import make_micro
+from .small import Small, write_rows
+
 IDS = tuple(f"{i:016x}" for i in range(6))
 CLASSES = ("no", "yes")
 
@@ -91,3 +94,10 @@ def open_workers(importable: None) -> Iterator[Workers]:
     """Workers as they are on a machine without Landlock."""
     with Workers(sandboxed=False) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """A backbone and rows for audits of seconds."""
+    root = tmp_path_factory.mktemp("small")
+    return Small(root, make_micro(root / "backbones").folders["opt"], write_rows(root / "rows.jsonl"))

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -103,7 +104,7 @@ def _tokenizer(opening: bool) -> PreTrainedTokenizerFast:
 
 
 def _model(family: str, vocabulary: int) -> OPTForCausalLM | LlamaForCausalLM:
-    special = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+    special: dict[str, Any] = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
     if family == "llama":
         return LlamaForCausalLM(
             LlamaConfig(

@@ -70,17 +70,22 @@ def planted_in(run: Run, micro: Micro, attack: Attack, family: str = "opt") -> P
     return Planted(run.view(), run.public(micro.folders[family]), truth, run.protocol, attack)
 
 
+def made(name: str, **settings: Any) -> Protocol:
+    """A protocol by name; which settings it has, only itself knows."""
+    protocol: Callable[..., Protocol] = PROTOCOLS[name]
+    return protocol(**settings)
+
+
 def pae(**settings: Any) -> Protocol:
-    return PROTOCOLS["pae"](side=SideTraining(bottleneck=8, epochs=20, batch=12, learning_rate=2e-2), **settings)
+    return made("pae", side=SideTraining(bottleneck=8, epochs=20, batch=12, learning_rate=2e-2), **settings)
 
 
 def mobillm(**settings: Any) -> Protocol:
-    side = SideTraining(bottleneck=8, epochs=4, batch=12, learning_rate=2e-2)
-    return PROTOCOLS["mobillm"](side=side, **settings)
+    return made("mobillm", side=SideTraining(bottleneck=8, epochs=4, batch=12, learning_rate=2e-2), **settings)
 
 
 def split(**settings: Any) -> Protocol:
-    return PROTOCOLS["split"](lora=LoraTraining(rank=2, epochs=2, batch=12, learning_rate=2e-2), **settings)
+    return made("split", lora=LoraTraining(rank=2, epochs=2, batch=12, learning_rate=2e-2), **settings)
 
 
 def _cleartext(micro: Micro) -> Planted:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import comb
-from typing import NamedTuple
 
 import pytest
 import torch
-from scipy.stats import binom
 
 from sidelight.attacks import ATTACKS, Attack
 from sidelight.attacks.attack import (
@@ -19,20 +17,18 @@ from sidelight.attacks.attack import (
     MembershipScores,
     Needs,
     Prepared,
-    StolenModel,
     TextGuess,
 )
 from sidelight.system.public import Public
 from sidelight.system.roles import SERVER
 from sidelight.system.view import View
 
+from .goals import RARE, contract, labels_chance, labels_form, labels_score, members_score
 from .micro import LABELS, VICTIM, Micro
 from .planted import PLANTED, Planted, Truth, attacked, noise_for, plant
 
 FOUND = 0.99
 """Share of a planted leak that an attack must find."""
-RARE = 1e-4
-"""How improbable a noise score may be under guessing."""
 NOISE_DRAWS = 5
 """Noise models that a stolen model is averaged over: one model's answers to all queries depend on each other."""
 
@@ -55,125 +51,6 @@ class Leaks:
 @pytest.fixture(scope="module")
 def leaks(micro: Micro) -> Leaks:
     return Leaks(micro)
-
-
-# --- by goal: form, score, and the most that guessing scores -------------------------------------------------
-
-
-def labels_form(guess: Guess, planted: Planted) -> None:
-    assert isinstance(guess, LabelGuess)
-    assert guess.labels.dtype == torch.int64
-    assert guess.labels.shape == (len(guess.ids),)
-    assert ((guess.labels >= 0) & (guess.labels < len(planted.public.labels))).all()
-    assert_ids_of(guess.ids, planted)
-
-
-def labels_score(guess: Guess, truth: Truth) -> float:
-    assert isinstance(guess, LabelGuess)
-    right = [truth.labels[i] == label for i, label in zip(guess.ids, guess.labels.tolist(), strict=True)]
-    return sum(right) / len(truth.labels)
-
-
-def labels_chance(planted: Planted) -> float:
-    n = len(planted.truth.labels)
-    return float(binom.isf(RARE, n, 1 / len(planted.public.labels))) / n
-
-
-def texts_form(guess: Guess, planted: Planted) -> None:
-    assert isinstance(guess, TextGuess)
-    assert len(guess.tokens) == len(guess.ids)
-    assert len(guess.certified) in (0, len(guess.ids))
-    assert all(isinstance(sure, bool) for sure in guess.certified)
-    assert all(isinstance(token, int) and token >= 0 for tokens in guess.tokens for token in tokens)
-    assert_ids_of(guess.ids, planted)
-
-
-def texts_score(guess: Guess, truth: Truth) -> float:
-    """Right tokens at their place over the truth's tokens; an extra token makes a text wholly wrong."""
-    assert isinstance(guess, TextGuess)
-    right = 0
-    for sample_id, tokens in zip(guess.ids, guess.tokens, strict=True):
-        goal = truth.tokens[sample_id]
-        right += sum(a == b for a, b in zip(tokens, goal, strict=False)) if len(tokens) <= len(goal) else 0
-    return right / sum(len(tokens) for tokens in truth.tokens.values())
-
-
-def texts_chance(planted: Planted) -> float:
-    """Repeating the commonest token is the most that a guess without information can do a position."""
-    tokens = [token for text in planted.truth.tokens.values() for token in text]
-    commonest = max(tokens.count(token) for token in set(tokens)) / len(tokens)
-    return float(binom.isf(RARE, len(tokens), commonest)) / len(tokens)
-
-
-def model_form(guess: Guess, planted: Planted) -> None:
-    assert isinstance(guess, StolenModel)
-    assert guess.ids == tuple(query.id for query in planted.public.queries)
-    assert guess.outputs.dtype == torch.float32
-    assert guess.outputs.shape == (len(guess.ids), len(planted.public.labels))
-    assert guess.outputs.isfinite().all()
-
-
-def model_score(guess: Guess, truth: Truth) -> float:
-    assert isinstance(guess, StolenModel)
-    assert truth.outputs is not None
-    return float((guess.outputs.argmax(1) == truth.outputs.argmax(1)).float().mean())
-
-
-def model_chance(planted: Planted) -> float:
-    """The mean of a few models that know nothing lies well below a half, at 1/K plus what their draws vary."""
-    return 1 / len(planted.public.labels) + 0.25
-
-
-def members_form(guess: Guess, planted: Planted) -> None:
-    assert isinstance(guess, MembershipScores)
-    assert guess.scores.dtype == torch.float32
-    assert guess.scores.shape == (len(planted.public.candidates),)
-    assert guess.scores.isfinite().all()
-    assert guess.ids == planted.public.candidates
-
-
-def members_score(guess: Guess, truth: Truth) -> float:
-    """Share of member and non-member pairs in the right order."""
-    assert isinstance(guess, MembershipScores)
-    assert truth.members is not None
-    member = torch.tensor([truth.members[i] for i in guess.ids])
-    inside, outside = guess.scores[member], guess.scores[~member]
-    differences = inside.unsqueeze(1) - outside
-    return float((differences > 0).float().mean() + 0.5 * (differences == 0).float().mean())
-
-
-def members_chance(planted: Planted) -> float:
-    """Four standard deviations of the statistic (Mann and Whitney) above one half."""
-    assert planted.truth.members is not None
-    n, inside = len(planted.truth.members), sum(planted.truth.members.values())
-    return 0.5 + 4 * float(((n + 1) / (12 * inside * (n - inside))) ** 0.5)
-
-
-def assert_ids_of(ids: tuple[str, ...], planted: Planted) -> None:
-    assert len(set(ids)) == len(ids)
-    assert set(ids) <= set(planted.view.sample_ids())
-
-
-class Contract(NamedTuple):
-    """How guesses with one goal are judged."""
-
-    form: Callable[[Guess, Planted], None]
-    score: Callable[[Guess, Truth], float]
-    chance: Callable[[Planted], float]
-
-
-CONTRACTS = {
-    Goal.LABELS: Contract(labels_form, labels_score, labels_chance),
-    Goal.TEXTS: Contract(texts_form, texts_score, texts_chance),
-    Goal.MODEL: Contract(model_form, model_score, model_chance),
-    Goal.MEMBERS: Contract(members_form, members_score, members_chance),
-}
-
-
-def contract(attack: Attack) -> Contract:
-    if attack.goal not in CONTRACTS:
-        pytest.fail(f"goal {attack.goal!r} of attack {attack.name!r} has no contract: add one to CONTRACTS")
-    return CONTRACTS[attack.goal]
 
 
 # --- the suite ------------------------------------------------------------------------------------------------
@@ -285,30 +162,27 @@ class Foul(Attack):
     needs = Needs()
     attacked = frozenset({"labels"})
 
-    rule: str = ""
+    rule: str
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
         ids, labels = view.rows("labels", "labels")
-        match self.rule:
-            case "own random numbers":
-                return LabelGuess(ids, torch.randint(len(LABELS), labels.shape))
-            case "writes into the view":
-                next(view.of("labels")).tensors["labels"].zero_()
-            case "foreign ids":
-                return LabelGuess(tuple(f"{i:016x}" for i in range(len(ids))), labels)
-            case "twice the same id":
-                return LabelGuess((ids[0],) * len(ids), labels)
-            case "labels as fractions":
-                return LabelGuess(ids, labels.float())
-            case "unknown class":
-                return LabelGuess(ids, labels + len(LABELS))
-            case "one too few":
-                return LabelGuess(ids, labels[1:])
-            case "no labels":
-                return TextGuess(ids, ((),) * len(ids))
-            case "blind":
-                return LabelGuess(ids, torch.zeros_like(labels))
-        return LabelGuess(ids, labels)
+        if self.rule == "writes into the view":
+            next(view.of("labels")).tensors["labels"].zero_()
+        return FOULS[self.rule](ids, labels)
+
+
+FOULS: dict[str, Callable[[tuple[str, ...], torch.Tensor], Guess]] = {
+    "writes into the view": LabelGuess,
+    "own random numbers": lambda ids, labels: LabelGuess(ids, torch.randint(len(LABELS), labels.shape)),
+    "blind": lambda ids, labels: LabelGuess(ids, torch.zeros_like(labels)),
+    "foreign ids": lambda ids, labels: LabelGuess(tuple(f"{i:016x}" for i in range(len(ids))), labels),
+    "twice the same id": lambda ids, labels: LabelGuess((ids[0],) * len(ids), labels),
+    "labels as fractions": lambda ids, labels: LabelGuess(ids, labels.float()),
+    "unknown class": lambda ids, labels: LabelGuess(ids, labels + len(LABELS)),
+    "one too few": lambda ids, labels: LabelGuess(ids, labels[1:]),
+    "no labels": lambda ids, labels: TextGuess(ids, ((),) * len(ids)),
+}
+MALFORMED = list(FOULS)[3:]
 
 
 def foul(leaks: Leaks, rule: str) -> Planted:
@@ -317,9 +191,7 @@ def foul(leaks: Leaks, rule: str) -> Planted:
     return replace(planted, attack=Foul(rule), view=replace(planted.view, messages=messages))
 
 
-@pytest.mark.parametrize(
-    "rule", ["foreign ids", "twice the same id", "labels as fractions", "unknown class", "one too few", "no labels"]
-)
+@pytest.mark.parametrize("rule", MALFORMED)
 def test_a_malformed_guess_is_caught(leaks: Leaks, rule: str) -> None:
     planted = foul(leaks, rule)
     with pytest.raises(AssertionError):

@@ -1,0 +1,115 @@
+"""Attacks as a plug-in might bring them: one that works, and one for every way in which an attack may break."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from sidelight.attacks.attack import (
+    Attack,
+    EpsilonBound,
+    Goal,
+    Guess,
+    LabelGuess,
+    Needs,
+    Prepared,
+    StolenModel,
+    TextGuess,
+)
+from sidelight.system.public import Public
+from sidelight.system.view import View
+
+NEEDS = Needs(view=frozenset({"difference"}))
+ATTACKED = frozenset({"difference"})
+
+
+class Working(Attack):
+    """Reads the label off the difference."""
+
+    name = "working"
+    source = "tests"
+    goal = Goal.LABELS
+    needs = NEEDS
+    attacked = ATTACKED
+
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
+        ids, rows = view.rows("difference", "difference")
+        return self.guess(ids, rows)
+
+    def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
+        return LabelGuess(ids, rows.argmax(1))
+
+
+class Raising(Working):
+    name = "raising"
+
+    def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
+        raise ArithmeticError("the matrix is singular")
+
+
+class Hanging(Working):
+    name = "hanging"
+
+    def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
+        while True:
+            time.sleep(1)
+
+
+class Growing(Working):
+    name = "growing"
+
+    def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
+        kept = []
+        while True:
+            kept.append(torch.ones(8 << 20))
+
+
+class NotANumber(Working):
+    name = "nan"
+    goal = Goal.MODEL
+
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
+        ids = tuple(query.id for query in public.queries)
+        return StolenModel(ids, torch.full((len(ids), len(public.labels)), float("nan")))
+
+
+class ForeignIds(Working):
+    name = "foreign"
+
+    def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
+        return LabelGuess(tuple(f"row {i}" for i in range(len(ids))), rows.argmax(1))
+
+
+class TwoGuesses(Working):
+    name = "two"
+
+    def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
+        return LabelGuess(ids, rows.topk(2).indices)
+
+
+class OtherGoal(Working):
+    name = "other"
+
+    def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
+        return TextGuess(ids, ((1,),) * len(ids))
+
+
+class Unscored(Working):
+    """Has a goal that this version cannot score."""
+
+    name = "unscored"
+    goal = Goal.EPSILON
+
+    def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
+        return EpsilonBound(1.0, 1e-5, 0.95)
+
+
+class Shy(Working):
+    """Leaves half of the rows out."""
+
+    name = "shy"
+
+    def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
+        half = len(ids) // 2
+        return LabelGuess(ids[:half], rows[:half].argmax(1))

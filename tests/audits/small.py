@@ -1,0 +1,119 @@
+"""A small audit: a backbone of random weights, rows that it can learn, a suite of seconds, and how to run it here."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidelight.attacks import ATTACKS
+from sidelight.audits import audit
+from sidelight.audits.audit import run_audit
+from sidelight.audits.plan import Request
+from sidelight.audits.recorder import Report
+from sidelight.audits.recording import RunOrder, record
+from sidelight.audits.suite import load_suite
+from sidelight.audits.workers import Workers
+from sidelight.system.backbone import load_backbone
+
+SEED = "a seed that nobody would guess"
+KEYWORDS = {"kitchen": "saucepan", "music": "violin", "weather": "thunder"}
+"""A class's label and the word that every text of it opens with."""
+WORDS = """again before quietly near under seven small bright old today maybe without north candle window river marble
+copper velvet engine lantern garden pepper anchor""".split()
+
+SIZES = """
+[data]
+victim_train = 36
+victim_test = 30
+auxiliary = 30
+non_member = 6
+texts = 6
+
+[protocol]
+longest = 12
+
+[limits]
+seconds = 60
+memory_gib = 4
+"""
+PAE = """
+[[runs]]
+protocol = "pae"
+settings = { side = { epochs = 4, bottleneck = 4 } }
+"""
+MOBILLM = """
+[[runs]]
+protocol = "mobillm"
+settings = { side = { epochs = 1, bottleneck = 4 } }
+"""
+LOCAL = """
+[[runs]]
+protocol = "local"
+settings = { lora = { epochs = 1, rank = 2 } }
+"""
+
+
+@dataclass(frozen=True)
+class Small:
+    """Where the backbone and the rows lie."""
+
+    root: Path
+    backbone: Path
+    rows: Path
+
+    def suite(self, name: str, *parts: str) -> Path:
+        """A suite file of some runs."""
+        path = self.root / f"{name}.toml"
+        path.write_text(SIZES + "".join(parts), encoding="utf-8")
+        return path
+
+    def request(self, out: Path, suite: Path, seed: str | None = SEED) -> Request:
+        return Request(load_suite(str(suite)), str(self.backbone), str(self.rows), out, seed, processes=1)
+
+
+def write_rows(path: Path, count: int = 150) -> Path:
+    """Labelled texts of four to six words, none of which stands in another."""
+    generator = random.Random(0)
+    texts: dict[str, str] = {}
+    while len(texts) < count:
+        label = sorted(KEYWORDS)[len(texts) % len(KEYWORDS)]
+        text = " ".join([KEYWORDS[label], *generator.choices(WORDS, k=generator.randint(3, 5))])
+        if not any(text in other or other in text for other in texts):
+            texts[text] = label
+    path.write_text("".join(json.dumps({"text": t, "label": a}) + "\n" for t, a in texts.items()), encoding="utf-8")
+    return path
+
+
+def run_here(small: Small, out: Path, suite: Path, workers: Workers, seed: str | None = SEED) -> tuple[bool, list[str]]:
+    """An audit whose runs are recorded in this process and whose attacks use workers that are there already."""
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "record_all", _record_here)
+        patch.setattr(audit, "Workers", lambda private: nullcontext(workers))
+        return run_audit(small.request(out, suite, seed), said.append), said
+
+
+def _record_here(orders: Sequence[RunOrder], processes: int, report: Report) -> None:
+    for order in orders:
+        record(order, load_backbone(order.backbone))
+        report(order, None)
+
+
+@contextmanager
+def installed(**attacks: str) -> Iterator[None]:
+    """Attacks that the registry holds for a while, as if a plug-in had brought them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ATTACKS, "_table", {**ATTACKS._table, **attacks})
+        yield
+
+
+def results(out: Path) -> list[dict[str, Any]]:
+    """The rows of results.jsonl."""
+    return [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]

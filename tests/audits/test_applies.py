@@ -1,0 +1,54 @@
+"""An attack without what it reads is not exposed; with it in another form, or without public knowledge, it does not
+apply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidelight.attacks import ATTACKS
+from sidelight.audits.applies import outside
+
+EVERYTHING = frozenset({"backbone", "head", "auxiliary", "queries"})
+PAE = frozenset({"activations", "difference", "held:tuned"})
+MOBILLM = frozenset({"activations", "labels", "held:tuned"})
+PIVOT = {"difference": "probability", "positions": "pivot", "fusion": "additive"}
+FULL = {"positions": "all", "fusion": "side"}
+
+
+@pytest.mark.parametrize(("name", "shown", "facts"), [("sign", PAE, PIVOT), ("plaintext", MOBILLM, FULL)])
+def test_an_attack_whose_kind_crosses_applies(name: str, shown: frozenset[str], facts: dict[str, Any]) -> None:
+    assert outside(ATTACKS[name](), shown, EVERYTHING, facts) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "words"),
+    [
+        ("sign", MOBILLM, "difference never reaches the adversary"),
+        ("plaintext", PAE, "labels never reaches the adversary"),
+        ("match", frozenset[str](), "activations never reaches the adversary"),
+        ("addback", frozenset[str](), "activations and difference never reaches the adversary"),
+    ],
+)
+def test_a_kind_that_never_crosses_is_a_finding(name: str, shown: frozenset[str], words: str) -> None:
+    found = outside(ATTACKS[name](), shown, EVERYTHING, FULL | PIVOT)
+    assert found == ("not_exposed", words)
+
+
+def test_what_the_threat_model_withholds_makes_an_attack_not_applicable() -> None:
+    found = outside(ATTACKS["match"](), MOBILLM, EVERYTHING - {"backbone"}, FULL)
+    assert found == ("not_applicable", "the threat model withholds: backbone")
+
+
+def test_a_kind_in_another_form_makes_an_attack_not_applicable_not_unexposed() -> None:
+    found = outside(ATTACKS["match"](), PAE, EVERYTHING, PIVOT)
+    assert found is not None
+    assert found.status == "not_applicable"
+    assert found.reason == "positions is pivot; the attack takes all"
+
+
+def test_exposure_is_asked_before_public_knowledge() -> None:
+    found = outside(ATTACKS["match"](), frozenset(), frozenset(), PIVOT)
+    assert found is not None
+    assert found.status == "not_exposed"

@@ -1,0 +1,292 @@
+"""Whole audits on a backbone of a few thousand random weights: what is stored, that it repeats, and that nothing breaks
+it."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidelight.audits.audit import run_audit
+from sidelight.audits.parts import load_parts
+from sidelight.audits.workers import Workers
+from sidelight.system.errors import UsageError
+from sidelight.system.randomness import Streams
+
+from .small import KEYWORDS, LOCAL, MOBILLM, PAE, SEED, Small, installed, results, run_here
+
+BREAKING = {
+    "raising": ("Raising", "ArithmeticError: the matrix is singular"),
+    "hanging": ("Hanging", "no guess within 5 s"),
+    "growing": ("Growing", "resident memory above 1.0 GiB"),
+    "nan": ("NotANumber", "90 of 90 outputs are NaN or infinite"),
+    "foreign": ("ForeignIds", "36 unknown ids, such as 'row 0'"),
+    "two": ("TwoGuesses", "36 ids for values of the shape (36, 2)"),
+    "other": ("OtherGoal", "takes a LabelGuess, not a TextGuess"),
+    "unscored": ("Unscored", "goal 'epsilon'"),
+}
+"""By name in the registry, the attack and what the reason of its failed cell says."""
+
+
+@pytest.fixture(scope="module")
+def suite(small: Small) -> Path:
+    return small.suite("all", LOCAL, PAE, MOBILLM)
+
+
+@pytest.fixture(scope="module")
+def out(small: Small, suite: Path) -> Path:
+    """A finished audit, recorded and attacked in processes of its own."""
+    folder = small.root / "out"
+    assert run_audit(small.request(folder, suite), lambda line: None)
+    return folder
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    """Results without what may differ between two audits that are the same, in a fixed order."""
+    kept = [{k: v for k, v in row.items() if k not in ("seconds", "versions")} for row in results(out)]
+    return sorted(kept, key=lambda row: (row["cell"], str(row["metric"])))
+
+
+# --- what is stored --------------------------------------------------------------------------------------------
+
+
+def test_every_attack_has_a_cell_on_every_run_and_no_outcome_is_dropped(out: Path) -> None:
+    found = {(row["protocol"], row["attack"]): row["status"] for row in results(out)}
+    assert {protocol for protocol, _ in found} == {"local", "pae", "mobillm"}
+    assert len({attack for _, attack in found}) * 3 == len(found)
+    assert {status for (protocol, _), status in found.items() if protocol == "local"} == {"not_exposed"}
+    assert found["pae", "sign"] == found["mobillm", "plaintext"] == found["mobillm", "match"] == "scored"
+    assert found["mobillm", "sign"] == found["pae", "plaintext"] == "not_exposed"
+    assert found["pae", "match"] == "not_applicable"
+
+
+def test_every_scored_row_has_an_interval_a_twin_and_its_rows(out: Path) -> None:
+    scored = [row for row in results(out) if row["status"] == "scored"]
+    for row in scored:
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["n"] > 0
+        assert row["scope"] == "conditional on this victim"
+    primary = [row for row in scored if row["primary"]]
+    assert all(row["blind_outsider"] and row["verdict"] in ("leaks", "inconclusive") for row in primary)
+
+
+def test_known_leaks_are_found(out: Path) -> None:
+    values = {(row["protocol"], row["attack"]): row for row in results(out) if row["primary"]}
+    for protocol, attack in (("pae", "sign"), ("mobillm", "plaintext"), ("mobillm", "match")):
+        assert values[protocol, attack]["value"] >= 0.99
+        assert values[protocol, attack]["verdict"] == "leaks"
+
+
+def test_unscored_rows_have_a_reason_and_no_numbers(out: Path) -> None:
+    for row in results(out):
+        if row["status"] != "scored":
+            assert row["reason"]
+            assert row["value"] is None
+            assert row["verdict"] is None
+
+
+def test_everything_written_is_for_the_owner_only(out: Path) -> None:
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [out, *out.rglob("*")]}
+    assert {str(p): oct(mode) for p, mode in modes.items() if p.is_dir() and mode != 0o700} == {}
+    assert {str(p): oct(mode) for p, mode in modes.items() if p.is_file() and mode != 0o600} == {}
+
+
+def test_nothing_half_written_is_left(out: Path) -> None:
+    assert [path for path in out.rglob("*") if ".partial-" in path.name or ".old-" in path.name] == []
+
+
+def test_neither_view_nor_public_holds_a_victims_text_or_a_seed(out: Path) -> None:
+    victim = load_parts(out / "truth" / "parts-0.jsonl").victim_train
+    streams = Streams(SEED).of("victim 0")
+    secrets = [SEED, streams.seed, streams.of("runs").seed, *(sample.text for sample in victim)]
+    assert (out / "truth" / "seed").read_text(encoding="utf-8").strip() == SEED
+    for path in given_to_attacks(out):
+        content = path.read_bytes()
+        assert [secret for secret in secrets if secret.encode() in content] == [], path
+
+
+def test_neither_view_nor_public_says_the_label_of_a_victims_row(out: Path) -> None:
+    victim = {sample.id for sample in load_parts(out / "truth" / "parts-0.jsonl").victim_train}
+    for path in given_to_attacks(out):
+        if path.suffix == ".safetensors":
+            continue  # what crossed: a label may stand there, which is what the audit is about
+        for found in objects(json.loads(line) for line in lines(path)):
+            named = victim & set(strings(found))
+            assert not (named and set(KEYWORDS) & set(strings(found))), path
+
+
+def given_to_attacks(out: Path) -> list[Path]:
+    """All files that a worker may read of any run."""
+    found = [path for part in ("view", "public") for path in out.glob(f"runs/*/{part}/**/*") if path.is_file()]
+    assert len(found) > 12
+    return found
+
+
+def lines(path: Path) -> list[str]:
+    content = path.read_text(encoding="utf-8")
+    return content.splitlines() if path.suffix == ".jsonl" else [content]
+
+
+def objects(values: Iterator[Any]) -> Iterator[Any]:
+    """Every value with the lists of public.json taken one by one: class names and targets are public, not paired."""
+    for value in values:
+        yield from value.values() if isinstance(value, dict) and "targets" in value else [value]
+
+
+def strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from strings(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from strings(part)
+
+
+def test_what_the_whole_audit_says_of_itself_holds_no_seed_text_or_path(out: Path, small: Small) -> None:
+    said = (out / "audit.json").read_text(encoding="utf-8")
+    about = json.loads(said)
+    assert about["backbone"]["name"] == "opt"
+    assert (about["data"]["classes"], about["data"]["victim_train"]) == (3, 36)
+    victim = load_parts(out / "truth" / "parts-0.jsonl").victim_train
+    assert [s for s in (SEED, str(small.root), *(sample.text for sample in victim)) if s in said] == []
+
+
+# --- the same again --------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_results_in_another_folder(
+    out: Path, small: Small, suite: Path, workers: Workers, tmp_path: Path
+) -> None:
+    assert run_here(small, tmp_path / "same", suite, workers)[0]
+    assert rows_of(tmp_path / "same") == rows_of(out)
+
+
+def test_another_seed_draws_other_victims(
+    out: Path, small: Small, suite: Path, workers: Workers, tmp_path: Path
+) -> None:
+    assert run_here(small, tmp_path / "other", suite, workers, seed="another seed, as hard to guess")[0]
+    mine, other = ({row["cell"] for row in rows_of(folder)} for folder in (out, tmp_path / "other"))
+    assert mine.isdisjoint(other)
+    ids = [
+        {sample.id for sample in load_parts(folder / "truth" / "parts-0.jsonl").victim_train}
+        for folder in (out, tmp_path / "other")
+    ]
+    assert ids[0].isdisjoint(ids[1])
+
+
+def test_a_finished_audit_that_is_run_again_runs_nothing(
+    out: Path, small: Small, suite: Path, workers: Workers
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.json")}
+    whole, said = run_here(small, out, suite, workers)
+    assert whole
+    assert [line for line in said if line.startswith(("recorded", "attacked"))] == []
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.json")} == before
+
+
+def test_the_seed_of_the_folder_is_taken_where_none_is_given_and_no_other_is(
+    out: Path, small: Small, suite: Path, workers: Workers
+) -> None:
+    before = rows_of(out)
+    assert run_here(small, out, suite, workers, seed=None)[0]
+    assert rows_of(out) == before
+    with pytest.raises(UsageError, match="was begun with another seed"):
+        run_here(small, out, suite, workers, seed="another seed, as hard to guess")
+
+
+def test_another_audit_in_the_same_folder_is_refused_and_leaves_it_as_it_was(
+    out: Path, small: Small, workers: Workers
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="holds another audit; give another --out"):
+        run_here(small, out, small.suite("another", PAE), workers)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_another_audit_in_the_folder_of_an_unfinished_one_is_refused_too(
+    small: Small, workers: Workers, tmp_path: Path
+) -> None:
+    out, suite = tmp_path / "out", small.suite("stopped", PAE)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("sidelight.audits.audit.compile_results", interrupted)
+        run_here(small, out, suite, workers)
+    assert not (out / "audit.json").exists()
+    with pytest.raises(UsageError, match="holds another audit; give another --out"):
+        run_here(small, out, small.suite("another", MOBILLM), workers)
+    assert run_here(small, out, suite, workers)[0]
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+# --- attacks that break ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def broken(small: Small, workers: Workers) -> tuple[Path, bool]:
+    """An audit whose attacks break in every way, among two that work, and whether it was whole."""
+    names = [*BREAKING, "working", "shy"]
+    suite = small.suite("breaking", PAE + f"attacks = {json.dumps(names)}\n")
+    content = suite.read_text(encoding="utf-8").replace("seconds = 60", "seconds = 5")
+    suite.write_text(content.replace("memory_gib = 4", "memory_gib = 1"), encoding="utf-8")
+    table = {name: f"plugin_attacks:{kind}" for name, (kind, _) in BREAKING.items()}
+    with installed(**table, working="plugin_attacks:Working", shy="plugin_attacks:Shy"):
+        whole, _ = run_here(small, small.root / "broken", suite, workers)
+    return small.root / "broken", whole
+
+
+@pytest.mark.parametrize("name", BREAKING)
+def test_an_attack_that_breaks_is_a_failed_cell_with_its_reason(broken: tuple[Path, bool], name: str) -> None:
+    rows = [row for row in results(broken[0]) if row["attack"] == name]
+    assert [row["status"] for row in rows] == ["failed"]
+    assert BREAKING[name][1] in rows[0]["reason"]
+    assert "\n" not in rows[0]["reason"]
+
+
+def test_the_other_cells_finish_and_the_audit_is_not_whole(broken: tuple[Path, bool]) -> None:
+    out, whole = broken
+    assert not whole
+    assert {row["attack"]: row["value"] for row in results(out) if row["status"] == "scored"} == {
+        "working": 1.0,
+        "shy": 0.5,
+    }
+
+
+def test_rows_without_a_guess_are_told(broken: tuple[Path, bool]) -> None:
+    shy = next(row for row in results(broken[0]) if row["attack"] == "shy")
+    assert "18 rows have no guess and count as wrong" in shy["reason"]
+
+
+def test_a_failed_cell_runs_again_and_is_replaced(small: Small, workers: Workers, tmp_path: Path) -> None:
+    suite = small.suite("flaky", PAE + 'attacks = ["flaky", "sign"]\n')
+    with installed(flaky="plugin_attacks:Raising"):
+        assert not run_here(small, tmp_path / "out", suite, workers)[0]
+    sign = next((tmp_path / "out" / "cells").glob("*-sign-*")) / "result.json"
+    failed = next((tmp_path / "out" / "cells").glob("*-flaky-*"))
+    before = sign.stat().st_mtime_ns
+    with installed(flaky="plugin_attacks:Working"):
+        assert run_here(small, tmp_path / "out", suite, workers)[0]
+    assert sign.stat().st_mtime_ns == before
+    assert json.loads((failed / "result.json").read_text(encoding="utf-8"))[0]["status"] == "scored"
+    assert [row["status"] for row in results(tmp_path / "out")] == ["scored", "scored"]
+    assert [path.name for path in (tmp_path / "out" / "cells").glob("*flaky*")] == [failed.name]
+
+
+# --- threat models ---------------------------------------------------------------------------------------------
+
+
+def test_a_private_backbone_withholds_what_attacks_need(small: Small, workers: Workers, tmp_path: Path) -> None:
+    suite = small.suite("private", '[threat]\nbackbone = "private"\nauxiliary = "none"\n', PAE, MOBILLM)
+    assert run_here(small, tmp_path / "out", suite, workers)[0]
+    found = {(row["protocol"], row["attack"]): row for row in results(tmp_path / "out") if row["primary"]}
+    assert found["mobillm", "match"]["status"] == "not_applicable"
+    assert "withholds: auxiliary, backbone" in found["mobillm", "match"]["reason"]
+    assert found["pae", "sign"]["value"] >= 0.99
+    assert {row["threat"]["backbone"] for row in found.values()} == {"private"}

@@ -1,0 +1,146 @@
+"""Guesses made by hand against a truth made by hand: every expected value can be counted on fingers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from sidelight.attacks.attack import EpsilonBound, Goal, LabelGuess, StolenModel, TextGuess
+from sidelight.audits.scoring import PRIMARY, Answers, score
+from sidelight.system.truth import TrueText, Truth
+
+WORDS = ["my", "card", "ends", "in", "1234", "please", "call", "ann", "now", "?"]
+"""The word of each token."""
+
+
+def decode(tokens: Sequence[int]) -> str:
+    return " ".join(WORDS[token] for token in tokens)
+
+
+def row(name: str, label: str, tokens: tuple[int, ...], slots: str = "", spans: tuple[str, ...] = ()) -> TrueText:
+    marks = tuple(mark == "s" for mark in slots) if slots else (False,) * len(tokens)
+    return TrueText(name, decode(tokens), label, tokens, marks, spans)
+
+
+ROWS = (
+    row("a", "no", (0, 1, 2, 3, 4), "tttts", ("1234",)),
+    row("b", "yes", (5, 6, 7, 8), "ttst", ("ann",)),
+    row("c", "yes", (8, 9)),
+    row("d", "no", (5,)),
+)
+OUTPUTS = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+ANSWERS = Answers(Truth(ROWS, ("q0", "q1", "q2"), OUTPUTS), ("no", "yes"), ("a", "b", "c"), decode)
+
+
+def means(goal: Goal, guess: Any) -> dict[str, float]:
+    return {name: float(rows.values.mean()) for name, rows in score(goal, guess, ANSWERS).items()}
+
+
+def texts(*guesses: tuple[str, tuple[int, ...]], certified: tuple[bool, ...] = ()) -> TextGuess:
+    return TextGuess(tuple(name for name, _ in guesses), tuple(tokens for _, tokens in guesses), certified)
+
+
+PERFECT = texts(("a", ROWS[0].tokens), ("b", ROWS[1].tokens), ("c", ROWS[2].tokens))
+
+
+def test_labels_are_joined_on_ids_whatever_their_order() -> None:
+    guess = LabelGuess(("d", "b", "a", "c"), torch.tensor([0, 1, 0, 0]))
+    rows = score(Goal.LABELS, guess, ANSWERS)["accuracy"]
+    assert (rows.ids, rows.values.tolist()) == (("a", "b", "c", "d"), [1, 1, 0, 1])
+
+
+def test_missing_labels_texts_and_queries_count_as_wrong() -> None:
+    assert means(Goal.LABELS, LabelGuess(("a",), torch.tensor([0]))) == {"accuracy": 1 / 4}
+    found = score(Goal.TEXTS, texts(("c", ROWS[2].tokens)), ANSWERS)["position_accuracy"]
+    assert (found.ids, found.values.tolist()) == (("a", "b", "c"), [0, 0, 1])
+    assert means(Goal.MODEL, StolenModel(("q0",), OUTPUTS[:1])) == {"agreement": pytest.approx(1 / 3)}
+
+
+def test_agreement_compares_the_largest_output_not_the_outputs() -> None:
+    stolen = StolenModel(("q2", "q1", "q0"), torch.tensor([[-9.0, 9.0], [5.0, 6.0], [0.0, 1.0]]))
+    rows = score(Goal.MODEL, stolen, ANSWERS)["agreement"]
+    assert (rows.ids, rows.values.tolist()) == (("q0", "q1", "q2"), [0, 1, 1])
+
+
+def test_a_right_text_scores_one_on_every_metric() -> None:
+    found = means(Goal.TEXTS, PERFECT)
+    assert set(found.values()) == {1.0}
+    assert next(iter(found)) == PRIMARY[Goal.TEXTS]
+
+
+def test_only_the_rows_asked_for_are_scored_and_a_guess_of_others_gains_nothing() -> None:
+    guess = texts(("d", ROWS[3].tokens))
+    found = score(Goal.TEXTS, guess, ANSWERS)
+    assert found["position_accuracy"].ids == ("a", "b", "c")
+    assert found["position_accuracy"].values.sum() == 0
+
+
+def test_texts_are_aligned_on_the_left_and_the_truth_is_the_denominator() -> None:
+    shifted = texts(("a", (1, 2, 3, 4)), ("b", (5, 6)), ("c", (8, 9, 9, 9)))
+    found = score(Goal.TEXTS, shifted, ANSWERS)
+    assert found["position_accuracy"].values.tolist() == [0, 2 / 4, 2 / 2]
+    assert found["exact"].values.tolist() == [0, 0, 0]
+
+
+def test_the_order_free_score_counts_tokens_with_their_number() -> None:
+    found = score(Goal.TEXTS, texts(("a", (4, 3, 2, 1, 0)), ("b", (5, 5, 5, 5)), ("c", ())), ANSWERS)
+    assert found["bag_f1"].values.tolist() == [1, pytest.approx(2 * 1 / 8), 0]
+
+
+def test_slot_tokens_are_scored_apart_from_template_tokens() -> None:
+    templates = texts(("a", (0, 1, 2, 3, 9)), ("b", (5, 6, 9, 8)), ("c", ROWS[2].tokens))
+    found = score(Goal.TEXTS, templates, ANSWERS)
+    assert (found["slot_accuracy"].ids, found["slot_accuracy"].values.tolist()) == (("a", "b"), [0, 0])
+    assert found["template_accuracy"].values.tolist() == [1, 1, 1]
+    slots = score(Goal.TEXTS, texts(("a", (9, 9, 9, 9, 4)), ("b", (9, 9, 7))), ANSWERS)
+    assert slots["slot_accuracy"].values.tolist() == [1, 1]
+    assert slots["template_accuracy"].values.tolist() == [0, 0, 0]
+
+
+def test_personal_spans_are_looked_for_in_every_text_that_has_some() -> None:
+    found = score(Goal.TEXTS, texts(("a", (8, 4)), ("b", (5, 6))), ANSWERS)["pii_recall"]
+    assert (found.ids, found.values.tolist()) == (("a", "b"), [1, 0])
+
+
+def test_words_are_compared_by_place() -> None:
+    found = score(Goal.TEXTS, texts(("a", (0, 1, 9, 3, 4)), ("b", (6, 5)), ("c", (8, 9, 1))), ANSWERS)
+    assert found["word_accuracy"].values.tolist() == [4 / 5, 0, 1]
+
+
+def test_certified_precision_is_of_certified_rows_and_recall_of_all() -> None:
+    guess = texts(("a", ROWS[0].tokens), ("b", (1, 1, 1, 1)), ("c", ROWS[2].tokens), certified=(True, True, False))
+    found = score(Goal.TEXTS, guess, ANSWERS)
+    assert (found["certified_precision"].ids, found["certified_precision"].values.tolist()) == (("a", "b"), [1, 0])
+    assert (found["certified_recall"].ids, found["certified_recall"].values.tolist()) == (("a", "b", "c"), [1, 1, 0])
+
+
+def test_nothing_certified_has_a_recall_of_zero_and_no_precision() -> None:
+    guess = texts(*((r.id, r.tokens) for r in ROWS[:3]), certified=(False, False, False))
+    found = means(Goal.TEXTS, guess)
+    assert found["certified_recall"] == 0
+    assert "certified_precision" not in found
+
+
+def test_a_certificate_of_a_row_that_nobody_asked_for_is_not_counted() -> None:
+    found = means(Goal.TEXTS, texts(("d", ROWS[3].tokens), certified=(True,)))
+    assert found["certified_recall"] == 0
+    assert "certified_precision" not in found
+
+
+def test_metrics_that_apply_to_no_row_are_left_out() -> None:
+    plain = Answers(Truth(ROWS[2:], (), torch.zeros(0, 2)), ("no", "yes"), ("c", "d"), decode)
+    found = score(Goal.TEXTS, texts(("c", (8, 9))), plain)
+    assert {"slot_accuracy", "pii_recall", "certified_recall"}.isdisjoint(found)
+
+
+def test_a_text_without_tokens_is_not_scored() -> None:
+    answers = Answers(Truth((*ROWS, row("e", "no", ())), (), OUTPUTS), ("no", "yes"), ("a", "e"), decode)
+    assert score(Goal.TEXTS, PERFECT, answers)["position_accuracy"].ids == ("a",)
+
+
+def test_a_goal_without_a_scorer_is_refused() -> None:
+    with pytest.raises(TypeError, match="no scorer takes a EpsilonBound"):
+        score(Goal.EPSILON, EpsilonBound(1, 1e-5, 0.95), ANSWERS)

@@ -1,0 +1,94 @@
+"""The variants of every protocol that the contract suite runs, small enough for a test.
+
+A protocol is covered by an entry in VARIANTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from sidelight.system.protocols import PROTOCOLS, Protocol, Scene
+from sidelight.system.protocols.lora_training import LoraTraining
+from sidelight.system.protocols.side_training import SideTraining
+
+from .micro import Micro, Run, make_scene, record
+
+SEED = "the secret seed"
+SIDE = SideTraining(bottleneck=8, epochs=30, batch=12, learning_rate=2e-2)
+SIDE_EACH_EPOCH = SideTraining(bottleneck=8, epochs=12, batch=12, learning_rate=2e-2)
+LORA = LoraTraining(rank=2, epochs=6, batch=12, learning_rate=2e-2)
+LEARNED = 0.75
+"""Training accuracy that counts as learned; six balanced classes give 1/6 without learning."""
+
+
+def made(name: str, settings: Mapping[str, Any]) -> Protocol:
+    """A protocol by name; which settings it has, only itself knows."""
+    protocol: Callable[..., Protocol] = PROTOCOLS[name]
+    return protocol(**settings)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A protocol with settings small enough for a test, and the backbone it runs on."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    family: str = "opt"
+
+    def protocol(self) -> Protocol:
+        return made(self.name, self.settings)
+
+    def short(self) -> Variant:
+        """The variant with two passes over the data: enough for what does not depend on learning."""
+        few = {n: replace(s, epochs=2) for n, s in self.settings.items() if isinstance(s, SideTraining | LoraTraining)}
+        return replace(self, settings={**self.settings, **few})
+
+    def __str__(self) -> str:
+        plain = [str(v) for v in self.settings.values() if isinstance(v, str | int | bool)]
+        return "-".join([self.name, *plain, self.family])
+
+
+def variants(name: str, training: Mapping[str, Any], *settings: Mapping[str, Any], **on: str) -> list[Variant]:
+    return [Variant(name, {**training, **each}, **on) for each in settings]
+
+
+VARIANTS = [
+    *variants("local", {"lora": LORA, "side": SIDE}, {}, {"method": "side"}),
+    *variants("local", {"side": SIDE}, {"method": "side", "difference": "logit"}, family="llama"),
+    *variants("local", {"lora": LORA}, {"selector": "mean"}, family="llama"),
+    *variants("pae", {"side": SIDE}, {}, {"difference": "logit"}, {"selector": "mean"}, {"prompt": ""}),
+    *variants("pae", {"side": SIDE}, {"head": "linear"}, {"head": "linear", "secret_head": True}),
+    *variants("pae", {"side": SIDE}, *({"precision": precision} for precision in ("fp16", "int8", "int4"))),
+    # the Llama tokenizer opens texts with nothing, so the first position is the text's own
+    *variants("pae", {"side": SIDE}, {"selector": "first"}, {"difference": "logit"}, family="llama"),
+    *variants("mobillm", {"side": SIDE_EACH_EPOCH}, *({"precision": p} for p in ("fp32", "fp16", "int8", "int4"))),
+    *variants("mobillm", {"side": SIDE_EACH_EPOCH}, {"selector": "mean"}, family="llama"),
+    *variants("split", {"lora": LORA}, {}, {"cut": 1}, {"precision": "int8"}, {"bottom": "trainable"}),
+    *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "int4"))),
+    *variants("split", {"lora": LORA, "cut": 1}, {}, {"bottom": "trainable"}, family="llama"),
+]
+
+every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
+
+
+class Runs:
+    """Runs made when first asked for, shared by the tests that only read them."""
+
+    def __init__(self, micro: Micro) -> None:
+        self._micro = micro
+        self._made: dict[str, Run] = {}
+
+    def of(self, variant: Variant) -> Run:
+        if str(variant) not in self._made:
+            self._made[str(variant)] = self.short(variant, SEED, variant)
+        return self._made[str(variant)]
+
+    def short(self, variant: Variant, seed: str, settings: Variant | None = None) -> Run:
+        return record((settings or variant.short()).protocol(), self.scene(variant, seed))
+
+    def scene(self, variant: Variant, seed: str = SEED) -> Scene:
+        return make_scene(self._micro.backbone(variant.family), seed)
