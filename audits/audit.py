@@ -23,6 +23,7 @@ from .plan import Plan, Request, plan_cells, prepare
 from .recorder import record_all
 from .recording import LIBRARIES, RunOrder
 from .results import compile_results, set_floors
+from .scoring import PRIMARY
 from .workers import Broken, Done, Limits, Task, Workers
 
 Say = Callable[[str], None]
@@ -41,10 +42,10 @@ def run_audit(request: Request, say: Say) -> bool:
         about = describe(plan, workers.sandbox)
         planned = list(plan_cells(plan, keys))
         run_cells(plan, workers, planned, about, say)
-    results = compile_results(request.out, [cell.key for cell in planned])
+    results = compile_results(request.out, [cell.key for cell in planned], unrecorded(plan, failures, about))
     seconds = round(time.monotonic() - started, 1)
-    files.write_json(request.out / "audit.json", {**about, "seconds": seconds, "failed_runs": failures})
-    return not failures and all(row["status"] != "failed" for row in results)
+    files.write_json(request.out / "audit.json", {**about, "seconds": seconds})
+    return all(row["status"] != "failed" for row in results)
 
 
 def record_runs(plan: Plan, say: Say) -> dict[str, str]:
@@ -60,6 +61,27 @@ def record_runs(plan: Plan, say: Say) -> dict[str, str]:
     if missing:
         record_all(missing, plan.request.processes, done)
     return failures
+
+
+def unrecorded(plan: Plan, failures: Mapping[str, str], about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A failed row for each run that could not be recorded, so that no report leaves it out."""
+    return [
+        {
+            **dict.fromkeys(store.NO_NUMBERS),
+            "schema": SCHEMA,
+            "cell": order.key,
+            "run": order.key,
+            "protocol": order.protocol,
+            "label": order.label,
+            "attack": "recording",
+            "seed": order.victim,
+            "status": "failed",
+            "reason": failures[order.key],
+            **repeated(about),
+        }
+        for order in plan.orders
+        if order.key in failures
+    ]
 
 
 def run_cells(plan: Plan, workers: Workers, planned: Sequence[Cell], about: Mapping[str, Any], say: Say) -> None:
@@ -90,9 +112,11 @@ def run_cells(plan: Plan, workers: Workers, planned: Sequence[Cell], about: Mapp
 
 
 def inapplicable(cell: Cell, fields: Mapping[str, Any]) -> Scored | None:
-    """The result of a cell whose attack does not apply to its run; None where it does."""
+    """The result of a cell whose attack does not apply to its run or cannot be scored; None where it does and can."""
     run = files.read_json(cell.run / "run.json")
     public = load_public(cell.run / "public")
+    if cell.attack.goal not in PRIMARY:
+        return store.unscored(fields, "failed", f"the goal {str(cell.attack.goal)!r} has no scorer in this version")
     why = outside(cell.attack, frozenset(run["shows"]), public.items, public.facts)
     return store.unscored(fields, why.status, why.reason) if why else None
 

@@ -47,7 +47,12 @@ class Judge:
         goal = self.cell.attack.goal
         rows = score(goal, mine.guess, self.answers)
         twins = self._twins(shuffled)
-        outcome: dict[str, Any] = {"status": "scored", "reason": self._remark(mine.guess, shuffled), "seconds": seconds, "controls": {}}
+        outcome: dict[str, Any] = {
+            "status": "scored",
+            "reason": self._remark(mine.guess, shuffled),
+            "seconds": seconds,
+            "controls": {},
+        }
         results = []
         for at, (metric, found) in enumerate(rows.items()):
             generator = numpy.random.default_rng([int(self.cell.key[-12:], 16), at])

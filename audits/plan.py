@@ -77,7 +77,7 @@ def prepare(request: Request, say: Callable[[str], None]) -> Plan:
     check_same_audit(request, backbone, dataset)
     parts = deal(request.suite, dataset, seed)
     planned = list(name_runs(request, backbone, dataset, seed))
-    begin(request.out, seed, parts)
+    begin(request.out, seed, parts, identity(request, backbone, dataset))
     kept = folder or kept_copy(backbone, request.out)
     orders = tuple(order_run(request, kept, seed, run, name) for run, name in planned)
     return Plan(
@@ -161,8 +161,8 @@ def identity(request: Request, backbone: Backbone, dataset: Dataset) -> str:
 
 def check_same_audit(request: Request, backbone: Backbone, dataset: Dataset) -> None:
     """Refuse a folder that another audit was written to."""
-    path = request.out / "audit.json"
-    if path.exists() and files.read_json(path)["identity"] != identity(request, backbone, dataset):
+    path = request.out / "truth" / "audit"  # there from the start, unlike audit.json
+    if path.exists() and path.read_text(encoding="utf-8").strip() != identity(request, backbone, dataset):
         raise UsageError(f"{request.out} holds another audit; give another --out, or the same suite, data and backbone")
 
 
@@ -177,14 +177,15 @@ def stored_seed(request: Request) -> str:
     return request.seed or stored or fresh_seed()
 
 
-def begin(out: Path, seed: str, parts: Sequence[Split]) -> None:
+def begin(out: Path, seed: str, parts: Sequence[Split], digested: str) -> None:
     """Make the folder, sweep what a killed audit left half-written, and put seed and parts with the truth."""
     out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
     for pattern in ("runs/*.partial-*", "cells/*.partial-*", "runs/*.old-*", "cells/*.old-*", "scratch"):
         for path in out.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
-    for name in ("truth", "runs"):
+    for name in ("truth", "runs", "scratch"):
         (out / name).mkdir(exist_ok=True, mode=files.PRIVATE)
+    files.write_text(out / "truth" / "audit", digested + "\n")
     files.write_text(out / "truth" / "seed", seed + "\n")
     for victim, dealt in enumerate(parts):
         save_parts(dealt, parts_path(out, victim))

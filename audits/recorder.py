@@ -46,8 +46,8 @@ def record_all(orders: Sequence[RunOrder], processes: int, report: Report) -> No
             thread.join()
     finally:
         for child in children:
-            child.kill()
-            child.wait()
+            with child:  # closes the pipes, and waits
+                child.kill()
 
 
 def _taken(waiting: SimpleQueue[RunOrder]) -> Iterator[RunOrder]:

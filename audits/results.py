@@ -14,9 +14,9 @@ FLOOR = 0.8
 FLOOR_SOURCE = "80 % of the gain over majority that LoRA makes in one process"
 
 
-def compile_results(out: Path, cells: Sequence[str]) -> list[dict[str, Any]]:
-    """Write results.jsonl, one object a metric, in the order of the plan; returns them."""
-    results = [row for key in cells for row in files.read_json(out / "cells" / key / "result.json")]
+def compile_results(out: Path, cells: Sequence[str], others: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Write results.jsonl, one object a metric, in the order of the plan, `others` last; returns them."""
+    results = [row for key in cells for row in files.read_json(out / "cells" / key / "result.json")] + list(others)
     files.write_lines(out / "results.jsonl", results)
     return results
 

@@ -71,7 +71,7 @@ class Blind:
 
     def _probe(self, seen: View) -> LabelGuess | None:
         """A linear classifier of each sample's activations, trained on auxiliary rows' own."""
-        if "activations" not in seen.kinds or not self.public.auxiliary or self.public.backbone is None:
+        if "activations" not in seen.kinds or not self._learnable() or self.public.backbone is None:
             return None
         facts = self.public.facts
         layer = facts["layers"][-1]
@@ -122,7 +122,7 @@ class Blind:
     def _learner(self) -> StolenModel:
         """The public backbone with a classifier trained on the same auxiliary labels (`readoff`'s twin)."""
         ids = tuple(q.id for q in self.public.queries)
-        if not self.public.auxiliary:
+        if not self._learnable():
             return self._untuned()
         layer = len(self.backbone.blocks)
         learnt = self._features([e.text for e in self.public.auxiliary], layer)
@@ -132,6 +132,10 @@ class Blind:
         found = torch.from_numpy(classifier.predict_proba(asked).astype(numpy.float32))
         outputs[:, torch.from_numpy(classifier.classes_)] = found
         return StolenModel(ids, outputs)
+
+    def _learnable(self) -> bool:
+        """Whether auxiliary rows tell two classes apart."""
+        return len({example.label for example in self.public.auxiliary}) > 1
 
     def _auxiliary_labels(self) -> NDArray[numpy.int64]:
         return numpy.array([self.public.labels.index(e.label) for e in self.public.auxiliary])

@@ -41,8 +41,8 @@ class Split(Protocol):
         "The device downloads the server's update at the end, so that it can predict alone.",
     )
 
-    cut: int = 2
-    """Blocks on the device."""
+    cut: int = 0
+    """Blocks on the device; 0 for a third of them."""
     bottom: Literal["frozen", "trainable"] = "frozen"
     precision: Precision = "fp32"
     """Of activations and gradients."""
@@ -60,13 +60,18 @@ class Split(Protocol):
         return {SERVER: frozenset({"activations", "labels", "held:tuned"})}
 
     def facts(self, scene: Scene) -> Mapping[str, Any]:
-        return {"positions": "all", "fusion": "split", "resent": True, "layers": [self.cut]}
+        cut = self.cut_of(scene)
+        return {"positions": "all", "fusion": "split", "resent": True, "layers": [cut], "cut": cut}
+
+    def cut_of(self, scene: Scene) -> int:
+        """Blocks on the device, for the scene's backbone; raises UsageError where nothing is left for the server."""
+        blocks = len(scene.backbone.blocks)
+        cut = self.cut or max(blocks // 3, 1)
+        if not 1 <= cut < blocks:
+            raise UsageError(f"cut is {cut}; give 1 to {blocks - 1}: the backbone has {blocks} blocks")
+        return cut
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        if not 1 <= self.cut < len(scene.backbone.blocks):
-            raise UsageError(
-                f"cut is {self.cut}; give 1 to {len(scene.backbone.blocks) - 1}, the backbone's blocks but one"
-            )
         server = SplitServer(self, scene)
         devices = {party: SplitDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         return {SERVER: server, **devices}
@@ -82,7 +87,7 @@ class SplitDevice(Device):
         self._order = scene.streams.torch(f"{party}:order")
         self._trainable = protocol.bottom == "trainable"
         rank = protocol.lora.rank if self._trainable else 0
-        self._bottom = Bottom(scene.backbone, protocol.cut, rank, scene.streams.torch(f"{party}:lora"))
+        self._bottom = Bottom(scene.backbone, protocol.cut_of(scene), rank, scene.streams.torch(f"{party}:lora"))
         self._optimizer = protocol.lora.optimizer(self._bottom.parameters()) if self._trainable else None
         self._top: ScoredTop | None = None
 
@@ -92,7 +97,9 @@ class SplitDevice(Device):
                 self._exchange(wire, rows, epoch)
                 yield
         answer = wire.request(Message("download", self.party, SERVER))
-        self._top = stored_top(self._scene.backbone, self._protocol.cut, self._protocol.selector, answer.tensors)
+        self._top = stored_top(
+            self._scene.backbone, self._protocol.cut_of(self._scene), self._protocol.selector, answer.tensors
+        )
 
     def _exchange(self, wire: Wire, rows: list[Sample], epoch: int) -> None:
         tokens = self._scene.backbone.tokens([r.text for r in rows], self._protocol.longest, self._protocol.prompt)
@@ -129,7 +136,9 @@ class SplitServer(Server):
     def __init__(self, protocol: Split, scene: Scene) -> None:
         self._protocol = protocol
         head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
-        self._model = ScoredTop(scene.backbone, protocol.cut, protocol.lora.rank, head, protocol.selector, generator)
+        self._model = ScoredTop(
+            scene.backbone, protocol.cut_of(scene), protocol.lora.rank, head, protocol.selector, generator
+        )
         self._optimizer = protocol.lora.optimizer(self._model.parameters())
         self._pending: dict[tuple[str, ...], Message] = {}
 

@@ -21,6 +21,9 @@ from transformers import OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
 
 from . import corpus
 
+SAVE_EVERY = 400
+"""Steps between checkpoints."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -54,6 +57,7 @@ class Recipe:
 
 
 def build(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> OPTForCausalLM:
+    """An untrained model."""
     config = OPTConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.width,
@@ -75,6 +79,7 @@ def build(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> OPTForCausalLM:
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, constant, linear decay to zero over the last third."""
     decay = recipe.steps // 3
     warm = min(1.0, (step + 1) / recipe.warmup)
     cool = min(1.0, (recipe.steps - step) / decay)
@@ -89,9 +94,38 @@ def loss_of(model: OPTForCausalLM, ids: torch.Tensor, pad: int, targets: torch.T
     return cross_entropy(logits[:, :-1].float().flatten(0, 1), targets[:, 1:].flatten(), ignore_index=pad)
 
 
-def pretrain(recipe: Recipe, shared: Path, stories: list[Path], out: Path, start: Path | None = None) -> None:
+@dataclass(frozen=True)
+class Rows:
+    """The corpus as token rows, each (rows, tokens) int64, and what draws from it."""
+
+    wiki: torch.Tensor
+    tales: torch.Tensor
+    queries: torch.Tensor
+    about: torch.Tensor
+    answers: torch.Tensor
+    """`about` with all but the answer padded."""
+    generator: torch.Generator
+
+    def draw(self, rows: torch.Tensor, count: int) -> torch.Tensor:
+        """Random indices of rows."""
+        return torch.randint(len(rows), (count,), generator=self.generator)
+
+    def losses(self, model: OPTForCausalLM, recipe: Recipe, pad: int) -> torch.Tensor:
+        """Losses of one step's prose, queries and content words: (3,)."""
+        wiki = round(recipe.rows * recipe.wikitext_share)
+        prose = torch.cat(
+            [self.wiki[self.draw(self.wiki, wiki)], self.tales[self.draw(self.tales, recipe.rows - wiki)]]
+        )
+        asked = self.queries[self.draw(self.queries, recipe.queries)]
+        asked = asked[:, : int((asked != pad).sum(1).max())]
+        chosen = self.draw(self.about, recipe.snippets)
+        about = loss_of(model, self.about[chosen], pad, self.answers[chosen])
+        return torch.stack([loss_of(model, prose, pad), loss_of(model, asked, pad), about])
+
+
+def read_rows(recipe: Recipe, shared: Path, stories: list[Path]) -> tuple[PreTrainedTokenizerFast, Rows]:
+    """The tokenizer, trained on the corpus, and the corpus in its tokens."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    torch.manual_seed(recipe.seed)  # initialisation and dropout draw from the global generator
     wiki = corpus.read_wikitext(shared / "wikitext2")
     queries = corpus.read_queries(shared / "clinc150")
     tales = [line for path in stories for line in path.read_text(encoding="utf-8").splitlines()]
@@ -100,51 +134,54 @@ def pretrain(recipe: Recipe, shared: Path, stories: list[Path], out: Path, start
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token=corpus.BEGIN, pad_token=corpus.PAD, eos_token=corpus.END
     )
-    wiki_rows = corpus.packed(backend, wiki, recipe.row_tokens)
-    tale_rows = corpus.packed(backend, tales, recipe.row_tokens)
-    query_rows = corpus.query_rows(backend, queries, recipe.query_tokens)
-    short = (
-        corpus.snippets(tales[:20000], 2)[: recipe.snippet_texts] + corpus.snippets(wiki, 1) + [q.text for q in queries]
+    pieces = corpus.snippets(tales[:20000], 2)[: recipe.snippet_texts] + corpus.snippets(wiki, 1)
+    about = corpus.keyword_rows(backend, pieces + [q.text for q in queries], recipe.query_tokens, generator)
+    rows = Rows(
+        wiki=corpus.packed(backend, wiki, recipe.row_tokens),
+        tales=corpus.packed(backend, tales, recipe.row_tokens),
+        queries=corpus.query_rows(backend, queries, recipe.query_tokens),
+        about=about,
+        answers=corpus.after_prompt(backend, about),
+        generator=generator,
     )
-    keyword_rows = corpus.keyword_rows(backend, short, recipe.query_tokens, generator)
-    print(f"{wiki_rows.numel():,} wiki, {tale_rows.numel():,} story, {len(query_rows):,} queries", file=sys.stderr)
+    return tokenizer, rows
 
-    def draw(rows: torch.Tensor, count: int) -> torch.Tensor:
-        return rows[torch.randint(len(rows), (count,), generator=generator)]
 
-    model = build(recipe, tokenizer)
-    if start is not None:
-        model.load_state_dict(load_file(start / "model.safetensors"), strict=False)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", file=sys.stderr)
+def optimizer_of(model: OPTForCausalLM, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW, with weight decay on matrices only."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
-    pad, wiki_count = tokenizer.pad_token_id, round(recipe.rows * recipe.wikitext_share)
-    started, mean = time.monotonic(), [math.nan] * 3
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
+
+
+def pretrain(recipe: Recipe, shared: Path, stories: list[Path], out: Path, start: Path | None = None) -> None:
+    """Train and save; `start` is the folder of an earlier leg, whose weights are the first ones here."""
+    torch.manual_seed(recipe.seed)  # initialisation and dropout draw from the global generator
+    tokenizer, rows = read_rows(recipe, shared, stories)
+    model = build(recipe, tokenizer)
+    if start is not None:
+        model.load_state_dict(load_file(start / "model.safetensors"), strict=False)
+    optimizer = optimizer_of(model, recipe)
+    started, mean = time.monotonic(), torch.full((3,), math.nan)
     for step in range(recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
-        prose = torch.cat([draw(wiki_rows, wiki_count), draw(tale_rows, recipe.rows - wiki_count)])
-        asked = draw(query_rows, recipe.queries)
-        asked = asked[:, : int((asked != pad).sum(1).max())]
-        about = draw(keyword_rows, recipe.snippets)
-        answers = corpus.after_prompt(backend, about)
-        losses = [loss_of(model, prose, pad), loss_of(model, asked, pad), loss_of(model, about, pad, answers)]
+        losses = rows.losses(model, recipe, tokenizer.pad_token_id)
         optimizer.zero_grad()
-        torch.stack(losses).sum().backward()
+        losses.sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        mean = [v.item() if math.isnan(m) else 0.98 * m + 0.02 * v.item() for m, v in zip(mean, losses, strict=True)]
+        mean = torch.where(mean.isnan(), losses.detach(), 0.98 * mean + 0.02 * losses.detach())
         if step % 100 == 99:
-            rate = (step + 1) / (time.monotonic() - started)
-            left = (recipe.steps - step) / rate / 60
+            left = (recipe.steps - step) * (time.monotonic() - started) / (step + 1) / 60
+            prose, queries, about = mean.tolist()
             print(
-                f"step {step + 1}: prose {mean[0]:.3f}, queries {mean[1]:.3f}, content words {mean[2]:.3f}, {left:.0f} min left",
+                f"step {step + 1}: prose {prose:.3f}, queries {queries:.3f}, content {about:.3f}, {left:.0f} min left",
                 file=sys.stderr,
                 flush=True,
             )
-        if step % 400 == 399:
+        if step % SAVE_EVERY == SAVE_EVERY - 1:
             save(model, tokenizer, out)
     save(model, tokenizer, out)
 

@@ -42,6 +42,8 @@ class Working(Attack):
 
 
 class Raising(Working):
+    """Raises."""
+
     name = "raising"
 
     def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
@@ -49,6 +51,8 @@ class Raising(Working):
 
 
 class Hanging(Working):
+    """Never ends."""
+
     name = "hanging"
 
     def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
@@ -57,6 +61,8 @@ class Hanging(Working):
 
 
 class Growing(Working):
+    """Takes memory until it is stopped."""
+
     name = "growing"
 
     def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
@@ -66,6 +72,8 @@ class Growing(Working):
 
 
 class NotANumber(Working):
+    """Steals a model of NaN."""
+
     name = "nan"
     goal = Goal.MODEL
 
@@ -75,6 +83,8 @@ class NotANumber(Working):
 
 
 class ForeignIds(Working):
+    """Names rows that nobody knows."""
+
     name = "foreign"
 
     def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
@@ -82,6 +92,8 @@ class ForeignIds(Working):
 
 
 class TwoGuesses(Working):
+    """Gives two labels a row."""
+
     name = "two"
 
     def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
@@ -89,6 +101,8 @@ class TwoGuesses(Working):
 
 
 class OtherGoal(Working):
+    """Guesses texts where labels are asked for."""
+
     name = "other"
 
     def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:

@@ -25,7 +25,7 @@ BREAKING = {
     "growing": ("Growing", "resident memory above 1.0 GiB"),
     "nan": ("NotANumber", "90 of 90 outputs are NaN or infinite"),
     "foreign": ("ForeignIds", "36 unknown ids, such as 'row 0'"),
-    "two": ("TwoGuesses", "36 ids for values of the shape (36, 2)"),
+    "two": ("TwoGuesses", "labels must have 1 dimensions, not the shape (36, 2)"),
     "other": ("OtherGoal", "takes a LabelGuess, not a TextGuess"),
     "unscored": ("Unscored", "goal 'epsilon'"),
 }
@@ -75,10 +75,14 @@ def test_every_scored_row_has_an_interval_a_twin_and_its_rows(out: Path) -> None
 
 
 def test_known_leaks_are_found(out: Path) -> None:
-    values = {(row["protocol"], row["attack"]): row for row in results(out) if row["primary"]}
-    for protocol, attack in (("pae", "sign"), ("mobillm", "plaintext"), ("mobillm", "match")):
-        assert values[protocol, attack]["value"] >= 0.99
-        assert values[protocol, attack]["verdict"] == "leaks"
+    values = {(row["protocol"], row["attack"]): row["value"] for row in results(out) if row["primary"]}
+    assert values["pae", "sign"] >= 0.99
+    assert values["mobillm", "plaintext"] >= 0.99
+    assert values["mobillm", "match"] >= 0.99
+
+
+def test_without_a_control_no_row_is_said_to_resist(out: Path) -> None:
+    assert {row["verdict"] for row in results(out)} <= {"leaks", "inconclusive", None}
 
 
 def test_unscored_rows_have_a_reason_and_no_numbers(out: Path) -> None:
@@ -183,11 +187,11 @@ def test_another_seed_draws_other_victims(
 def test_a_finished_audit_that_is_run_again_runs_nothing(
     out: Path, small: Small, suite: Path, workers: Workers
 ) -> None:
-    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.json")}
+    before = {path: path.stat().st_mtime_ns for part in ("runs", "cells") for path in out.glob(f"{part}/**/*")}
     whole, said = run_here(small, out, suite, workers)
     assert whole
     assert [line for line in said if line.startswith(("recorded", "attacked"))] == []
-    assert {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.json")} == before
+    assert {path: path.stat().st_mtime_ns for part in ("runs", "cells") for path in out.glob(f"{part}/**/*")} == before
 
 
 def test_the_seed_of_the_folder_is_taken_where_none_is_given_and_no_other_is(
@@ -213,9 +217,10 @@ def test_another_audit_in_the_folder_of_an_unfinished_one_is_refused_too(
     small: Small, workers: Workers, tmp_path: Path
 ) -> None:
     out, suite = tmp_path / "out", small.suite("stopped", PAE)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sidelight.audits.audit.compile_results", interrupted)
-        run_here(small, out, suite, workers)
+        with pytest.raises(KeyboardInterrupt):
+            run_here(small, out, suite, workers)
     assert not (out / "audit.json").exists()
     with pytest.raises(UsageError, match="holds another audit; give another --out"):
         run_here(small, out, small.suite("another", MOBILLM), workers)

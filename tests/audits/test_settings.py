@@ -17,12 +17,16 @@ from sidelight.system.protocols import PROTOCOLS
 
 @dataclass(frozen=True)
 class Training:
+    """How long and in what portions."""
+
     epochs: int = 60
     batch: int = 32
 
 
 @dataclass(frozen=True)
 class Method:
+    """Settings with a table whose defaults are not its class's."""
+
     kind: str = "plain"
     side: Training = Training(epochs=8, batch=16)
 
