@@ -26,14 +26,17 @@ def record_all(orders: Sequence[RunOrder], processes: int, report: Report) -> No
     for order in orders:
         waiting.put(order)
     children: list[subprocess.Popen[str]] = []
-    lock = threading.Lock()
+    lock, stopped = threading.Lock(), threading.Event()
 
     def feed() -> None:
         child: subprocess.Popen[str] | None = None
         for order in _taken(waiting):
-            if child is None or child.poll() is not None:  # the one before may have run out of memory
-                child = _start()
-                children.append(child)
+            with lock:
+                if stopped.is_set():
+                    return
+                if child is None or child.poll() is not None:  # the one before may have run out of memory
+                    child = _start()
+                    children.append(child)
             reason = _ask(child, order)
             with lock:
                 report(order, reason)
@@ -45,6 +48,8 @@ def record_all(orders: Sequence[RunOrder], processes: int, report: Report) -> No
         for thread in threads:
             thread.join()
     finally:
+        with lock:
+            stopped.set()
         for child in children:
             with child:  # closes the pipes, and waits
                 child.kill()

@@ -23,8 +23,8 @@ class SideTraining:
     bottleneck: int = 64
     epochs: int = 60
     batch: int = 32
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
 
     def __post_init__(self) -> None:
         for name, value in (("bottleneck", self.bottleneck), ("batch", self.batch)):

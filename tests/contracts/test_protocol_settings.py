@@ -41,11 +41,20 @@ def test_a_text_of_no_token_is_refused(name: str) -> None:
         made(name, {"longest": 0})
 
 
-@pytest.mark.parametrize("cut", [0, 3, -1])
+@pytest.mark.parametrize("cut", [3, 4, -1])
 def test_a_cut_that_leaves_one_side_without_blocks_is_refused(runs: Runs, cut: int) -> None:
     variant = Variant("split", {"cut": cut})
     with pytest.raises(UsageError, match=f"cut is {cut}; give 1 to 2"):
         variant.protocol().roles(runs.scene(variant))
+
+
+@pytest.mark.parametrize(("family", "cut"), [("opt", 1), ("llama", 1)])
+def test_without_a_cut_a_third_of_the_blocks_and_at_least_one_stay_on_the_device(
+    runs: Runs, family: str, cut: int
+) -> None:
+    variant = Variant("split", family=family)
+    facts = variant.protocol().facts(runs.scene(variant))
+    assert (facts["cut"], facts["layers"]) == (cut, [cut])
 
 
 def test_sizes_below_one_are_refused() -> None:

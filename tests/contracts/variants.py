@@ -67,7 +67,7 @@ VARIANTS = [
     *variants("pae", {"side": SIDE}, {"selector": "first"}, {"difference": "logit"}, family="llama"),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, *({"precision": p} for p in ("fp32", "fp16", "int8", "int4"))),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, {"selector": "mean"}, family="llama"),
-    *variants("split", {"lora": LORA}, {}, {"cut": 1}, {"precision": "int8"}, {"bottom": "trainable"}),
+    *variants("split", {"lora": LORA}, {}, {"cut": 2}, {"precision": "int8"}, {"bottom": "trainable"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "int4"))),
     *variants("split", {"lora": LORA, "cut": 1}, {}, {"bottom": "trainable"}, family="llama"),
 ]

@@ -125,4 +125,6 @@ def test_another_block_size_is_read_as_it_is_named() -> None:
 
 
 def test_a_huge_block_size_spreads_no_more_than_a_vector() -> None:
-    assert unpack(Packed(bytes([4, 5]), struct.pack("<e", 2.0), 2**32 - 1), (2,), "int8").tolist() == [8.0, 10.0]
+    """Spread out whole, the thousand scales would take 17 terabytes."""
+    packed = Packed(bytes([4, 5]) * 1000, struct.pack("<e", 2.0) * 1000, 2**32 - 1)
+    assert unpack(packed, (1000, 2), "int8").tolist() == [[8.0, 10.0]] * 1000
