@@ -93,16 +93,18 @@ def assignments(pairs: list[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
-        if not equals or not name:
+        *tables, last = (part.strip() for part in name.split("."))
+        if not equals or not all([*tables, last]):
             raise UsageError(f"{pair!r} is no setting; give NAME=VALUE")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text
-        *tables, last = name.split(".")
         table = settings
         for part in tables:
             table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise UsageError(f"{pair!r} is a setting of {part!r}, which has a value already; give NAME=VALUE once")
         table[last] = value
     return settings
 

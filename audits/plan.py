@@ -66,6 +66,8 @@ def prepare(request: Request, say: Callable[[str], None]) -> Plan:
     """Read and check everything; nothing is written before all of it is right."""
     build(Threat, request.suite.threat, "threat")
     folder = local_folder(request.backbone)
+    if folder is not None:
+        refuse_exposed(request, folder)
     backbone = load_backbone(request.backbone)
     say(f"backbone {backbone.name}: {len(backbone.blocks)} blocks, width {backbone.width}")
     if folder == local_folder(TINY) and Path(request.data).is_file():
@@ -91,6 +93,13 @@ def prepare(request: Request, say: Callable[[str], None]) -> Plan:
         dealt={name: len(getattr(parts[0], name)) for name in NAMES},
         notices=tuple(notices(request, parts[0])),
     )
+
+
+def refuse_exposed(request: Request, folder: Path) -> None:
+    """Refuse data or results inside the backbone's folder before anything is written: workers may read it."""
+    for path in (Path(request.data), request.out):
+        if path.resolve().is_relative_to(folder):
+            raise UsageError(f"{path} lies in {folder}, which attacks can read; move it to another folder")
 
 
 def deal(suite: Suite, dataset: Dataset, seed: str) -> list[Split]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy
 import torch
@@ -25,7 +26,7 @@ from ..attacks.attack import Goal, Guess, LabelGuess, StolenModel, TextGuess
 from ..system.backbone import Backbone
 from ..system.heads import scores, verbaliser
 from ..system.public import Public
-from ..system.selector import select
+from ..system.selector import Selector, select
 from ..system.view import View
 
 CHUNK = 64
@@ -114,10 +115,8 @@ class Blind:
     def _untuned(self) -> StolenModel:
         """The public backbone, asked by its verbaliser."""
         head = verbaliser(self.backbone, self.public.labels)
-        last = len(self.backbone.blocks)
-        chunks = _chunks([query.text for query in self.public.queries])
-        outputs = [scores(head, self.backbone, self._states(texts, last)) for texts in chunks]
-        return StolenModel(tuple(q.id for q in self.public.queries), torch.cat(outputs))
+        asked = self._states([query.text for query in self.public.queries], len(self.backbone.blocks))
+        return StolenModel(tuple(q.id for q in self.public.queries), scores(head, self.backbone, asked))
 
     def _learner(self) -> StolenModel:
         """The public backbone with a classifier trained on the same auxiliary labels (`readoff`'s twin)."""
@@ -141,16 +140,23 @@ class Blind:
         return numpy.array([self.public.labels.index(e.label) for e in self.public.auxiliary])
 
     def _features(self, texts: Sequence[str], layer: int) -> NDArray[numpy.float32]:
-        states = [self._states(chunk, layer) for chunk in _chunks(texts)]
-        features: NDArray[numpy.float32] = torch.cat(states).numpy()
+        features: NDArray[numpy.float32] = self._states(texts, layer).numpy()
         return features
 
-    @torch.no_grad()
     def _states(self, texts: Sequence[str], layer: int) -> torch.Tensor:
         """The selected position's state after a block, (N, d)."""
         facts = self.public.facts
-        tokens = self.backbone.tokens(texts, facts["longest"], facts["prompt"])
-        return select(self.backbone.activations(tokens, layer)[:, :, -1], tokens.mask, facts["selector"])
+        return _states(self.backbone, tuple(texts), layer, facts["longest"], facts["prompt"], facts["selector"])
+
+
+@lru_cache(maxsize=16)
+@torch.no_grad()
+def _states(
+    backbone: Backbone, texts: tuple[str, ...], layer: int, longest: int, prompt: str, selector: Selector
+) -> torch.Tensor:
+    """The selected position's state after a block, (N, d); kept, because all runs of a victim ask for the same."""
+    chunks = (backbone.tokens(texts[i : i + CHUNK], longest, prompt) for i in range(0, len(texts), CHUNK))
+    return torch.cat([select(backbone.activations(t, layer)[:, :, -1], t.mask, selector) for t in chunks])
 
 
 def _pooled(states: torch.Tensor, selector: str) -> torch.Tensor:
@@ -168,7 +174,3 @@ def _common_tokens(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 def _classifier() -> LogisticRegression:
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
-
-
-def _chunks(texts: Sequence[str]) -> list[list[str]]:
-    return [list(texts[i : i + CHUNK]) for i in range(0, len(texts), CHUNK)]

@@ -48,7 +48,7 @@ def _show_version(wanted: bool) -> None:
 def main() -> None:
     """Exit status: 0 done, 1 a cell failed, 2 wrong usage or input, 130 stopped by the user."""
     try:
-        status = build()(standalone_mode=False)  # typer's own errors come as several lines
+        status = build()(prog_name="sidelight", standalone_mode=False)  # typer's own errors come as several lines
     except SidelightError as error:
         _refuse(str(error))
     except TyperException as error:

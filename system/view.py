@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -181,10 +181,6 @@ class _Stored(Sequence[Message]):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         entry = self._entries[index]
-        if self._open[0] != entry["shard"]:
-            path = self._root / f"shard-{entry['shard']:05d}.safetensors"
-            self._open = (entry["shard"], safe_open(path, framework="pt"))
-        tensors = {name: self._open[1].get_tensor(f"{index}/{name}") for name in entry["tensors"]}
         return Message(
             kind=entry["kind"],
             sender=entry["sender"],
@@ -192,9 +188,36 @@ class _Stored(Sequence[Message]):
             round=entry["round"],
             step=entry["step"],
             sample_ids=tuple(entry["ids"]),
-            tensors=tensors,
+            tensors=_Tensors(self._read, index, entry["shard"], entry["tensors"]),
             precision=cast(Precision, entry["precision"]),
         )
+
+    def _read(self, shard: int, key: str) -> torch.Tensor:
+        if self._open[0] != shard:
+            self._open = (shard, safe_open(self._root / f"shard-{shard:05d}.safetensors", framework="pt"))
+        tensor: torch.Tensor = self._open[1].get_tensor(key)
+        return tensor
+
+
+@dataclass(frozen=True)
+class _Tensors(Mapping[str, torch.Tensor]):
+    """A stored message's tensors, each read when it is looked at: kinds and ids are often all that is asked for."""
+
+    read: Callable[[int, str], torch.Tensor]
+    index: int
+    shard: int
+    names: Sequence[str]
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self.names:
+            raise KeyError(name)
+        return self.read(self.shard, f"{self.index}/{name}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def load_view(root: Path) -> View:

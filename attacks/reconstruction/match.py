@@ -32,6 +32,9 @@ from ..attack import Attack, Goal, Needs, Prepared, TextGuess
 ROWS = 4096
 """Candidate rows of one forward pass: bounds the memory of the shared prefix."""
 
+WIDER = 16
+"""By how much the candidates grow where none fits."""
+
 CALIBRATION_TEXTS = 64
 """Auxiliary texts that the ordering and the bound are fitted on."""
 
@@ -59,10 +62,10 @@ class Match(Attack):
 
     round: int = 0
     """The pass over the data whose activations are matched: what counts where the bottom is trained."""
-    candidates: int = 64
-    """Tokens tried first."""
+    candidates: int = 16
+    """Tokens tried first; WIDER times as many where none of them fits within the bound, and so on."""
     widest: int = 0
-    """Tokens tried where none of the first fits within the bound; 0 for the whole vocabulary."""
+    """Tokens tried at most; 0 for the whole vocabulary."""
 
     def prepare(self, public: Public, generator: torch.Generator) -> Prepared:
         """`reading` (d + 1, d): states to embeddings; `bound` (): the largest distance of a right token."""
@@ -127,11 +130,11 @@ class Search:
         """The next token of each prefix (equal lengths), from the received states (B, d)."""
         guesses = _with_one(received) @ self._reading
         order = torch.cdist(guesses, self._embeddings).topk(self._widest, largest=False).indices
-        best = self._nearest(prefixes, received, order[:, : self._first])
-        far = (best.distance > self._bound).nonzero().squeeze(1)
-        if len(far) and self._widest > self._first:
-            kept = far.tolist()
-            wider = self._nearest([prefixes[i] for i in kept], received[far], order[far])
+        width = self._first
+        best = self._nearest(prefixes, received, order[:, :width])
+        while width < self._widest and len(far := (best.distance > self._bound).nonzero().squeeze(1)):
+            width = min(WIDER * width, self._widest)
+            wider = self._nearest([prefixes[i] for i in far.tolist()], received[far], order[far, :width])
             for field, found in zip(best, wider, strict=True):
                 field[far] = found
         return best

@@ -26,7 +26,7 @@ from ..selector import select
 from ..side_network import SideNetwork, SideShape
 from ..wire import Wire
 from .lora_training import LoraTraining
-from .protocol import CHUNK, Protocol, Scene, batches
+from .protocol import CHUNK, Protocol, Scene, batches, even_batches
 from .side_training import SideTraining, regress
 
 
@@ -43,7 +43,7 @@ class Local(Protocol):
     side: SideTraining = SideTraining()
     difference: DifferenceKind = "probability"
     """What the side network is regressed on."""
-    scale: float = 8.0
+    scale: float = 20.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +73,7 @@ class LocalLora(Device):
         self.party = party
         self._protocol, self._backbone, self._samples = protocol, scene.backbone, samples
         self._targets = scene.targets(samples)
+        self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
         self._order = scene.streams.torch(f"{party}:order")
         blocks = len(scene.backbone.blocks)
         self._model = Bottom(scene.backbone, blocks, protocol.lora.rank, scene.streams.torch(f"{party}:lora"))
@@ -83,7 +84,7 @@ class LocalLora(Device):
         optimizer = self._protocol.lora.optimizer([*self._model.parameters(), self._head, self._bias])
         for epoch in range(self._protocol.lora.epochs):
             self._protocol.lora.set_rate(optimizer, epoch)
-            for rows in batches(range(len(self._samples)), self._protocol.lora.batch, self._order):
+            for rows in even_batches(self._lengths, self._protocol.lora.batch, self._order):
                 loss = cross_entropy(self._scores([self._samples[i].text for i in rows]), self._targets[rows])
                 optimizer.zero_grad()
                 loss.backward()

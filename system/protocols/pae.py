@@ -41,11 +41,12 @@ class PAE(Protocol):
         "The head f_b, the bottleneck, the activation function, the output map and h_0 are not published: see "
         "system/side_network.py and system/heads.py.",
         "Taps are brought to zero mean and unit variance over the width before they are mixed.",
-        "A prompt may follow the text; selector `mean` pools all positions and is ours.",
+        "A prompt may follow the text. The selector `mean`, the default, pools all positions and is ours; the paper's "
+        "is `last` for decoders.",
     )
 
     difference: DifferenceKind = "probability"
-    scale: float = 8.0
+    scale: float = 20.0
     """Height of the one-hot target of the `logit` difference."""
     head: HeadKind = "verbaliser"
     secret_head: bool = False

@@ -23,6 +23,9 @@ T = TypeVar("T")
 DATA, LABELS, MODELS = "data", "labels", "models"
 """What a paper may claim that the server does not learn."""
 
+SORTED_BATCHES = 8
+"""Batches among which rows are sorted by length."""
+
 CHUNK = 64
 """Texts a forward pass takes where nothing is trained."""
 
@@ -55,7 +58,8 @@ class Protocol(ABC):
     departures: ClassVar[tuple[str, ...]] = ()
     """Where the implementation departs from its source or fills a gap; the report prints them."""
 
-    selector: Selector = "last"
+    selector: Selector = "mean"
+    """`last` is PAE MobiLLM's choice for decoders; `mean`, ours, serves the small default backbone better."""
     prompt: str = " topic:"
     """Follows every text before the forward pass; empty for none."""
     longest: int = 48
@@ -105,3 +109,17 @@ def batches(items: Sequence[T], size: int, generator: torch.Generator | None = N
     order = list(range(count)) if generator is None else torch.randperm(count, generator=generator).tolist()
     for start in range(0, count, size):
         yield [items[i] for i in order[start : start + size]]
+
+
+def even_batches(lengths: Sequence[int], size: int, generator: torch.Generator) -> Iterator[list[int]]:
+    """Shuffled batches of row numbers in which rows are about equally long, so that little padding is computed.
+
+    As transformers' `group_by_length`: rows are shuffled, sorted by length within runs of SORTED_BATCHES batches, and
+    the batches shuffled again.
+    """
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    run = size * SORTED_BATCHES
+    ordered = [i for at in range(0, len(order), run) for i in sorted(order[at : at + run], key=lengths.__getitem__)]
+    cut = [ordered[at : at + size] for at in range(0, len(ordered), size)]
+    for at in torch.randperm(len(cut), generator=generator).tolist():
+        yield cut[at]

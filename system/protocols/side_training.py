@@ -20,8 +20,8 @@ from .protocol import batches
 class SideTraining:
     """AdamW with a cosine decay to zero; none of it is published."""
 
-    bottleneck: int = 64
-    epochs: int = 60
+    bottleneck: int = 192
+    epochs: int = 40
     batch: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.1

@@ -25,7 +25,7 @@ from ..partial import Bottom, ScoredTop, stored_top
 from ..roles import SERVER, Device, Role, Server
 from ..wire import Wire
 from .lora_training import LoraTraining
-from .protocol import CHUNK, Protocol, Scene, batches
+from .protocol import CHUNK, Protocol, Scene, batches, even_batches
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class SplitDevice(Device):
         self.party = party
         self._protocol, self._scene, self._samples = protocol, scene, samples
         self._targets = dict(zip((s.id for s in samples), scene.targets(samples).tolist(), strict=True))
+        self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
         self._order = scene.streams.torch(f"{party}:order")
         self._trainable = protocol.bottom == "trainable"
         rank = protocol.lora.rank if self._trainable else 0
@@ -93,8 +94,8 @@ class SplitDevice(Device):
 
     def work(self, wire: Wire) -> Iterator[None]:
         for epoch in range(self._protocol.lora.epochs):
-            for rows in batches(self._samples, self._protocol.lora.batch, self._order):
-                self._exchange(wire, rows, epoch)
+            for rows in even_batches(self._lengths, self._protocol.lora.batch, self._order):
+                self._exchange(wire, [self._samples[i] for i in rows], epoch)
                 yield
         answer = wire.request(Message("download", self.party, SERVER))
         self._top = stored_top(

@@ -17,19 +17,7 @@ from sidelight.audits.workers import Workers
 from sidelight.system.errors import UsageError
 from sidelight.system.randomness import Streams
 
-from .small import KEYWORDS, LOCAL, MOBILLM, PAE, SEED, Small, installed, results, run_here
-
-BREAKING = {
-    "raising": ("Raising", "ArithmeticError: the matrix is singular"),
-    "hanging": ("Hanging", "no guess within 5 s"),
-    "growing": ("Growing", "resident memory above 1.0 GiB"),
-    "nan": ("NotANumber", "90 of 90 outputs are NaN or infinite"),
-    "foreign": ("ForeignIds", "36 unknown ids, such as 'row 0'"),
-    "two": ("TwoGuesses", "labels must have 1 dimensions, not the shape (36, 2)"),
-    "other": ("OtherGoal", "takes a LabelGuess, not a TextGuess"),
-    "unscored": ("Unscored", "goal 'epsilon'"),
-}
-"""By name in the registry, the attack and what the reason of its failed cell says."""
+from .small import KEYWORDS, LOCAL, MOBILLM, PAE, SEED, Small, results, run_here
 
 
 @pytest.fixture(scope="module")
@@ -229,59 +217,6 @@ def test_another_audit_in_the_folder_of_an_unfinished_one_is_refused_too(
 
 def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
-
-
-# --- attacks that break ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def broken(small: Small, workers: Workers) -> tuple[Path, bool]:
-    """An audit whose attacks break in every way, among two that work, and whether it was whole."""
-    names = [*BREAKING, "working", "shy"]
-    suite = small.suite("breaking", PAE + f"attacks = {json.dumps(names)}\n")
-    content = suite.read_text(encoding="utf-8").replace("seconds = 60", "seconds = 5")
-    suite.write_text(content.replace("memory_gib = 4", "memory_gib = 1"), encoding="utf-8")
-    table = {name: f"plugin_attacks:{kind}" for name, (kind, _) in BREAKING.items()}
-    with installed(**table, working="plugin_attacks:Working", shy="plugin_attacks:Shy"):
-        whole, _ = run_here(small, small.root / "broken", suite, workers)
-    return small.root / "broken", whole
-
-
-@pytest.mark.parametrize("name", BREAKING)
-def test_an_attack_that_breaks_is_a_failed_cell_with_its_reason(broken: tuple[Path, bool], name: str) -> None:
-    rows = [row for row in results(broken[0]) if row["attack"] == name]
-    assert [row["status"] for row in rows] == ["failed"]
-    assert BREAKING[name][1] in rows[0]["reason"]
-    assert "\n" not in rows[0]["reason"]
-
-
-def test_the_other_cells_finish_and_the_audit_is_not_whole(broken: tuple[Path, bool]) -> None:
-    out, whole = broken
-    assert not whole
-    assert {row["attack"]: row["value"] for row in results(out) if row["status"] == "scored"} == {
-        "working": 1.0,
-        "shy": 0.5,
-    }
-
-
-def test_rows_without_a_guess_are_told(broken: tuple[Path, bool]) -> None:
-    shy = next(row for row in results(broken[0]) if row["attack"] == "shy")
-    assert "18 rows have no guess and count as wrong" in shy["reason"]
-
-
-def test_a_failed_cell_runs_again_and_is_replaced(small: Small, workers: Workers, tmp_path: Path) -> None:
-    suite = small.suite("flaky", PAE + 'attacks = ["flaky", "sign"]\n')
-    with installed(flaky="plugin_attacks:Raising"):
-        assert not run_here(small, tmp_path / "out", suite, workers)[0]
-    sign = next((tmp_path / "out" / "cells").glob("*-sign-*")) / "result.json"
-    failed = next((tmp_path / "out" / "cells").glob("*-flaky-*"))
-    before = sign.stat().st_mtime_ns
-    with installed(flaky="plugin_attacks:Working"):
-        assert run_here(small, tmp_path / "out", suite, workers)[0]
-    assert sign.stat().st_mtime_ns == before
-    assert json.loads((failed / "result.json").read_text(encoding="utf-8"))[0]["status"] == "scored"
-    assert [row["status"] for row in results(tmp_path / "out")] == ["scored", "scored"]
-    assert [path.name for path in (tmp_path / "out" / "cells").glob("*flaky*")] == [failed.name]
 
 
 # --- threat models ---------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_cells_that_are_not_in_the_plan_stay_out_of_the_table(tmp_path: Path) ->
 
 def test_the_floor_is_four_fifths_of_the_gain_of_lora_in_one_process(tmp_path: Path) -> None:
     put_run(tmp_path, "lora", 0.9, protocol="local", method="lora")
-    put_run(tmp_path, "good", 0.74)
+    put_run(tmp_path, "good", 0.745)
     put_run(tmp_path, "poor", 0.73)
     set_floors(tmp_path, ["lora", "good", "poor"])
     assert floor(tmp_path, "lora") is None

@@ -6,13 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
+import torch
 
 from sidelight.attacks import ATTACKS
-from sidelight.attacks.attack import Attack
+from sidelight.attacks.attack import Attack, Guess, LabelGuess, Prepared
 from sidelight.audits.settings import build, changed
 from sidelight.audits.threat import Threat
 from sidelight.system.errors import UnknownName, UsageError
 from sidelight.system.protocols import PROTOCOLS
+from sidelight.system.public import Public
+from sidelight.system.view import View
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,15 @@ def test_settings_of_attacks_and_threats_are_checked_too() -> None:
 
 
 def test_an_attack_without_settings_needs_no_decorator() -> None:
-    class Plain(ATTACKS["sign"]):  # type: ignore[misc]
+    class Plain(Attack):
         """A plug-in as its author might write it."""
 
-    made = build(Plain, {}, "plain")
-    assert isinstance(made, Attack)
-    assert asdict(made) == {}
+        def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
+            return LabelGuess((), torch.zeros(0, dtype=torch.int64))
+
+    assert asdict(build(Plain, {}, "plain")) == {}
+    with pytest.raises(UnknownName, match="unknown setting of plain 'round'"):
+        build(Plain, {"round": 1}, "plain")
 
 
 def test_changes_are_named_with_dots_and_equal_values_left_out() -> None:

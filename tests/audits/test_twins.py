@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +22,9 @@ from .small import KEYWORDS, Small
 LABELS = tuple(sorted(KEYWORDS))
 IDS = tuple(f"{i:016x}" for i in range(12))
 TRUE = torch.arange(12) % 3
-TEXTS = [f"{KEYWORDS[LABELS[i % 3]]} {word}" for i, word in enumerate("again before quietly near under seven".split() * 2)]
-FACTS = {"layers": [1, 2, 3], "selector": "last", "prompt": " about", "longest": 12}
+OTHERS = "again before quietly near under seven again before quietly near under seven".split()
+TEXTS = [f"{KEYWORDS[LABELS[i % 3]]} {word}" for i, word in enumerate(OTHERS)]
+FACTS: dict[str, Any] = {"layers": [1, 2, 3], "selector": "last", "prompt": " about", "longest": 12}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,8 @@ def blind(view: View, public: Public, backbone: Backbone) -> Blind:
 def right(guess: Guess) -> float:
     assert isinstance(guess, LabelGuess)
     found = dict(zip(guess.ids, guess.labels.tolist(), strict=True))
-    return sum(found.get(i) == t for i, t in zip(IDS, TRUE.tolist(), strict=True)) / len(IDS)
+    hits = [found.get(i) == t for i, t in zip(IDS, TRUE.tolist(), strict=True)]
+    return hits.count(True) / len(IDS)
 
 
 # --- labels ----------------------------------------------------------------------------------------------------

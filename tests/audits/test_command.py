@@ -1,0 +1,143 @@
+"""What is typed becomes the job that was meant, and how the job ends becomes the exit status."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidelight.audits.command import assignments
+from sidelight.audits.plan import Request
+from sidelight.system import command
+from sidelight.system.errors import UsageError
+
+Asked = list[Request]
+
+
+def sidelight(*arguments: object) -> int:
+    """The exit status of a command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["sidelight", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Audits that were asked for, none of which is run; all are whole."""
+    requests: Asked = []
+    monkeypatch.setattr("sidelight.audits.audit.run_audit", _noting(requests, whole=True))
+    monkeypatch.setattr("sidelight.audits.command._report", lambda out: print(f"report of {out}"))
+    return requests
+
+
+def _noting(requests: Asked, whole: bool) -> Callable[[Request, Any], bool]:
+    def run(request: Request, say: Any) -> bool:
+        requests.append(request)
+        return whole
+
+    return run
+
+
+def test_an_audit_without_arguments_is_the_quick_one_on_the_defaults(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sidelight("audit") == 0
+    request = asked[0]
+    assert (request.suite.name, request.backbone, request.data) == ("quick", "sidelight-tiny", "messages")
+    assert (request.out, request.seed, request.processes) == (Path("results"), None, os.cpu_count())
+    assert capsys.readouterr().out.splitlines()[-1] == "report of results"
+
+
+def test_every_option_of_an_audit_reaches_its_request(asked: Asked, tmp_path: Path) -> None:
+    options = ["--backbone", "b", "--data", "d.csv", "--out", tmp_path / "o", "--seeds", 3, "--seed", "s"]
+    assert sidelight("audit", "quick", *options, "--executor", "local") == 0
+    request = asked[0]
+    assert (request.backbone, request.data, request.out) == ("b", "d.csv", tmp_path / "o")
+    assert (request.suite.victims, request.seed, request.processes) == (3, "s", 1)
+
+
+def test_a_failed_cell_is_exit_status_1_after_the_report(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sidelight.audits.audit.run_audit", _noting(asked, whole=False))
+    assert sidelight("audit", "--out", tmp_path / "o") == 1
+    assert "report of" in capsys.readouterr().out
+
+
+def test_a_failed_attack_on_a_single_view_is_exit_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for whole, status in ((True, 0), (False, 1)):
+        lines = iter([("one", True), ("two", whole)])
+        monkeypatch.setattr("sidelight.audits.single.attack_one", lambda *_, lines=lines: lines)
+        assert sidelight("attack", "view", "--public", "public") == status
+        assert capsys.readouterr().out == "one\ntwo\n"
+
+
+def test_an_interruption_is_one_sentence_and_exit_status_130(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sidelight.audits.audit.run_audit", interrupted)
+    assert sidelight("audit", "--out", tmp_path / "o") == 130
+    said = capsys.readouterr().err
+    assert said == "sidelight: stopped; the same command with the same --out goes on from here\n"
+
+
+@pytest.mark.parametrize(("number", "status"), [(13, 2), (28, 2), (5, None)])
+def test_errors_of_the_file_system_that_the_user_can_mend_are_one_sentence(
+    asked: Asked,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    status: int | None,
+) -> None:
+    """13: no permission; 28: no space left; 5, an input or output error, is nothing that a sentence mends."""
+
+    def failing(*_: object) -> bool:
+        raise OSError(number, os.strerror(number), "some/path")
+
+    monkeypatch.setattr("sidelight.audits.audit.run_audit", failing)
+    if status is None:
+        with pytest.raises(OSError, match="some/path"):
+            sidelight("audit", "--out", tmp_path / "o")
+        return
+    assert sidelight("audit", "--out", tmp_path / "o") == status
+    said = capsys.readouterr().err
+    assert said.startswith("sidelight: some/path: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", ["protocols", "attacks", "defences", "backbones", "data", "suites"])
+def test_every_table_of_names_can_be_listed(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sidelight("list", what) == 0
+    shown = capsys.readouterr().out
+    examples = {"protocols": "pae", "attacks": "sign", "backbones": "sidelight-tiny", "data": "messages"}
+    assert examples.get(what, "") in shown
+
+
+def test_assignments_are_toml_values_or_else_text_and_dots_name_tables() -> None:
+    pairs = ["selector=mean", "side.epochs=3", "side.batch = 4", "scale=1.5", "secret_head=true", "prompt=a = b"]
+    assert assignments(pairs) == {
+        "selector": "mean",
+        "side": {"epochs": 3, "batch": 4},
+        "scale": 1.5,
+        "secret_head": True,
+        "prompt": "a = b",
+    }
+
+
+@pytest.mark.parametrize("pairs", [["selector"], ["=mean"], ["side=3", "side.epochs=2"], ["side..epochs=2"]])
+def test_what_is_no_assignment_is_refused(pairs: list[str]) -> None:
+    with pytest.raises(UsageError, match="give NAME=VALUE"):
+        assignments(pairs)

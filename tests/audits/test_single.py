@@ -1,0 +1,107 @@
+"""One protocol recorded and one view attacked: the same folders as an audit's, and nothing of the truth in them."""
+
+from __future__ import annotations
+
+import json
+import stat
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from sidelight.attacks.attack import LabelGuess
+from sidelight.audits import guess_files, single
+from sidelight.audits.single import attack_one, record_one
+from sidelight.audits.workers import Workers
+from sidelight.system.errors import UnknownName, UsageError
+from sidelight.system.truth import load_truth
+from sidelight.system.view import load_view
+
+from .small import SEED, Small, installed
+
+SETTINGS = {"side": {"epochs": 2, "bottleneck": 4}}
+
+
+@pytest.fixture(scope="module")
+def out(small: Small) -> Path:
+    folder = small.root / "one" / "run"
+    record_one("pae", SETTINGS, folder, str(small.backbone), str(small.rows), SEED)
+    return folder
+
+
+@pytest.fixture
+def shared(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attacks run in workers that are there already."""
+    monkeypatch.setattr(single, "Workers", lambda: nullcontext(workers))
+
+
+def test_a_recorded_run_is_whole_and_private_and_its_rows_lie_nowhere_else(out: Path) -> None:
+    assert {path.name for path in out.iterdir()} == {"view", "public", "truth", "run.json"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in out.rglob("*") if path.is_file()} == {0o600}
+    assert stat.S_IMODE(out.stat().st_mode) == 0o700
+    assert [path.name for path in out.parent.iterdir()] == ["run"]
+
+
+def test_only_the_truth_holds_texts_and_seed(out: Path) -> None:
+    assert (out / "truth" / "seed").read_text(encoding="utf-8").strip() == SEED
+    secrets = [SEED, *(row.text for row in load_truth(out / "truth").rows)]
+    for path in [path for part in ("view", "public") for path in (out / part).iterdir()]:
+        assert [secret for secret in secrets if secret.encode() in path.read_bytes()] == [], path
+
+
+def test_the_same_seed_records_the_same_messages(out: Path, small: Small, tmp_path: Path) -> None:
+    record_one("pae", SETTINGS, tmp_path / "run", str(small.backbone), str(small.rows), SEED)
+    mine, other = load_view(out / "view"), load_view(tmp_path / "run" / "view")
+    ids, rows = mine.rows("difference", "difference")
+    assert other.rows("difference", "difference")[0] == ids
+    assert other.rows("difference", "difference")[1].equal(rows)
+
+
+def test_a_folder_that_exists_is_never_written_to(out: Path, small: Small) -> None:
+    with pytest.raises(UsageError, match="exists already; give a folder that does not"):
+        record_one("pae", SETTINGS, out, str(small.backbone), str(small.rows), SEED)
+
+
+def test_a_run_that_fails_leaves_nothing(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("in the middle")
+
+    monkeypatch.setattr("sidelight.audits.recording.predictions", failing)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        record_one("pae", SETTINGS, tmp_path / "run", str(small.backbone), str(small.rows), None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("shared")
+def test_every_attack_that_applies_leaves_its_guess_and_the_others_say_why_not(out: Path, tmp_path: Path) -> None:
+    lines = dict(zip(("sign", "plaintext", "match"), map(str, range(3)), strict=True))
+    for line, whole in attack_one(out / "view", out / "public", None, tmp_path / "guesses"):
+        assert whole
+        name = json.loads(line)["attack"] if line.startswith("{") else line.partition(":")[0]
+        lines[name] = line
+    assert lines["plaintext"] == "plaintext: not_exposed: labels never reaches the adversary"
+    assert lines["match"].startswith("match: not_applicable: positions is pivot")
+    guess = guess_files.load(Path(json.loads(lines["sign"])["guess"]))
+    assert isinstance(guess, LabelGuess)
+    truth = load_truth(out / "truth")
+    labels = sorted({row.label for row in truth.rows})
+    right = dict(zip(guess.ids, guess.labels.tolist(), strict=True))
+    assert {row.id: labels.index(row.label) for row in truth.rows} == right
+
+
+@pytest.mark.usefixtures("shared")
+def test_an_attack_that_fails_says_so(out: Path, tmp_path: Path) -> None:
+    with installed(raising="plugin_attacks:Raising"):
+        found = list(attack_one(out / "view", out / "public", "raising", tmp_path / "guesses"))
+    assert found == [("raising: failed: ArithmeticError: the matrix is singular", False)]
+
+
+@pytest.mark.usefixtures("shared")
+def test_unknown_attacks_and_folders_that_are_no_view_are_refused(out: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="unknown attack 'sgin'; did you mean 'sign'"):
+        list(attack_one(out / "view", out / "public", "sgin", tmp_path / "guesses"))
+    with pytest.raises(UsageError, match=r"manifest\.json is missing; give a folder that `sidelight record`"):
+        list(attack_one(tmp_path, out / "public", "sign", tmp_path / "guesses"))
+    with pytest.raises(UsageError, match=r"public\.json is missing; give a folder that `sidelight record`"):
+        list(attack_one(out / "view", tmp_path, "sign", tmp_path / "guesses"))
+    assert list(tmp_path.iterdir()) == []
