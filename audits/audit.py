@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..system import files
 from ..system.public import load_public
 from ..system.randomness import Streams
@@ -33,6 +35,7 @@ Say = Callable[[str], None]
 def run_audit(request: Request, say: Say) -> bool:
     """Run or resume an audit; True where every cell was scored or found not to apply."""
     started = time.monotonic()
+    torch.set_num_threads(1)  # recorders and workers have the other cores
     private = [request.out.resolve(), *([Path(request.data).resolve()] if Path(request.data).exists() else [])]
     with Workers(private=private) as workers:  # started before any private data are read
         plan = prepare(request, say)

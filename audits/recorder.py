@@ -78,9 +78,9 @@ def _ask(child: subprocess.Popen[str], order: RunOrder) -> str | None:
         child.stdin.write(json.dumps(asdict(order)) + "\n")
         child.stdin.flush()
         answer = child.stdout.readline()
-    except OSError:
+    except (OSError, ValueError):  # it is gone, or an interruption has closed its pipes
         answer = ""
-    if not answer:
+    if not answer.endswith("\n"):
         return f"the recorder ended with status {child.wait()} (a negative one is a signal; -9 may be want of memory)"
     reason: str | None = json.loads(answer)
     return reason

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging
 
 from .errors import UnknownName, UsageError
@@ -25,6 +25,9 @@ BACKBONES = {TINY: Path(__file__).parent / "tiny"}
 
 PATIENCE = 10.0
 """Seconds to wait for the hub before only its cache is asked."""
+
+SIDE_BY_SIDE = 256
+"""Candidates that stand behind one prefix in a pass: their mask grows with the square."""
 
 FINAL_NORMS = ("final_layer_norm", "final_layernorm", "norm", "ln_f")
 """What the families call the norm between the last block and the output matrix."""
@@ -85,6 +88,29 @@ class Backbone:
             run(self.model, tokens, cache)
         return torch.stack(taken, dim=2)
 
+    def branches(self, prefixes: Sequence[Sequence[int]], candidates: torch.Tensor, last: int) -> torch.Tensor:
+        """States after block `last` of every candidate next token behind its prefix: (B, C) ids to (B, C, d).
+
+        Prefixes are equally long. Each is run once; its candidates stand side by side behind it, at the same position,
+        and a mask lets each see the prefix and itself alone.
+        """
+        depth = len(prefixes[0])
+        cache = DynamicCache()
+        if depth:
+            self.activations(self.pad(prefixes), last, cache)
+        states = []
+        for part in candidates.split(SIDE_BY_SIDE, dim=1):
+            texts, count = part.shape
+            mask = torch.full((texts, 1, count, depth + count), torch.finfo(torch.float32).min)
+            mask[..., :depth] = 0.0
+            mask[..., depth:].diagonal(dim1=2, dim2=3).zero_()
+            places = torch.full((texts, count), depth)
+            with record_blocks(list(self.blocks)[:last]) as taken:
+                run(self.model, Tokens(part, mask), cache, places)
+            cache.crop(-count)
+            states.append(taken[-1])
+        return torch.cat(states, dim=1)
+
     def final_norm(self, hidden: torch.Tensor) -> torch.Tensor:
         """The norm that the output matrix expects, of states (..., d) after the last block."""
         normed: torch.Tensor = find_final_norm(self.model)(hidden)
@@ -98,10 +124,17 @@ class Backbone:
         return weight
 
 
-def run(model: Any, tokens: Tokens, cache: Any = None) -> None:
-    """A forward pass up to whatever a hook stops."""
+def run(model: Any, tokens: Tokens, cache: Any = None, places: torch.Tensor | None = None) -> None:
+    """A forward pass up to whatever a hook stops; `places` (B, T) are positions where they do not follow the mask."""
+    named = {} if places is None else {"position_ids": places}
     with suppress(_Stop):
-        model(input_ids=tokens.ids, attention_mask=tokens.mask, past_key_values=cache, use_cache=cache is not None)
+        model(
+            input_ids=tokens.ids,
+            attention_mask=tokens.mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **named,
+        )
 
 
 @contextmanager
@@ -167,7 +200,7 @@ def load_backbone(reference: str) -> Backbone:
 
 
 def _hub_answers(reference: str) -> bool:
-    """Whether the hub knows a model: asked once, with little patience, where `transformers` would retry for a minute."""
+    """Whether the hub knows a model: asked once, where `transformers` would retry for a minute."""
     from huggingface_hub import HfApi
 
     try:

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, cast
 
 import torch
-from transformers import DynamicCache
 
-from ...system.backbone import Backbone, Tokens, load_backbone
+from ...system.backbone import Backbone, load_backbone
 from ...system.codec import Precision, through
 from ...system.public import Public
 from ...system.view import View
@@ -153,15 +152,8 @@ class Search:
         return Best(token, nearest.values[:, 0], nearest.values[:, 1])
 
     def _distances(self, prefixes: list[list[int]], received: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-        """Relative distances (B, C); the prefix's keys and values are computed once and shared."""
-        texts, count = candidates.shape
-        cache = DynamicCache()
-        if prefixes[0]:
-            self._backbone.activations(self._backbone.pad(prefixes), self._block, cache)
-            cache.batch_repeat_interleave(count)
-        mask = torch.ones(texts * count, len(prefixes[0]) + 1, dtype=torch.int64)
-        tokens = Tokens(candidates.reshape(-1, 1), mask)
-        states = self._backbone.activations(tokens, self._block, cache)[:, 0, -1].view(texts, count, -1)
+        """Relative distances (B, C)."""
+        states = self._backbone.branches(prefixes, candidates, self._block)
         distances: torch.Tensor = (states - received.unsqueeze(1)).norm(dim=2) / received.norm(dim=1, keepdim=True)
         return distances
 

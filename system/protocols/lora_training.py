@@ -17,7 +17,7 @@ class LoraTraining:
     """AdamW with a cosine decay to zero."""
 
     rank: int = 8
-    epochs: int = 4
+    epochs: int = 3
     batch: int = 16
     learning_rate: float = 3e-3
 

@@ -44,7 +44,7 @@ class MobiLLM(Protocol):
     )
 
     precision: Precision = "fp32"
-    side: SideTraining = SideTraining(bottleneck=64, epochs=4, batch=16, learning_rate=4e-3)
+    side: SideTraining = SideTraining(bottleneck=64, epochs=4, batch=16, learning_rate=8e-3)
     """Its batch is the message's: the server steps once a message."""
 
     def __post_init__(self) -> None:

@@ -21,9 +21,9 @@ class SideTraining:
     """AdamW with a cosine decay to zero; none of it is published."""
 
     bottleneck: int = 192
-    epochs: int = 40
-    batch: int = 32
-    learning_rate: float = 1e-3
+    epochs: int = 20
+    batch: int = 64
+    learning_rate: float = 3e-3
     weight_decay: float = 0.1
 
     def __post_init__(self) -> None:

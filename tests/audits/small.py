@@ -24,7 +24,7 @@ from sidelight.system.backbone import load_backbone
 
 SEED = "a seed that nobody would guess"
 KEYWORDS = {"kitchen": "saucepan", "music": "violin", "weather": "thunder"}
-"""A class's label and the word that every text of it opens with."""
+"""A class's label and the word that most of its texts open with."""
 WORDS = """again before quietly near under seven small bright old today maybe without north candle window river marble
 copper velvet engine lantern garden pepper anchor""".split()
 
@@ -46,7 +46,7 @@ memory_gib = 4
 PAE = """
 [[runs]]
 protocol = "pae"
-settings = { side = { epochs = 4, bottleneck = 4 } }
+settings = { side = { epochs = 12, bottleneck = 4, batch = 12, learning_rate = 0.02 } }
 """
 MOBILLM = """
 [[runs]]
@@ -79,12 +79,16 @@ class Small:
 
 
 def write_rows(path: Path, count: int = 150) -> Path:
-    """Labelled texts of four to six words, none of which stands in another."""
+    """Labelled texts of four to six words, none of which stands in another.
+
+    Every fourth opens with no keyword, so that no twin can be right about all rows, or agree with all of a model.
+    """
     generator = random.Random(0)
     texts: dict[str, str] = {}
     while len(texts) < count:
         label = sorted(KEYWORDS)[len(texts) % len(KEYWORDS)]
-        text = " ".join([KEYWORDS[label], *generator.choices(WORDS, k=generator.randint(3, 5))])
+        opening = KEYWORDS[label] if len(texts) % 4 else generator.choice(WORDS)
+        text = " ".join([opening, *generator.choices(WORDS, k=generator.randint(3, 5))])
         if not any(text in other or other in text for other in texts):
             texts[text] = label
     path.write_text("".join(json.dumps({"text": t, "label": a}) + "\n" for t, a in texts.items()), encoding="utf-8")

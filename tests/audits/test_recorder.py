@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,8 +103,11 @@ def test_an_interruption_ends_the_recorders(
 
 
 @pytest.fixture
-def real() -> subprocess.Popen[str]:
-    return recorder._start()
+def real() -> Iterator[subprocess.Popen[str]]:
+    child = recorder._start()
+    with child:
+        yield child
+        child.kill()
 
 
 def test_a_recorder_knows_no_seed_from_its_arguments_and_ends_with_its_input(real: subprocess.Popen[str]) -> None:
@@ -111,12 +115,9 @@ def test_a_recorder_knows_no_seed_from_its_arguments_and_ends_with_its_input(rea
     said = [*process.cmdline(), *process.environ().values()]
     assert [text for text in said if ORDER.seed in text] == []
     assert os.getpgid(real.pid) != os.getpgid(0)  # a Ctrl-C does not reach it
-    with real:
-        assert real.stdin is not None
-        real.stdin.write("\n")  # as if the harness had been killed while it waits for this order
-        real.stdin.close()
-        real.stdin = None
-        assert real.wait(60) == 0
+    assert real.stdin is not None
+    real.stdin.close()  # as it is when the harness is killed
+    assert real.wait(60) == 0
 
 
 def test_an_order_is_json_and_says_what_a_recorder_needs(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:

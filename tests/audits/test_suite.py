@@ -73,7 +73,7 @@ def test_shared_settings_reach_the_protocols_that_have_them(tmp_path: Path) -> N
         ("runs = []\n", "runs in .*: list should have at least 1 item"),
         ("runs = [\n", "is not valid TOML"),
         (ONE_RUN + ONE_RUN, "runs.1 in .* repeats runs.0"),
-        (ONE_RUN + ONE_RUN + "settings = { scale = 8.0 }\n", "runs.1 in .* repeats runs.0"),
+        (ONE_RUN + ONE_RUN + "settings = { secret_head = false }\n", "runs.1 in .* repeats runs.0"),
         (ONE_RUN + 'attacks = ["sign", "sign"]\n', "name one attack twice"),
         (ONE_RUN + "vary.match = [{}, { round = 0 }]\n", "vary.match of runs.0 in .* repeats a cell"),
         (ONE_RUN + "vary.match = []\n", "vary.match of runs.0 in .* is empty"),
