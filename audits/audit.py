@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from ..system import files
+from ..system.backbone import Backbone
 from ..system.public import load_public
 from ..system.randomness import Streams
 from . import cells as store
@@ -45,6 +47,7 @@ def run_audit(request: Request, say: Say) -> bool:
         about = describe(plan, workers.sandbox)
         planned = list(plan_cells(plan, keys))
         run_cells(plan, workers, planned, about, say)
+    shutil.rmtree(request.out / "scratch", ignore_errors=True)  # guesses hold what was reconstructed
     results = compile_results(request.out, [cell.key for cell in planned], unrecorded(plan, failures, about))
     seconds = round(time.monotonic() - started, 1)
     files.write_json(request.out / "audit.json", {**about, "seconds": seconds})
@@ -62,7 +65,8 @@ def record_runs(plan: Plan, say: Say) -> dict[str, str]:
             failures[order.key] = reason
 
     if missing:
-        record_all(missing, plan.request.processes, done)
+        # a suite's later runs tend to be the longer ones: begun first, they leave no core idle at the end
+        record_all(missing[::-1], plan.request.processes, done)
     return failures
 
 
@@ -107,11 +111,19 @@ def run_cells(plan: Plan, workers: Workers, planned: Sequence[Cell], about: Mapp
         guesses = outcomes.setdefault(cell.key, {})
         guesses[twin] = outcome
         if len(guesses) == len(store.views(cell.attack.goal)):
-            judge = open_run(cell, fields[cell.key], plan.backbone)
-            scored = judge(guesses[store.WHOLE], guesses.get(store.SHUFFLED))
+            scored = judged(cell, fields[cell.key], guesses, plan.backbone)
             store.store(root, cell, scored)
             del outcomes[cell.key]
             say(line(cell, fields[cell.key], scored))
+
+
+def judged(cell: Cell, fields: Mapping[str, Any], guesses: Mapping[str, Done | Broken], backbone: Backbone) -> Scored:
+    """The score of a cell's guesses; whatever goes wrong in scoring it fails this cell and no other."""
+    mine = guesses[store.WHOLE]
+    try:
+        return open_run(cell, fields, backbone)(mine, guesses.get(store.SHUFFLED))
+    except Exception as error:  # a scorer meets guesses that nobody foresaw
+        return store.unscored(fields, "failed", f"scoring failed: {type(error).__name__}: {error}", mine.seconds)
 
 
 def inapplicable(cell: Cell, fields: Mapping[str, Any]) -> Scored | None:

@@ -43,7 +43,7 @@ class Local(Protocol):
     side: SideTraining = SideTraining()
     difference: DifferenceKind = "probability"
     """What the side network is regressed on."""
-    scale: float = 20.0
+    scale: float = 5.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -46,7 +46,7 @@ class PAE(Protocol):
     )
 
     difference: DifferenceKind = "probability"
-    scale: float = 20.0
+    scale: float = 5.0
     """Height of the one-hot target of the `logit` difference."""
     head: HeadKind = "verbaliser"
     secret_head: bool = False
