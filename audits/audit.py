@@ -15,6 +15,7 @@ import torch
 
 from ..system import files
 from ..system.backbone import Backbone
+from ..system.errors import place
 from ..system.public import load_public
 from ..system.randomness import Streams
 from . import cells as store
@@ -123,7 +124,7 @@ def judged(cell: Cell, fields: Mapping[str, Any], guesses: Mapping[str, Done | B
     try:
         return open_run(cell, fields, backbone)(mine, guesses.get(store.SHUFFLED))
     except Exception as error:  # a scorer meets guesses that nobody foresaw
-        return store.unscored(fields, "failed", f"scoring failed: {type(error).__name__}: {error}", mine.seconds)
+        return store.unscored(fields, "failed", f"scoring failed: {place(error)}", mine.seconds)
 
 
 def inapplicable(cell: Cell, fields: Mapping[str, Any]) -> Scored | None:

@@ -14,7 +14,7 @@ Named = list[tuple[str, str]]
 TABLES: dict[str, Callable[[], Named]] = {
     "protocols": lambda: [(name, f"{PROTOCOLS[name].title} ({PROTOCOLS[name].source})") for name in PROTOCOLS],
     "attacks": lambda: [(name, f"{ATTACKS[name].goal}: {ATTACKS[name].source}") for name in ATTACKS],
-    "defences": lambda: [],
+    "defences": lambda: [("none yet", "")],
     "backbones": lambda: [(name, "packaged; or any local folder or Hugging Face id") for name in BACKBONES],
     "data": lambda: [("messages", "generated; or FILE.jsonl, FILE.csv, or a `datasets` id")],
     "suites": lambda: [(name, "") for name in BUILT_IN],

@@ -93,6 +93,7 @@ def main() -> None:
     import torch
 
     from ..system.backbone import load_backbone
+    from ..system.errors import place
     from .recording import record
 
     answers, sys.stdout = sys.stdout, sys.stderr
@@ -103,7 +104,7 @@ def main() -> None:
             record(order, load_backbone(order.backbone))
             reason = None
         except Exception as error:  # one run that fails must not take the others with it
-            reason = f"{type(error).__name__}: {error}"
+            reason = place(error)
         print(json.dumps(reason), file=answers, flush=True)
 
 

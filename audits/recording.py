@@ -14,13 +14,14 @@ import torch
 from ..system import files
 from ..system.backbone import Backbone
 from ..system.data import Sample, Split
+from ..system.errors import ProtocolError
 from ..system.message import Party
 from ..system.protocols import PROTOCOLS, Protocol, Scene, interleave
 from ..system.public import Example, Public, Query
 from ..system.randomness import Streams
 from ..system.roles import SERVER, Device, Role
 from ..system.truth import Truth, true_texts
-from ..system.view import ViewWriter
+from ..system.view import HELD, ViewWriter
 from ..system.wire import Traffic, Wire
 from .parts import load_parts
 from .settings import build
@@ -56,6 +57,7 @@ class RunOrder:
 def record(order: RunOrder, backbone: Backbone) -> None:
     """Run a protocol and write view/, public/, truth/ and run.json, all or nothing."""
     started = time.monotonic()
+    torch.set_num_threads(1)  # more threads round differently: one seed, one result on every machine
     parts = load_parts(Path(order.parts))
     streams = Streams(order.seed)
     threat = build(Threat, order.threat, "threat")
@@ -67,7 +69,9 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         wire = Wire(roles, writer)
         interleave([role for role in roles.values() if isinstance(role, Device)], wire)
         facts = public_facts(protocol, scene, threat)
-        writer.close(roles[SERVER].held() if SERVER in roles else {}, facts)
+        held = roles[SERVER].held() if SERVER in roles else {}
+        check_declared(protocol, writer.received | {HELD + name for name in held})
+        writer.close(held, facts)
         asked = draw(parts.victim_train, order.texts, streams)
         public_knowledge(protocol, scene, threat, facts, parts, asked, order.backbone).save(root / "public")
         device = roles[DEVICE]
@@ -76,6 +80,12 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         Truth(rows, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
         seconds = time.monotonic() - started
         files.write_json(root / "run.json", summary(order, protocol, threat, wire.traffic, parts, outputs, seconds))
+
+
+def check_declared(protocol: Protocol, shown: set[str]) -> None:
+    """Refuse a protocol that shows the server more than it says: its cells would read `not exposed`."""
+    if undeclared := sorted(shown - protocol.shows.get(SERVER, frozenset())):
+        raise ProtocolError(f"{protocol.name} shows the server {', '.join(undeclared)} without declaring it in shows")
 
 
 def public_facts(protocol: Protocol, scene: Scene, threat: Threat) -> dict[str, Any]:

@@ -25,7 +25,11 @@ def set_floors(out: Path, runs: Sequence[str]) -> None:
     """Write into each run.json the utility floor that the same victim's local LoRA sets."""
     paths = [out / "runs" / key / "run.json" for key in runs]
     stored = [files.read_json(path) for path in paths]
-    lora = {run["victim"]: run for run in stored if run["protocol"] == "local" and run["settings"]["method"] == "lora"}
+    lora: dict[int, dict[str, Any]] = {}
+    for run in stored:  # the best one, where a suite tunes LoRA in several ways
+        if run["protocol"] == "local" and run["settings"]["method"] == "lora":
+            best = lora.get(run["victim"], run)
+            lora[run["victim"]] = max(best, run, key=lambda r: float(r["utility"]["value"]))
     for path, run in zip(paths, stored, strict=True):
         floor = _floor(run, lora.get(run["victim"]))
         if run.get("floor", "absent") != floor:

@@ -66,6 +66,8 @@ def record_one(
 
 def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterator[tuple[str, bool]]:
     """Run one attack, or all that apply, each apart; yields a line on each, and whether it did not fail."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give a folder for the guesses")
     names = sorted(ATTACKS) if name is None else [name]
     attacks = {n: ATTACKS[n]() for n in names}
     with Workers() as workers:

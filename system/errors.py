@@ -9,11 +9,22 @@ SidelightError
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class SidelightError(Exception):
     """Anything Sidelight raises on purpose; the message is one sentence for the user."""
+
+
+def place(error: Exception) -> str:
+    """What may be said of an unforeseen error: kind and place, never its message, which may quote a private text."""
+    if isinstance(error, SidelightError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 class UsageError(SidelightError):

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy
 import torch
 
+WORDS, WORDS_AT = 624, 24
+"""The generator's state: how many words it has, and at which byte of torch's layout they begin, eight bytes each."""
+
 
 @dataclass(frozen=True)
 class Streams:
@@ -27,7 +30,14 @@ class Streams:
 
     def torch(self, name: str) -> torch.Generator:
         """A torch generator at the start of the named stream."""
-        return torch.Generator().manual_seed(self.integer(name))
+        generator = torch.Generator()
+        state = generator.get_state().clone()
+        words = hashlib.shake_256(f"{self.seed}\0{name}".encode()).digest(WORDS * 4)
+        # `manual_seed` keeps 32 bits, which can all be tried: the Mersenne Twister's whole state is filled instead
+        filled = numpy.frombuffer(words, "<u4").astype("<u8").view(numpy.uint8)
+        state[WORDS_AT : WORDS_AT + len(filled)] = torch.from_numpy(filled.copy())
+        generator.set_state(state)
+        return generator
 
     def numpy(self, name: str) -> numpy.random.Generator:
         """A numpy generator at the start of the named stream."""

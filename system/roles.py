@@ -37,7 +37,7 @@ class Server(Role):
     party = SERVER
 
     def answer(self, message: Message, kind: str, **tensors: torch.Tensor) -> Message:
-        """An answer to a message, in its round and precision."""
+        """An answer to a message, in its round, at full precision."""
         return Message(kind, self.party, message.sender, message.round, tensors=tensors)
 
 

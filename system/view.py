@@ -126,12 +126,16 @@ class ViewWriter:
         self._pending: dict[str, torch.Tensor] = {}
         self._bytes = 0
         self._shards = 0
+        self.received: set[str] = set()
+        """Kinds with tensors that the parties have received so far."""
         root.mkdir(mode=files.PRIVATE)
 
     def __call__(self, message: Message) -> None:
         """Listen to a wire: keep the messages that the parties saw."""
         if not {message.sender, message.receiver} & self._parties:
             return
+        if message.receiver in self._parties and message.tensors:
+            self.received.add(message.kind)
         index = len(self._entries)
         self._entries.append(
             {

@@ -92,11 +92,14 @@ class Match(Attack):
         tail = len(backbone.token_ids(public.facts["prompt"])) if public.facts["prompt"] else 0
         search = Search(backbone, block, prepared, self.candidates, self.widest or backbone.vocabulary)
         rows = search.texts(states, tail)
-        return TextGuess(tuple(s.sample_id for s in found), tuple(r.tokens for r in rows), tuple(r.sure for r in rows))
+        # a bound as wide as integer rounding would certify near misses as well: there, nothing is certified
+        exact = public.facts["precision"] in ("fp32", "fp16")
+        sure = tuple(r.sure for r in rows) if exact else ()
+        return TextGuess(tuple(s.sample_id for s in found), tuple(r.tokens for r in rows), sure)
 
 
 class Recovered(NamedTuple):
-    """One text's tokens, and whether each step of the search was certain."""
+    """One text's tokens, and whether at each step one candidate alone, of those tried, fitted within the bound."""
 
     tokens: tuple[int, ...]
     sure: bool

@@ -14,7 +14,7 @@ from ..errors import UsageError
 
 @dataclass(frozen=True)
 class LoraTraining:
-    """AdamW with a cosine decay to zero."""
+    """AdamW; the rate falls along a cosine, epoch by epoch."""
 
     rank: int = 8
     epochs: int = 3

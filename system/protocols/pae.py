@@ -76,7 +76,12 @@ class PAE(Protocol):
 
     def facts(self, scene: Scene) -> Mapping[str, Any]:
         layers = list(range(1, len(scene.backbone.blocks) + 1))
-        return {"positions": "pivot", "fusion": "additive", "resent": False, "layers": layers}
+        return {
+            "positions": "mean" if self.selector == "mean" else "pivot",
+            "fusion": "additive",
+            "resent": False,
+            "layers": layers,
+        }
 
     def head_weight(self, scene: Scene) -> torch.Tensor:
         """The frozen head (classes, d)."""

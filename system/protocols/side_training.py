@@ -18,7 +18,7 @@ from .protocol import batches
 
 @dataclass(frozen=True)
 class SideTraining:
-    """AdamW with a cosine decay to zero; none of it is published."""
+    """AdamW, the rate falling along a cosine, epoch by epoch; none of it is published."""
 
     bottleneck: int = 192
     epochs: int = 20

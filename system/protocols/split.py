@@ -72,7 +72,10 @@ class Split(Protocol):
         return cut
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        server = SplitServer(self, scene)
+        head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
+        server = SplitServer(
+            self, ScoredTop(scene.backbone, self.cut_of(scene), self.lora.rank, head, self.selector, generator)
+        )
         devices = {party: SplitDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         return {SERVER: server, **devices}
 
@@ -134,12 +137,8 @@ class SplitDevice(Device):
 class SplitServer(Server):
     """Computes the loss, trains its part, and returns the gradient where the bottom is trainable."""
 
-    def __init__(self, protocol: Split, scene: Scene) -> None:
-        self._protocol = protocol
-        head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
-        self._model = ScoredTop(
-            scene.backbone, protocol.cut_of(scene), protocol.lora.rank, head, protocol.selector, generator
-        )
+    def __init__(self, protocol: Split, model: ScoredTop) -> None:
+        self._protocol, self._model = protocol, model
         self._optimizer = protocol.lora.optimizer(self._model.parameters())
         self._pending: dict[tuple[str, ...], Message] = {}
 

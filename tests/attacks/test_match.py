@@ -58,14 +58,14 @@ def test_half_precision_and_eight_bits_hide_no_token_of_a_micro_backbone(micro: 
         outcome = found(from_run(micro, Match(), protocol))
         assert all(outcome.exact)
         assert all(outcome.certified)
+        assert bool(outcome.certified) == (precision == "fp16")
 
 
-def test_four_bits_hide_few_tokens_and_no_wrong_text_is_certified(micro: Micro) -> None:
+def test_four_bits_hide_few_tokens_and_nothing_is_certified(micro: Micro) -> None:
     """A rounding error of a fifth of the state's norm leaves several tokens within the bound now and then."""
     outcome = found(from_run(micro, Match(), split(cut=2, precision="int4")))
     assert outcome.tokens >= 0.99
-    assert no_wrong_certificate(outcome)
-    assert sum(outcome.certified) < len(outcome.certified)
+    assert outcome.certified == []
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_a_later_round_of_a_trainable_bottom_is_matched_worse(micro: Micro, trai
     first = found(planted_in(trainable, micro, Match(round=0)))
     second = found(planted_in(trainable, micro, Match(round=1)))
     assert len(second.exact) == len(VICTIM)
-    assert second.tokens < first.tokens - 0.2
+    assert second.tokens < 0.8 * first.tokens
     assert no_wrong_certificate(second)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import pytest
 import torch
 
 from sidelight.system.randomness import Streams, fresh_seed
@@ -51,3 +52,16 @@ def test_a_fresh_seed_has_128_bits_and_is_never_the_same() -> None:
     seeds = {fresh_seed() for _ in range(50)}
     assert len(seeds) == 50
     assert {len(bytes.fromhex(seed)) for seed in seeds} == {16}
+
+
+def test_seeds_that_agree_in_the_bits_that_manual_seed_keeps_draw_differently(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = Streams("a"), Streams("b")
+    monkeypatch.setattr(Streams, "integer", lambda self, name: 7)
+    assert not torch.equal(torch.randn(4, generator=first.torch("x")), torch.randn(4, generator=second.torch("x")))
+
+
+def test_the_state_that_is_filled_has_the_layout_of_the_pinned_torch() -> None:
+    assert torch.Generator().get_state().shape == (5056,)
+    drawn = torch.randn(20_000, generator=Streams("a").torch("x"))
+    assert abs(float(drawn.mean())) < 0.03
+    assert abs(float(drawn.std()) - 1) < 0.03
