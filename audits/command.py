@@ -12,7 +12,10 @@ from ..system.errors import UnknownName, UsageError
 
 BackboneOption = Annotated[str, typer.Option(help="Packaged name, local folder or Hugging Face id.")]
 DataOption = Annotated[str, typer.Option(help="`messages`, FILE.jsonl, FILE.csv or a `datasets` id.")]
-SeedOption = Annotated[str | None, typer.Option(help="Repeats an audit exactly; secret, drawn afresh where absent.")]
+SeedOption = Annotated[
+    str | None,
+    typer.Option(help="Repeats a draw, given the same data, suite and backbone; secret, drawn afresh where absent."),
+]
 
 
 def audit(
