@@ -70,7 +70,8 @@ def test_four_bits_hide_few_tokens_and_nothing_is_certified(micro: Micro) -> Non
 
 @pytest.fixture(scope="module")
 def trainable(micro: Micro) -> Run:
-    return record(split(cut=2, bottom="trainable"), make_scene(micro.backbone("opt")))
+    # slow enough that the first pass is still read for the most part, and the second visibly less
+    return record(split(cut=2, bottom="trainable", learning_rate=1e-2), make_scene(micro.backbone("opt")))
 
 
 def test_a_trainable_bottom_is_exact_before_its_first_step_and_uncertified_after(micro: Micro, trainable: Run) -> None:
@@ -86,7 +87,7 @@ def test_a_later_round_of_a_trainable_bottom_is_matched_worse(micro: Micro, trai
     first = found(planted_in(trainable, micro, Match(round=0)))
     second = found(planted_in(trainable, micro, Match(round=1)))
     assert len(second.exact) == len(VICTIM)
-    assert second.tokens < 0.8 * first.tokens
+    assert second.tokens < first.tokens - 0.2
     assert no_wrong_certificate(second)
 
 

@@ -84,8 +84,8 @@ def mobillm(**settings: Any) -> Protocol:
     return made("mobillm", side=SideTraining(bottleneck=8, epochs=4, batch=12, learning_rate=2e-2), **settings)
 
 
-def split(**settings: Any) -> Protocol:
-    return made("split", lora=LoraTraining(rank=2, epochs=2, batch=12, learning_rate=2e-2), **settings)
+def split(learning_rate: float = 2e-2, **settings: Any) -> Protocol:
+    return made("split", lora=LoraTraining(rank=2, epochs=2, batch=12, learning_rate=learning_rate), **settings)
 
 
 def _cleartext(micro: Micro) -> Planted:
