@@ -12,6 +12,7 @@ import torch
 
 from ..system.public import Public
 from ..system.view import View
+from .workbench import Workbench
 
 
 class Goal(StrEnum):
@@ -85,6 +86,15 @@ class Needs(NamedTuple):
     """Names of public items: backbone, head, auxiliary, queries, candidates."""
 
 
+class Studied(NamedTuple):
+    """What of public knowledge a preparation sees, beside the class names."""
+
+    items: frozenset[str]
+    """As in `Needs.public`."""
+    facts: frozenset[str]
+    """Names of public facts."""
+
+
 @dataclass(frozen=True)
 class Attack(ABC):
     """Settings are the fields of a frozen dataclass; knowledge comes to the calls."""
@@ -100,8 +110,21 @@ class Attack(ABC):
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Public facts that must have one of the given values, such as {"difference": ("probability",)}."""
 
-    def prepare(self, public: Public, generator: torch.Generator) -> Prepared:
-        """Whatever public knowledge alone allows to be computed before a view is seen."""
+    studies: ClassVar[Studied | None] = None
+    """What `prepare` sees; None for all that is public. Runs that differ in nothing else share what was prepared."""
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        """Whatever public knowledge alone allows to be computed before a view is seen: an inverter, shadow models.
+
+        It is computed once for all runs, twins and repeats with the same settings and the same studied knowledge. What
+        takes minutes says how far it is and keeps what it has, so that it can go on where it was stopped::
+
+            state = bench.kept(generator) or first_state(generator)
+            for step in range(int(state["step"]), STEPS):
+                state = ...
+                bench.keep(state, generator)
+                bench.progress(step + 1, STEPS)
+        """
         return {}
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""`sidelight audit`, `record`, `attack` and `list`: what is typed, turned into a job."""
+"""`sidelight audit`, `judge`, `record`, `attack` and `list`: what is typed, turned into a job."""
 
 from __future__ import annotations
 
@@ -33,14 +33,26 @@ def audit(
         raise UnknownName("executor", executor, processes)
     _refuse_foreign(out)
     from .audit import run_audit
-    from .plan import Request
-    from .suite import load_suite
+    from .naming import Request
+    from .progress import on_terminal
+    from .suite_file import load_suite
 
     planned = load_suite(suite)
     if seeds is not None:
         planned = planned.model_copy(update={"victims": seeds})
-    whole = run_audit(Request(planned, backbone, data, out, seed, processes[executor]), typer.echo)
+    whole = run_audit(Request(planned, backbone, data, out, seed, processes[executor]), on_terminal())
     _report(out)
+    if not whole:
+        raise typer.Exit(1)
+
+
+def judge(folder: Annotated[Path, typer.Argument(help="The folder that `sidelight audit` wrote.")]) -> None:
+    """State every number again from the stored cells, and report: for when the rules of evidence have changed."""
+    from .results import compile_results, state_again
+
+    state_again(folder)
+    whole = compile_results(folder)
+    _report(folder)
     if not whole:
         raise typer.Exit(1)
 
@@ -116,7 +128,7 @@ def _refuse_foreign(out: Path) -> None:
     """An audit clears away what a killed one left, so its folder must be its own."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder of an audit or one that does not exist")
-    if out.is_dir() and not (out / "truth").is_dir() and any(out.iterdir()):
+    if out.is_dir() and not (out / "truth").is_dir() and any(path.name != "lock" for path in out.iterdir()):
         raise UsageError(f"{out} holds files that are no audit's; give a folder of an audit or one that does not exist")
 
 

@@ -9,9 +9,10 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
@@ -58,6 +59,13 @@ def load(scratch: Path) -> Guess:
 
 def read_regular(path: Path, most: int) -> bytes:
     """A file's content; GuessError unless it is a plain file with one name and at most `most` bytes."""
+    with open_regular(path, most) as file:
+        return file.read(most)
+
+
+@contextmanager
+def open_regular(path: Path, most: int) -> Iterator[IO[bytes]]:
+    """A file to read; GuessError unless it is a plain file with one name and at most `most` bytes."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -71,7 +79,7 @@ def read_regular(path: Path, most: int) -> bytes:
         if status.st_size > most:
             raise GuessError(f"{path.name} has {status.st_size} bytes; at most {most} are read")
         with open(handle, "rb", closefd=False) as file:
-            return file.read(most)
+            yield file
     finally:
         os.close(handle)
 

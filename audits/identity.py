@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from .settings import changed
+from .suite import Labels
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -29,33 +33,67 @@ class RunIdentity:
     victim: int
     seed: str
     """Digest of the secret seed: two audits with different seeds are different runs."""
+    labels: Labels = "own"
+    varied: Mapping[str, Any] = field(default_factory=dict)
+    """What else differs from the suite, such as data.max_classes: only for the name that people read."""
 
     @property
     def label(self) -> str:
         """The row's name: protocol and what differs from its defaults."""
-        return named(self.protocol, changed(self.settings, self.default))
+        other = {"labels": self.labels} if self.labels != "own" else {}
+        return named(self.protocol, {**changed(self.settings, self.default), **self.varied, **other})
 
     @property
-    def key(self) -> str:
-        """The run's folder."""
-        parts = {
+    def common(self) -> dict[str, Any]:
+        """What the runs of several victims share."""
+        return {
             "schema": SCHEMA,
             "version": version("sidelight"),
             "protocol": self.protocol,
             "settings": dict(self.settings),
             "threat": dict(self.threat),
             "backbone": self.backbone,
-            "data": self.data,
             "sizes": dict(self.sizes),
-            "victim": self.victim,
-            "seed": self.seed,
+            "labels": self.labels,
         }
-        return f"{self.protocol}-{self.victim}-{digest(parts)}"
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Everything that can change the run's numbers."""
+        return {**self.common, "data": self.data, "victim": self.victim, "seed": self.seed}
+
+    @property
+    def group(self) -> str:
+        """Digest of what the runs of several victims share."""
+        return digest(self.common)
+
+    @property
+    def key(self) -> str:
+        """The run's folder."""
+        return f"{self.protocol}-{self.victim}-{digest(self.own)}"
 
 
-def cell_key(run: str, attack: str, settings: Mapping[str, Any]) -> str:
-    """A cell's folder: its run, attack and the attack's settings."""
-    return f"{run}-{attack}-{digest({'run': run, 'attack': attack, 'settings': dict(settings)})}"
+def cell_identity(run: str, attack: str, module: str, settings: Mapping[str, Any], repeat: int) -> dict[str, Any]:
+    """Everything that can change a cell's numbers: its run, the attack with its code, settings, attacker's seed."""
+    return {
+        "run": run,
+        "attack": attack,
+        "code": code_digest(module),
+        "settings": dict(settings),
+        "repeat": repeat,
+    }
+
+
+def cell_key(identity: Mapping[str, Any]) -> str:
+    """A cell's folder."""
+    return f"{identity['run']}-{identity['attack']}-{digest(identity)}"
+
+
+@cache
+def code_digest(module: str) -> str:
+    """Digest of a module's source: an attack that was rewritten has other cells."""
+    origin = getattr(find_spec(module), "origin", None)
+    return hashlib.sha256(Path(origin).read_bytes() if origin else b"").hexdigest()[:12]
 
 
 def digest(value: Any) -> str:

@@ -1,142 +1,146 @@
-"""Judges a finished attack: checks its guess, scores it beside its twins, and states advantage and verdict."""
+"""Judges a finished attack on one victim: checks its guess and scores it row by row beside its twins."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy
 
-from ..attacks.attack import Goal, Guess, LabelGuess, TextGuess
+from ..attacks.attack import Attack, Goal, Guess, LabelGuess, StolenModel, TextGuess
 from ..system.backbone import Backbone
-from ..system.public import Public, load_public
+from ..system.public import load_public
 from ..system.truth import load_truth
 from ..system.view import load_view
 from . import guess_checks
-from .cells import Cell, Scored, unscored
-from .scoring import PRIMARY, Answers, Rows, score
-from .statistics import Interval, Values, advantage, best_of, interval, verdict
+from .cells import Cell, Scored
+from .fields import numbered
+from .scoring import JUDGED, PRIMARY, RANDOM, Answers, Rows, score
+from .statistics import Measured, PerfectTwin, state
 from .twins import Blind
 from .workers import Broken, Done
 
 EXAMPLES = 10
 """Guesses kept beside the truth for the report."""
 
+SHUFFLED_TWIN = "shuffled"
+
 Twin = Mapping[str, Mapping[str, Rows]]
 """Candidates for a twin, by name, each with its metrics."""
 
 
-@dataclass(frozen=True)
 class Judge:
-    """One recorded run, with all that its guesses are compared with."""
+    """One recorded run, with all that guesses about it are compared with; here, and here alone, the truth is opened."""
 
-    cell: Cell
-    fields: Mapping[str, Any]
-    """What every result of the cell says."""
-    public: Public
-    answers: Answers
-    backbone: Backbone
+    def __init__(self, run: Path, backbone: Backbone) -> None:
+        self.public = load_public(run / "public")
+        labels, targets = self.public.labels, self.public.targets
+        self.answers = Answers(load_truth(run / "truth"), labels, targets, backbone.tokenizer.decode)
+        self._vocabulary = backbone.vocabulary
+        self._blind = Blind(load_view(run / "view"), self.public, backbone, targets)
+        self._sides: dict[tuple[Goal, frozenset[str]], tuple[Twin, Twin]] = {}
 
-    def __call__(self, mine: Done | Broken, shuffled: Done | Broken | None) -> Scored:
-        """Score the guess; one that cannot be scored is a failed cell with its reason."""
-        seconds = round(mine.seconds, 3)
-        if fault := self._fault(mine):
-            return unscored(self.fields, "failed", fault, seconds)
+    def judge(self, cell: Cell, mine: Done | Broken, shuffled: Done | Broken | None) -> Scored:
+        """Score a guess; one that cannot be scored is a failed cell with its reason."""
+        seconds, attack = round(mine.seconds, 3), cell.attack
+        assert isinstance(attack, Attack)
+        if fault := self._fault(mine, attack.goal):
+            return Scored("failed", fault, seconds)
         assert isinstance(mine, Done)
-        goal = self.cell.attack.goal
-        rows = score(goal, mine.guess, self.answers)
-        twins = self._twins(shuffled)
-        outcome: dict[str, Any] = {
-            "status": "scored",
-            "reason": self._remark(mine.guess, shuffled),
-            "seconds": seconds,
-            "controls": {},
-        }
-        results = []
-        for at, (metric, found) in enumerate(rows.items()):
-            generator = numpy.random.default_rng([int(self.cell.key[-12:], 16), at])
-            numbers = compare(metric, found, twins, generator, primary=metric == PRIMARY[goal])
-            if numbers is None:
-                reason = f"a twin scores 1 on {metric}, so that no advantage is possible; give harder data"
-                return unscored(self.fields, "failed", reason, seconds)
-            results.append({**self.fields, **numbers, **outcome})
-        return Scored(results, rows, examples(mine.guess, self.answers))
+        twins = self._twins(attack, shuffled)
+        measured = measure(score(attack.goal, mine.guess, self.answers), twins, len(self.answers.labels))
+        try:
+            metrics = list(numbers(measured, attack.goal, cell.key))
+        except PerfectTwin as error:
+            return Scored("failed", _perfect(error, twins[0], attack.goal), seconds, (), measured, mine.guess)
+        remark = "; ".join(self._remarks(attack.goal, mine.guess, shuffled, measured)) or None
+        return Scored("scored", remark, seconds, metrics, measured, mine.guess, examples(mine.guess, self.answers))
 
-    def _fault(self, outcome: Done | Broken) -> str | None:
+    def _fault(self, outcome: Done | Broken, goal: Goal) -> str | None:
         if isinstance(outcome, Broken):
             return outcome.reason
         queries = [query.id for query in self.public.queries]
         ids = [row.id for row in self.answers.truth.rows]
-        classes, vocabulary = len(self.public.labels), self.backbone.vocabulary
-        return guess_checks.validate(outcome.guess, self.cell.attack.goal, ids, classes, vocabulary, queries)
+        return guess_checks.validate(outcome.guess, goal, ids, len(self.public.labels), self._vocabulary, queries)
 
-    def _twins(self, shuffled: Done | Broken | None) -> tuple[Twin, Twin]:
+    def _twins(self, attack: Attack, shuffled: Done | Broken | None) -> tuple[Twin, Twin]:
         """The outsider's candidates and those that saw the rest of the view."""
-        goal = self.cell.attack.goal
-        blind = Blind(load_view(self.cell.run / "view"), self.public, self.backbone, self.answers.targets)
-        outsiders, rest = blind.outsider(goal), blind.rest(goal, self.cell.attack.attacked)
-        if isinstance(shuffled, Done) and self._fault(shuffled) is None:
-            outsiders = {**outsiders, "shuffled": shuffled.guess}
-        scored = [{name: score(goal, g, self.answers) for name, g in side.items()} for side in (outsiders, rest)]
-        return scored[0], scored[1]
+        asked = (attack.goal, attack.attacked)
+        if asked not in self._sides:
+            sides = (self._blind.outsider(attack.goal), self._blind.rest(*asked))
+            scored = [{name: score(attack.goal, g, self.answers) for name, g in side.items()} for side in sides]
+            self._sides[asked] = (scored[0], scored[1])
+        outsiders, rest = self._sides[asked]
+        if isinstance(shuffled, Done) and self._fault(shuffled, attack.goal) is None:
+            outsiders = {**outsiders, SHUFFLED_TWIN: score(attack.goal, shuffled.guess, self.answers)}
+        return outsiders, rest
 
-    def _remark(self, guess: Guess, shuffled: Done | Broken | None) -> str | None:
+    def _remarks(
+        self, goal: Goal, guess: Guess, shuffled: Done | Broken | None, measured: Mapping[str, Measured]
+    ) -> Iterator[str]:
         """What a reader must know of a scored cell."""
         known = {
             Goal.LABELS: tuple(row.id for row in self.answers.truth.rows),
             Goal.TEXTS: self.answers.targets,
             Goal.MODEL: self.answers.truth.queries,
-        }[self.cell.attack.goal]
-        absent = guess_checks.missing(guess, known)
-        remarks = [f"{len(absent)} rows have no guess and count as wrong"] if absent else []
-        if shuffled is not None and (fault := self._fault(shuffled)):
-            remarks.append(f"the twin on the shuffled view failed: {fault}")
-        return "; ".join(remarks) or None
+        }[goal]
+        if absent := guess_checks.missing(guess, known):
+            yield f"{len(absent)} rows have no guess and count as wrong"
+        if constant(guess):
+            yield "the guess is the same for every row"
+        if isinstance(guess, TextGuess) and "pii_recall" not in measured:
+            yield "the data mark no personal spans, so that none can be recalled"
+        if shuffled is not None and (fault := self._fault(shuffled, goal)):
+            yield f"the twin on the shuffled view failed: {fault}"
 
 
-def open_run(cell: Cell, fields: Mapping[str, Any], backbone: Backbone) -> Judge:
-    """The judge of a cell; this is where the truth is opened."""
-    public = load_public(cell.run / "public")
-    answers = Answers(load_truth(cell.run / "truth"), public.labels, public.targets, backbone.tokenizer.decode)
-    return Judge(cell, fields, public, answers, backbone)
+def _perfect(error: PerfectTwin, outsiders: Twin, goal: Goal) -> str:
+    """Why a twin without the leak may be perfect."""
+    shuffled = outsiders.get(SHUFFLED_TWIN, {}).get(PRIMARY[goal])
+    if shuffled is not None and shuffled.values.mean() == 1:
+        return "the attack is right about samples filed under wrong ids: it read them elsewhere than in the view"
+    return f"{error}; give harder data"
 
 
-def compare(
-    metric: str, found: Rows, twins: tuple[Twin, Twin], generator: numpy.random.Generator, primary: bool
-) -> dict[str, Any] | None:
-    """A metric's value, twins, advantage over the stronger twin, and verdict; None where a primary twin is perfect."""
-    half = numpy.array([int(name, 16) % 2 == 0 for name in found.ids])
-    stated: list[dict[str, Any] | None] = []
-    blinds: dict[str, Values] = {}
-    for side, twin in zip(("outsider", "rest"), twins, strict=True):
-        candidates = {n: m[metric].values for n, m in twin.items() if metric in m and m[metric].ids == found.ids}
-        if candidates:
-            blinds[side], name = best_of(candidates, half)
-            stated.append({**_fields(interval(blinds[side], generator)), "twin": name})
-        else:
-            stated.append(None)
-    gain = advantage(found.values, best_of(blinds, half)[0], generator) if blinds else None
-    if primary and gain is None:
-        return None
-    return {
-        "metric": metric,
-        "primary": primary,
-        "direction": "higher",
-        **_fields(interval(found.values, generator)),
-        "blind_outsider": stated[0],
-        "blind_rest": stated[1],
-        "advantage": gain and gain.value,
-        "advantage_low": gain and gain.low,
-        "advantage_high": gain and gain.high,
-        # no row is defended yet, hence none has a control: an undefended row is never said to resist
-        "verdict": verdict(gain, controlled=False) if gain and primary else None,
-        "n": len(found.values),
-    }
+def measure(found: Mapping[str, Rows], twins: tuple[Twin, Twin], classes: int) -> dict[str, Measured]:
+    """Each metric's rows beside its twins' rows on the same samples.
+
+    A candidate of a judged metric must have scored the same rows; other metrics may have no twin.
+    """
+    measured = {}
+    for metric, rows in found.items():
+        if metric == RANDOM:
+            measured[metric] = Measured(rows.ids, rows.values, {}, {}, blind=1 / classes)
+            continue
+        aligned = [
+            {name: m[metric].values for name, m in twin.items() if metric in m and m[metric].ids == rows.ids}
+            for twin in twins
+        ]
+        if metric in JUDGED and any(len(kept) < len(twin) for kept, twin in zip(aligned, twins, strict=True)):
+            raise ValueError(f"a twin of {metric} was scored on other rows than the attack")
+        measured[metric] = Measured(rows.ids, rows.values, aligned[0], aligned[1])
+    return measured
 
 
-def _fields(found: Interval) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high}
+def numbers(measured: Mapping[str, Measured], goal: Goal, key: str) -> Iterator[dict[str, Any]]:
+    """Each metric's numbers on one victim; PerfectTwin where a judged metric leaves no room for an advantage."""
+    for at, (metric, rows) in enumerate(measured.items()):
+        generator = numpy.random.default_rng([int(key[-12:], 16), at])
+        judged = metric in JUDGED
+        yield numbered(metric, metric == PRIMARY[goal], judged, state([rows], generator, judged=judged))
+
+
+def constant(guess: Guess) -> bool:
+    """Whether every row has the same guess, which no view is needed for."""
+    match guess:
+        case LabelGuess(labels=labels):
+            return len(labels) > 1 and len(labels.unique()) == 1
+        case TextGuess(tokens=tokens):
+            return len(tokens) > 1 and len(set(tokens)) == 1
+        case StolenModel(outputs=outputs):
+            return len(outputs) > 1 and len(outputs.argmax(1).unique()) == 1
+    return False
 
 
 def examples(guess: Guess, answers: Answers) -> list[dict[str, Any]]:

@@ -28,4 +28,5 @@ def load_parts(path: Path) -> Split:
 
 
 def _sample(row: dict[str, Any]) -> Sample:
-    return Sample(row["id"], row["text"], row["label"], tuple(Span(**span) for span in row["spans"]))
+    spans = tuple(Span(**span) for span in row["spans"])
+    return Sample(row["id"], row["text"], row["label"], spans, row["random"])

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from ..attacks import ATTACKS
-from ..system import files
 from ..system.backbone import TINY, Backbone, load_backbone, local_folder
-from ..system.data import Dataset, Sizes, Split, load, refuse_trained_on, split
-from ..system.errors import UsageError
-from ..system.protocols import PROTOCOLS
-from ..system.randomness import Streams, fresh_seed
+from ..system.data import Dataset, Sizes, Split, load, refuse_trained_on, split, with_random_labels
+from ..system.errors import SidelightError, UsageError
+from ..system.randomness import Streams
+from . import home
+from .arrange import arrange
 from .cells import Cell
-from .identity import RunIdentity, cell_key, digest
-from .parts import NAMES, save_parts
+from .identity import digest
+from .layout import Layout
+from .naming import Inputs, Named, Request, cells_of, name_runs, order_run, parts_path, victim_streams
+from .parts import NAMES
+from .placing import lay_out
 from .recording import RunOrder
-from .settings import build
-from .suite import RunPlan, Suite
-from .threat import Threat
+from .suite import DataPlan
 
 SHORTEST_SEED = 16
 """Characters below which a seed given by hand can be guessed."""
 
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for."""
-
-    suite: Suite
-    backbone: str
-    data: str
-    out: Path
-    seed: str | None = None
-    processes: int = 2
+Say = Callable[[str], None]
+"""Told each step in one line: progress, never private."""
 
 
 @dataclass(frozen=True)
@@ -48,50 +38,72 @@ class Plan:
     folder: Path
     """The backbone's local folder."""
     dataset: Dataset
+    """As the suite itself reads it."""
     seed: str
-    orders: tuple[RunOrder, ...]
-    runs: Mapping[str, RunPlan]
-    """By run key, the part of the suite that it comes from."""
+    identity: str
+    """Digest of what a resumed audit must have in common with the one that began."""
+    named: tuple[Named, ...]
     dealt: Mapping[str, int]
     """Rows of the first victim's parts: fewer than the suite asks for where the data are fewer."""
     notices: tuple[str, ...]
 
-    @property
-    def identity(self) -> str:
-        """Digest of what a resumed audit must have in common with the one that began."""
-        return identity(self.request, self.backbone, self.dataset)
+    @cached_property
+    def orders(self) -> Mapping[str, RunOrder]:
+        """Every run once, by key, whatever its roles."""
+        return {
+            run.key: order_run(self.request, self.folder, self.seed, one.planned.run, run)
+            for one in self.named
+            for run in one.runs
+        }
+
+    @cached_property
+    def cells(self) -> Mapping[str, Cell]:
+        """Every cell once, by key, whatever its roles."""
+        cells: dict[str, Cell] = {}
+        for one in self.named:
+            for run in one.runs:
+                for cell in cells_of(self.request, one.planned.run, run.key):
+                    if cells.setdefault(cell.key, cell).identity != cell.identity:
+                        raise SidelightError(f"two different cells have one key, {cell.key}: their results would mix")
+        return cells
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Which cells stand behind which row."""
+        return lay_out(self.request, self.named)
 
 
-def prepare(request: Request, say: Callable[[str], None]) -> Plan:
+def settle(request: Request, say: Say) -> Plan:
     """Read and check everything; nothing is written before all of it is right."""
-    build(Threat, request.suite.threat, "threat")
-    folder = local_folder(request.backbone)
+    suite, folder = request.suite, local_folder(request.backbone)
     if folder is not None:
         refuse_exposed(request, folder)
     backbone = load_backbone(request.backbone)
     say(f"backbone {backbone.name}: {len(backbone.blocks)} blocks, width {backbone.width}")
     if folder == local_folder(TINY) and Path(request.data).is_file():
         refuse_trained_on(Path(request.data))
-    seed = stored_seed(request)
-    sizes = request.suite.data
-    dataset = load(request.data, Streams(seed).numpy("data"), sizes.max_classes, sizes.generated)
+    seed = home.seed_of(request.out, request.seed)
+    planned = tuple(arrange(suite))
+    datasets = read_data(request, seed, [suite.data, *(suite.data_of(one.run) for one in planned)])
+    dataset = datasets[suite.data]
     say(f"data {dataset.name}: {len(dataset.rows)} rows, {len(dataset.labels)} classes")
-    check_same_audit(request, backbone, dataset)
-    parts = deal(request.suite, dataset, seed)
-    planned = list(name_runs(request, backbone, dataset, seed))
-    begin(request.out, seed, parts, identity(request, backbone, dataset))
-    kept = folder or kept_copy(backbone, request.out)
-    orders = tuple(order_run(request, kept, seed, run, name) for run, name in planned)
+    inputs = Inputs(suite, backbone.digest, {plan: read.digest for plan, read in datasets.items()}, seed)
+    named = tuple(name_runs(inputs, planned))
+    identity = digest({"suite": suite.model_dump(), "backbone": backbone.digest, "data": dataset.digest})
+    home.refuse_another(request.out, identity)
+    parts = dict(deal_all(request, seed, datasets))
+    home.begin(request.out, seed, parts, identity)
+    first = parts[parts_path(request, suite.data, 0)]
     return Plan(
         request=request,
         backbone=backbone,
-        folder=kept,
+        folder=folder or home.kept_copy(backbone, request.out),
         dataset=dataset,
         seed=seed,
-        orders=orders,
-        runs={name.key: run for run, name in planned},
-        dealt={name: len(getattr(parts[0], name)) for name in NAMES},
-        notices=tuple(notices(request, parts[0])),
+        identity=identity,
+        named=named,
+        dealt={name: len(getattr(first, name)) for name in NAMES},
+        notices=tuple(notices(request, first)),
     )
 
 
@@ -102,107 +114,29 @@ def refuse_exposed(request: Request, folder: Path) -> None:
             raise UsageError(f"{path} lies in {folder}, which attacks can read; move it to another folder")
 
 
-def deal(suite: Suite, dataset: Dataset, seed: str) -> list[Split]:
-    """Each victim's own split of the data."""
-    sizes = Sizes(**{name: getattr(suite.data, name) for name in NAMES})
-    return [split(dataset, sizes, victim_streams(seed, v).numpy("split")) for v in range(suite.victims)]
+def read_data(request: Request, seed: str, plans: list[DataPlan]) -> dict[DataPlan, Dataset]:
+    """The data as each plan reads them, each once; all plans draw from one stream."""
+    return {
+        plan: load(request.data, Streams(seed).numpy("data"), plan.max_classes, plan.generated)
+        for plan in dict.fromkeys(plans)
+    }
 
 
-def victim_streams(seed: str, victim: int) -> Streams:
-    """A victim's own streams of randomness."""
-    return Streams(seed).of(f"victim {victim}")
+def deal_all(request: Request, seed: str, datasets: Mapping[DataPlan, Dataset]) -> Iterator[tuple[Path, Split]]:
+    """Each victim's own split under each plan, with the file that it goes to."""
+    for plan, dataset in datasets.items():
+        for victim in range(request.suite.victims):
+            yield parts_path(request, plan, victim), deal(plan, dataset, victim_streams(seed, victim))
 
 
-def name_runs(
-    request: Request, backbone: Backbone, dataset: Dataset, seed: str
-) -> Iterator[tuple[RunPlan, RunIdentity]]:
-    """Every run of every victim; raises UsageError for a wrong setting before anything is written."""
-    suite = request.suite
-    for victim in range(suite.victims):
-        for run in suite.runs:
-            kind = PROTOCOLS[run.protocol]
-            identity = RunIdentity(
-                protocol=run.protocol,
-                settings=build(kind, {**suite.shared(run), **run.settings}, run.protocol).settings(),
-                default=build(kind, suite.shared(run), run.protocol).settings(),
-                threat=asdict(build(Threat, suite.threat, "threat")),
-                backbone=backbone.digest,
-                data=dataset.digest,
-                sizes=suite.data.model_dump(),
-                victim=victim,
-                seed=hashlib.sha256(victim_streams(seed, victim).seed.encode()).hexdigest(),
-            )
-            yield run, identity
-
-
-def order_run(request: Request, folder: Path, seed: str, run: RunPlan, name: RunIdentity) -> RunOrder:
-    """What a recorder is told of a run."""
-    return RunOrder(
-        key=name.key,
-        label=name.label,
-        victim=name.victim,
-        protocol=run.protocol,
-        settings=name.settings,
-        threat=name.threat,
-        backbone=TINY if folder == local_folder(TINY) else str(folder),
-        parts=str(parts_path(request.out, name.victim)),
-        seed=victim_streams(seed, name.victim).of("runs").seed,
-        texts=request.suite.data.texts,
-        root=str(request.out / "runs" / name.key),
-    )
-
-
-def plan_cells(plan: Plan, keys: Sequence[str]) -> Iterator[Cell]:
-    """Every attack with each of its settings on every recorded run."""
-    for key in keys:
-        run = plan.runs[key]
-        for name in run.attacks or sorted(ATTACKS):
-            for settings in run.vary.get(name, [{}]):
-                attack = build(ATTACKS[name], settings, name)
-                whole = asdict(attack)
-                yield Cell(cell_key(key, name, whole), plan.request.out / "runs" / key, attack, whole)
-
-
-def identity(request: Request, backbone: Backbone, dataset: Dataset) -> str:
-    """Digest of suite, backbone and data."""
-    return digest({"suite": request.suite.model_dump(), "backbone": backbone.digest, "data": dataset.digest})
-
-
-def check_same_audit(request: Request, backbone: Backbone, dataset: Dataset) -> None:
-    """Refuse a folder that another audit was written to."""
-    path = request.out / "truth" / "audit"  # there from the start, unlike audit.json
-    if path.exists() and path.read_text(encoding="utf-8").strip() != identity(request, backbone, dataset):
-        raise UsageError(f"{request.out} holds another audit; give another --out, or the same suite, data and backbone")
-
-
-def stored_seed(request: Request) -> str:
-    """The seed given, the one that an interrupted audit in the same folder had, or a fresh one."""
-    if request.out.exists() and not request.out.is_dir():
-        raise UsageError(f"{request.out} is a file; give a folder as --out")
-    path = request.out / "truth" / "seed"
-    stored = path.read_text(encoding="utf-8").strip() if path.exists() else None
-    if request.seed is not None and stored is not None and request.seed != stored:
-        raise UsageError(f"{request.out} was begun with another seed; give another --out or leave --seed away")
-    return request.seed or stored or fresh_seed()
-
-
-def begin(out: Path, seed: str, parts: Sequence[Split], digested: str) -> None:
-    """Make the folder, sweep what a killed audit left half-written, and put seed and parts with the truth."""
-    out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
-    for pattern in ("runs/*.partial-*", "cells/*.partial-*", "runs/*.old-*", "cells/*.old-*", "scratch"):
-        for path in out.glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)
-    for name in ("truth", "runs", "scratch"):
-        (out / name).mkdir(exist_ok=True, mode=files.PRIVATE)
-    files.write_text(out / "truth" / "audit", digested + "\n")
-    files.write_text(out / "truth" / "seed", seed + "\n")
-    for victim, dealt in enumerate(parts):
-        save_parts(dealt, parts_path(out, victim))
-
-
-def parts_path(out: Path, victim: int) -> Path:
-    """Where a victim's parts lie: with the truth."""
-    return out / "truth" / f"parts-{victim}.jsonl"
+def deal(plan: DataPlan, dataset: Dataset, streams: Streams) -> Split:
+    """One split of the data, its random-label rows drawn."""
+    sizes = Sizes(**{name: getattr(plan, name) for name in NAMES})
+    dealt = split(dataset, sizes, streams.numpy("split"))
+    if not plan.random_labels:
+        return dealt
+    train = with_random_labels(dealt.victim_train, plan.random_labels, dealt.labels, streams.numpy("random labels"))
+    return replace(dealt, victim_train=train)
 
 
 def notices(request: Request, parts: Split) -> Iterator[str]:
@@ -213,13 +147,3 @@ def notices(request: Request, parts: Split) -> Iterator[str]:
     fewer = [f"{len(getattr(parts, n))} {n}" for n in NAMES if len(getattr(parts, n)) < getattr(asked, n)]
     if fewer:
         yield f"The data are fewer than the suite asks for: {', '.join(fewer)} rows."
-
-
-def kept_copy(backbone: Backbone, out: Path) -> Path:
-    """A hub backbone as a local folder, which workers can read without the hub's cache."""
-    folder = out / "backbone"
-    if not (folder / "config.json").exists():
-        with files.whole(folder) as partial:
-            backbone.model.save_pretrained(partial)
-            backbone.tokenizer.save_pretrained(partial)
-    return folder

@@ -7,6 +7,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +18,7 @@ ROOMS = ("system", "attacks", "audits")
 SYSTEM = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/urandom")
 
 
+@cache
 def code_paths() -> tuple[Path, ...]:
     """Folders and files of the interpreter, the libraries and the package, links followed; some may be absent."""
     return tuple(dict.fromkeys(path.resolve() for path in _code()))

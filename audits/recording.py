@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from ..system import files
 from ..system.backbone import Backbone
-from ..system.data import Sample, Split
+from ..system.data import Sample, Split, with_reassigned_labels
 from ..system.errors import ProtocolError
 from ..system.message import Party
 from ..system.protocols import PROTOCOLS, Protocol, Scene, interleave
@@ -26,6 +26,7 @@ from ..system.wire import Traffic, Wire
 from .parts import load_parts
 from .settings import build
 from .statistics import exact_count
+from .suite import Labels
 from .threat import Threat
 
 DEVICE: Party = "device-0"
@@ -37,11 +38,14 @@ class RunOrder:
     """All that a recorder needs; JSON, because it crosses to another process."""
 
     key: str
+    identity: Mapping[str, Any]
+    """What the key digests; stored beside the run, so that a resumed audit can compare."""
     label: str
     victim: int
     protocol: str
     settings: Mapping[str, Any]
     threat: Mapping[str, Any]
+    labels: Labels
     backbone: str
     """Packaged name or local folder."""
     parts: str
@@ -58,8 +62,8 @@ def record(order: RunOrder, backbone: Backbone) -> None:
     """Run a protocol and write view/, public/, truth/ and run.json, all or nothing."""
     started = time.monotonic()
     torch.set_num_threads(1)  # more threads round differently: one seed, one result on every machine
-    parts = load_parts(Path(order.parts))
     streams = Streams(order.seed)
+    parts = victims_parts(order, streams)
     threat = build(Threat, order.threat, "threat")
     protocol = build(PROTOCOLS[order.protocol], order.settings, order.protocol)
     scene = Scene(backbone, parts.labels, {DEVICE: parts.victim_train}, streams)
@@ -80,6 +84,14 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         Truth(rows, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
         seconds = time.monotonic() - started
         files.write_json(root / "run.json", summary(order, protocol, threat, wire.traffic, parts, outputs, seconds))
+
+
+def victims_parts(order: RunOrder, streams: Streams) -> Split:
+    """The victim's split, its training labels reassigned where the run is such a control."""
+    parts = load_parts(Path(order.parts))
+    if order.labels == "own":
+        return parts
+    return replace(parts, victim_train=with_reassigned_labels(parts.victim_train, streams.numpy("reassigned labels")))
 
 
 def check_declared(protocol: Protocol, shown: set[str]) -> None:
@@ -154,7 +166,9 @@ def summary(
     ]
     return {
         "run": order.key,
+        "identity": dict(order.identity),
         "protocol": protocol.name,
+        "labels": order.labels,
         "label": order.label,
         "title": protocol.title,
         "source": protocol.source,

@@ -20,7 +20,13 @@ from ..system.truth import TrueText, Truth
 from .statistics import Values
 
 PRIMARY = {Goal.LABELS: "accuracy", Goal.TEXTS: "position_accuracy", Goal.MODEL: "agreement"}
-"""The metric that carries a goal's verdict."""
+"""The metric that a goal is shown by."""
+
+RANDOM = "random_row_accuracy"
+"""Of rows whose label a coin drew: disclosure in the strict sense, chance exactly 1/K."""
+
+JUDGED = frozenset({*PRIMARY.values(), RANDOM})
+"""Metrics that carry a verdict of their own."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,17 @@ def score(goal: Goal, guess: Guess, answers: Answers) -> dict[str, Rows]:
 
 
 def _labels(guess: LabelGuess, answers: Answers) -> dict[str, Rows]:
+    """Ordinary rows, whose labels their texts may tell, apart from those whose label a coin drew."""
     guessed = dict(zip(guess.ids, guess.labels.tolist(), strict=True))
-    rows = answers.truth.rows
-    right = [float(guessed.get(row.id, -1) == answers.labels.index(row.label)) for row in rows]
-    return {"accuracy": Rows(tuple(row.id for row in rows), numpy.array(right))}
+    index = {label: at for at, label in enumerate(answers.labels)}
+
+    def right(row: TrueText, found: int) -> float:
+        return float(found == index[row.label])
+
+    pairs = [(row, guessed.get(row.id, -1)) for row in answers.truth.rows]
+    games = {"accuracy": False, RANDOM: True}
+    scored = {name: _per_row([p for p in pairs if p[0].random is random], right) for name, random in games.items()}
+    return {name: rows for name, rows in scored.items() if rows.ids}
 
 
 def _model(guess: StolenModel, answers: Answers) -> dict[str, Rows]:

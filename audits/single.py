@@ -5,23 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..attacks import ATTACKS
+from ..attacks import ATTACKS, Attack
 from ..system import files
 from ..system.backbone import TINY, load_backbone, local_folder
 from ..system.data import Sizes, load, refuse_trained_on, split
 from ..system.errors import UsageError
 from ..system.protocols import PROTOCOLS
-from ..system.public import load_public
+from ..system.public import Public, load_public
 from ..system.randomness import Streams, fresh_seed
 from ..system.view import load_view
 from .applies import outside
 from .parts import NAMES, save_parts
+from .preparing import Shelf, prepares, reference
 from .recording import RunOrder, record
 from .settings import build
 from .suite import DataPlan
-from .workers import Broken, Task, Workers
+from .workers import Broken, Done, Limits, Task, Workers
+
+PREPARING = Limits(seconds=1800)
+
+
+class Folders(NamedTuple):
+    """What an attack reads, and where its guess comes."""
+
+    view: Path
+    public: Path
+    guess: Path
 
 
 def record_one(
@@ -46,11 +57,13 @@ def record_one(
         record(
             RunOrder(
                 key=out.name,
+                identity={},
                 label=protocol,
                 victim=0,
                 protocol=protocol,
                 settings=settings,
                 threat={},
+                labels="own",
                 backbone=backbone if folder is None else str(folder),
                 parts=str(path),
                 seed=streams.of("runs").seed,
@@ -72,18 +85,27 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
     attacks = {n: ATTACKS[n]() for n in names}
     with Workers() as workers:
         seen, known = load_view(view), load_public(public)
-        folder = local_folder(known.backbone) if known.backbone else None
+        shelf = Shelf(out / "prepared", workers, PREPARING)
         for n, attack in attacks.items():
             if why := outside(attack, seen.kinds, known.items, known.facts):
                 yield f"{n}: {why.status}: {why.reason}", True
                 continue
-            kind = type(attack)
-            scratch = out / n
-            scratch.parent.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
-            reference = f"{kind.__module__}:{kind.__qualname__}"
-            task = Task(reference, {}, view, public, scratch, 0, readable=(folder,) if folder else ())
-            outcome = workers.run(task)
+            outcome = _attacked(attack, Folders(view, public, out / n), known, workers, shelf)
             if isinstance(outcome, Broken):
                 yield f"{n}: failed: {outcome.reason}", False
             else:
-                yield json.dumps({"attack": n, "guess": str(scratch), "seconds": round(outcome.seconds, 2)}), True
+                yield json.dumps({"attack": n, "guess": str(out / n), "seconds": round(outcome.seconds, 2)}), True
+
+
+def _attacked(attack: Attack, at: Folders, known: Public, workers: Workers, shelf: Shelf) -> Done | Broken:
+    at.guess.parent.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
+    folder = local_folder(known.backbone) if known.backbone else None
+    readable = (folder,) if folder else ()
+    digest = load_backbone(known.backbone).digest if known.backbone and prepares(attack) else ""
+    made = shelf.ensure(attack, {}, known, digest, readable)
+    if isinstance(made, Broken):
+        return made
+    prepared = made.path if made else None
+    return workers.run(
+        Task(reference(attack), {}, at.view, at.public, at.guess, 0, readable=readable, prepared=prepared)
+    )

@@ -1,12 +1,10 @@
-"""A suite: which protocols are run, on how much data, and which attacks with which settings."""
+"""A suite: which protocols are run, on how much data, which attacks with which settings, and what is varied."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,7 +14,7 @@ from ..system.protocols import PROTOCOLS
 from .settings import build
 from .threat import Threat
 
-BUILT_IN = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -35,13 +33,29 @@ class DataPlan(_Strict):
     non_member: int = Field(default=100, ge=0)
     texts: int = Field(default=60, ge=1)
     """Victim rows whose texts are asked for."""
+    random_labels: float = Field(default=0, ge=0, lt=1)
+    """Share of the victim's rows that get a uniform label by coin."""
 
 
 class LimitPlan(_Strict):
     """What an attack may use."""
 
     seconds: float = Field(default=300, gt=0)
+    prepare_seconds: float = Field(default=1800, gt=0)
+    """What an attack may take to prepare, once for all runs that share its public knowledge."""
     memory_gib: float = Field(default=6, gt=0)
+
+
+Labels = Literal["own", "reassigned"]
+"""Labels that the victim trains on: its rows' own, or those of rows drawn without replacement."""
+
+
+class ControlPlan(_Strict):
+    """A run beside another one, on which the same attacks must succeed, or which tells what they only infer."""
+
+    settings: dict[str, Any] = {}
+    """Laid over those of the run."""
+    labels: Labels = "own"
 
 
 class RunPlan(_Strict):
@@ -49,10 +63,26 @@ class RunPlan(_Strict):
 
     protocol: str
     settings: dict[str, Any] = {}
+    threat: dict[str, Any] = {}
+    """Laid over the suite's."""
+    data: dict[str, Any] = {}
+    """Laid over the suite's."""
+    labels: Labels = "own"
     attacks: list[str] | None = None
     """Names; all that are installed where absent."""
     vary: dict[str, list[dict[str, Any]]] = {}
     """By attack, the settings of each of its cells; one cell with the defaults where absent."""
+    controls: dict[str, ControlPlan] = {}
+    """By name: the undefended run, the weakest strength, labels reassigned."""
+    sweep: dict[str, list[Any]] = {}
+    """One setting with its values, drawn as a curve: NAME or NAME.NAME of the protocol, `data.NAME`, `threat.NAME`,
+    or `attack.ATTACK.NAME`."""
+
+    def attacked(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each cell's attack, by name, with its settings."""
+        for name in self.attacks or sorted(ATTACKS):
+            for settings in self.vary.get(name, [{}]):
+                yield name, settings
 
 
 class Suite(_Strict):
@@ -60,6 +90,8 @@ class Suite(_Strict):
 
     name: str = ""
     victims: int = Field(default=1, ge=1)
+    attacker_seeds: int = Field(default=1, ge=1)
+    """Times that each attack runs on each victim, with randomness of its own; they are averaged within the victim."""
     data: DataPlan = DataPlan()
     threat: dict[str, Any] = {}
     protocol: dict[str, Any] = {}
@@ -69,70 +101,37 @@ class Suite(_Strict):
 
     def shared(self, run: RunPlan) -> dict[str, Any]:
         """The settings given to every protocol, as far as this run's has them."""
-        return {name: value for name, value in self.protocol.items() if name in _settings(run.protocol)}
+        return {name: value for name, value in self.protocol.items() if name in settings_of(run.protocol)}
+
+    def data_of(self, run: RunPlan) -> DataPlan:
+        """How much data a run has."""
+        return validated(DataPlan, {**self.data.model_dump(), **run.data}, f"data of {run.protocol}")
+
+    def threat_of(self, run: RunPlan) -> Threat:
+        """What the adversary of a run is and knows."""
+        return build(Threat, {**self.threat, **run.threat}, "threat")
 
 
-def load_suite(reference: str) -> Suite:
-    """A suite by built-in name or from one's own TOML file."""
-    path = BUILT_IN.get(reference, Path(reference))
-    if reference not in BUILT_IN and path.suffix != ".toml":
-        raise UnknownName("suite", reference, BUILT_IN)
-    if not path.is_file():
-        raise UsageError(f"the suite file {reference} does not exist; give quick, standard or a TOML file")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{reference} is not valid TOML: {error}") from None
-    suite = _validated(values, reference)
-    _check(suite, reference)
-    return suite.model_copy(update={"name": suite.name or path.stem})
-
-
-def _check(suite: Suite, reference: str) -> None:
-    """Every name and setting, before anything is read or written."""
-    build(Threat, suite.threat, "threat")
-    built = [build(PROTOCOLS[run.protocol], {**suite.shared(run), **run.settings}, run.protocol) for run in suite.runs]
-    for at, protocol in enumerate(built):
-        if protocol in built[:at]:
-            raise UsageError(f"runs.{at} in {reference} repeats runs.{built.index(protocol)}; give each run once")
-    known = {name for run in suite.runs for name in _settings(run.protocol)}
-    for name in suite.protocol:
-        if name not in known:
-            raise UnknownName("setting of the suite's protocols", name, known)
-    for at, run in enumerate(suite.runs):
-        _check_attacks(run, f"runs.{at} in {reference}")
-
-
-def _check_attacks(run: RunPlan, where: str) -> None:
-    for name in [*(run.attacks or ()), *run.vary]:
-        ATTACKS[name]
-    if run.attacks is not None and len(set(run.attacks)) < len(run.attacks):
-        raise UsageError(f"attacks of {where} name one attack twice; give each once, and its settings in vary")
-    for name, cells in run.vary.items():
-        if run.attacks is not None and name not in run.attacks:
-            raise UsageError(f"vary of {where} has {name!r}, which is none of its attacks; add it to them")
-        built = [build(ATTACKS[name], settings, name) for settings in cells]
-        if any(attack in built[:at] for at, attack in enumerate(built)) or not built:
-            raise UsageError(f"vary.{name} of {where} is empty or repeats a cell; give different settings")
-
-
-def _settings(protocol: str) -> frozenset[str]:
+def settings_of(protocol: str) -> frozenset[str]:
+    """The names of a protocol's settings."""
     return frozenset(field.name for field in fields(PROTOCOLS[protocol]))
 
 
-def _validated(values: Mapping[str, Any], reference: str) -> Suite:
+def validated(model: type[M], values: Mapping[str, Any], reference: str) -> M:
+    """A part of a suite; one sentence for an unknown name or a wrong value."""
     try:
-        return Suite.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise UnknownName(f"entry of {reference}", str(first["loc"][-1]), _names_beside(first["loc"])) from None
+            names = _names_beside(model, first["loc"])
+            raise UnknownName(f"entry of {reference}", str(first["loc"][-1]), names) from None
         raise UsageError(f"{where} in {reference}: {first['msg'].lower()}") from None
 
 
-def _names_beside(loc: tuple[int | str, ...]) -> list[str]:
+def _names_beside(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """The names that would have been right beside a wrong one."""
     tables: dict[str, type[BaseModel]] = {"data": DataPlan, "limits": LimitPlan, "runs": RunPlan}
-    model = tables.get(str(loc[0]), Suite) if len(loc) > 1 else Suite
-    return list(model.model_fields)
+    beside = ControlPlan if "controls" in loc[:-2] else tables.get(str(loc[0]), model) if len(loc) > 1 else model
+    return list(beside.model_fields)

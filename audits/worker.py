@@ -7,6 +7,7 @@ to its standard output. It ends, with all workers, when its input ends.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import pkgutil
@@ -15,6 +16,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,6 +25,7 @@ import torch
 from .. import attacks
 from ..system import backbone, public, view
 from . import confine, worker_task
+from .readable import code_paths
 
 PRELOADED = (backbone, public, view)
 """What every worker needs and would otherwise import itself."""
@@ -88,10 +91,11 @@ class Server:
 
     def _end_strays(self) -> None:
         """End what a worker started and left behind: as the nearest subreaper, this server inherits it."""
-        while strays := [child for child in psutil.Process().children() if child.pid not in self._live]:
+        while strays := [child for child in _children() if child not in self._live]:
             for stray in strays:
-                _kill(stray.pid)
-                stray.wait()
+                _kill(stray)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(stray, 0)
 
     def _end_all(self) -> None:
         for process in self._live:
@@ -110,6 +114,15 @@ def _kill(process: int) -> None:
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError):
             kill(process, signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """Processes whose parent is this one, also those that have ended but were not waited for."""
+    try:
+        # exact here: this thread alone starts children and waits for them, so none leaves the list while it is read
+        return list(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()))
+    except OSError:  # not Linux, or a kernel without this list: all processes are looked at
+        return [child.pid for child in psutil.Process().children()]
 
 
 def _ended() -> Iterator[tuple[int, int, Any]]:
@@ -142,6 +155,9 @@ def _preload() -> None:
     import_module(FAMILY_OF_THE_DEFAULT)
     # the CPU is looked at once, here: a worker cannot read what describes it
     torch.nn.functional.linear(torch.ones(8, 8), torch.ones(8, 8))
+    code_paths()
+    gc.collect()
+    gc.freeze()  # a worker's collector would otherwise touch, and so copy, every object that it shares
 
 
 def main() -> None:

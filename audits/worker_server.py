@@ -13,8 +13,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psutil
@@ -87,8 +88,8 @@ class ServerHandle:
             last = (said.splitlines() or ["it says nothing"])[-1]
             raise SidelightError(f"the workers' server process does not start: {last}")
 
-    def run(self, order: Mapping[str, Any], limits: Limits) -> Ended:
-        """Have an order done, within its limits; always ends with the worker gone."""
+    def run(self, order: Mapping[str, Any], limits: Limits, watch: Callable[[], None] | None = None) -> Ended:
+        """Have an order done, within its limits; always ends with the worker gone. `watch` is called at every poll."""
         task, events = next(self._numbers), queue.SimpleQueue[dict[str, Any]]()
         with self._lock:
             self._waiting[task] = events
@@ -97,7 +98,8 @@ class ServerHandle:
         self._send({**order, "do": "run", "task": task})
         over = False
         try:
-            ended = _Watch(events, limits, lambda: self._send({"do": "kill", "task": task})).until_end()
+            kill = partial(self._send, {"do": "kill", "task": task})
+            ended = _Watch(events, limits, kill, watch, "guess" if "view" in order else "preparation").until_end()
             over = True
             return ended
         finally:
@@ -146,8 +148,16 @@ class ServerHandle:
 class _Watch:
     """Follows one worker: time, resident memory, end."""
 
-    def __init__(self, events: queue.SimpleQueue[dict[str, Any]], limits: Limits, kill: Any) -> None:
-        self._events, self._limits, self._kill = events, limits, kill
+    def __init__(
+        self,
+        events: queue.SimpleQueue[dict[str, Any]],
+        limits: Limits,
+        kill: Callable[[], None],
+        watch: Callable[[], None] | None,
+        asked: str,
+    ) -> None:
+        self._events, self._limits, self._kill, self._asked = events, limits, kill, asked
+        self._look = watch or (lambda: None)
         self._stopped, self._peak = "", 0
 
     def until_end(self) -> Ended:
@@ -168,6 +178,7 @@ class _Watch:
             try:
                 return self._events.get(timeout=POLL_SECONDS)
             except queue.Empty:
+                self._look()
                 self._check(process, time.monotonic() - started, descendants=poll % DESCENDANTS_EVERY == 0)
         raise AssertionError("unreachable")
 
@@ -179,7 +190,7 @@ class _Watch:
         if resident > self._limits.resident_bytes:
             self._stopped = f"resident memory above {self._limits.resident_bytes / 2**30:.1f} GiB"
         elif seconds > self._limits.seconds:
-            self._stopped = f"no guess within {self._limits.seconds:g} s"
+            self._stopped = f"no {self._asked} within {self._limits.seconds:g} s"
         if self._stopped:
             self._kill()
 
@@ -212,4 +223,7 @@ def _environment() -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # on Linux, the heap in huge pages: a fork then copies a short table instead of a long one
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        "PYTHONMALLOC": "malloc",
     }

@@ -1,4 +1,7 @@
-"""What one worker does: confine itself, load view and public, run the attack, leave the guess in scratch."""
+"""What one worker does: confine itself, load view and public, run the attack, leave the guess in scratch.
+
+Or, where the order names no view: have the attack prepare, and leave what it prepared.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,14 @@ from typing import Any, NoReturn
 import numpy
 import torch
 
-from ..attacks.attack import Attack, Guess
+from ..attacks.attack import Attack, Guess, Prepared
+from ..attacks.workbench import Workbench
 from ..system import files
+from ..system.errors import UsageError
 from ..system.public import load_public
 from ..system.randomness import Streams
 from ..system.view import View, load_view
-from . import confine, guess_files
+from . import confine, guess_files, prepared_files
 from .readable import code_paths, module_paths
 
 ERROR = "error.json"
@@ -33,14 +38,17 @@ Order = Mapping[str, Any]
 
 
 def perform_and_exit(order: Order) -> NoReturn:
-    """The whole life of a worker. Exit status 0: a guess lies in scratch; 1: the reason does."""
+    """The whole life of a worker. Exit status 0: what was ordered lies in scratch; 1: the reason does."""
     status = 1
     try:
         scratch = Path(order["scratch"])
         confine.detach(scratch)
         try:
             _confine(order, scratch)
-            guess_files.save(perform(order), scratch)
+            if "view" in order:
+                guess_files.save(perform(order), scratch)
+            else:
+                prepared_files.save(prepare(order), scratch)
             status = 0
         except BaseException as error:  # an attack may also raise SystemExit or KeyboardInterrupt
             traceback.print_exc()
@@ -53,14 +61,16 @@ def perform_and_exit(order: Order) -> NoReturn:
 
 def perform(order: Order) -> Guess:
     """The attack's guess on the view, or on its twin."""
-    _seed(order["seed"])
-    torch.set_num_threads(order["threads"])
-    attack = load_attack(order["attack"], order["settings"])
-    public = load_public(Path(order["public"]))
+    attack, generator = _ready(order)
+    prepared = _prepared(attack, order)
     view = twin(load_view(Path(order["view"])), order)
-    generator = torch.Generator().manual_seed(order["seed"])
-    prepared = attack.prepare(public, generator)
-    return attack.run(view, public, prepared, generator)
+    return attack.run(view, load_public(Path(order["public"])), prepared, generator)
+
+
+def prepare(order: Order) -> Prepared:
+    """What the attack computes from public knowledge."""
+    attack, generator = _ready(order)
+    return attack.prepare(load_public(Path(order["public"])), generator, Workbench(Path(order["scratch"])))
 
 
 def load_attack(reference: str, settings: Mapping[str, Any]) -> Attack:
@@ -92,14 +102,33 @@ def reason(error: BaseException) -> str:
     return (f"{type(error).__name__}: {first}" if first else type(error).__name__)[:LONGEST_REASON]
 
 
+def prepares(attack: Attack) -> bool:
+    """Whether an attack computes anything from public knowledge alone."""
+    return type(attack).prepare is not Attack.prepare
+
+
+def _ready(order: Order) -> tuple[Attack, torch.Generator]:
+    _seed(order["seed"])
+    torch.set_num_threads(order["threads"])
+    return load_attack(order["attack"], order["settings"]), torch.Generator().manual_seed(order["seed"])
+
+
+def _prepared(attack: Attack, order: Order) -> Prepared:
+    if order["prepared"]:
+        return prepared_files.load(Path(order["prepared"]))
+    if prepares(attack):
+        raise UsageError(f"{attack.name} prepares from public knowledge; give it what it prepared")
+    return {}
+
+
 def _confine(order: Order, scratch: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    given = (Path(order["view"]), Path(order["public"]), *map(Path, order["readable"]))
+    given = map(Path, order["readable"])
     confine.restrict(order["abi"], (*code_paths(), *module_paths(order["attack"]), *given), scratch)
 
 
 def _seed(seed: int) -> None:
     """Start the libraries' global streams too: some draw from them unasked."""
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # `torch.manual_seed` first looks for devices, for milliseconds
     random.seed(seed)
     numpy.random.seed(seed % (1 << 32))  # noqa: NPY002 - scikit-learn draws from it where no state is given

@@ -19,6 +19,7 @@ import torch
 
 from ..attacks.attack import Prepared
 from ..attacks.reconstruction.match import Match, Recovered, Search
+from ..attacks.workbench import Workbench
 from ..system.backbone import Backbone, load_backbone
 from ..system.public import Example, Public
 
@@ -82,7 +83,7 @@ def prepare(backbone: Backbone, block: int) -> Prepared:
     """What the attack prepares from auxiliary text."""
     facts = {"precision": "fp32", "layers": [block], "longest": 64, "prompt": ""}
     auxiliary = tuple(Example(text, "") for text in AUXILIARY)
-    return Match().prepare(Public(facts, ("",), backbone.name, auxiliary=auxiliary), torch.Generator())
+    return Match().prepare(Public(facts, ("",), backbone.name, auxiliary=auxiliary), torch.Generator(), Workbench())
 
 
 def main() -> None:

@@ -7,19 +7,32 @@ from pathlib import PurePath
 
 from .claims import claim_tables
 from .results import Audit
-from .summary import GOALS, Summary
+from .summary import GOALS, Summary, beside
 from .wording import count, listed
+
+FEWEST_VICTIMS = 5
+"""Victims that an interval over victims takes."""
 
 
 def answer(audit: Audit, summaries: Sequence[Summary]) -> tuple[str, ...]:
     """What was learned, what is open, and how far the figures reach; the first sentence is the answer."""
-    return (_learned(audit, summaries), *_resisted(summaries), *_claims(summaries), *_open(summaries), _reach(audit))
+    return (
+        _learned(audit, summaries),
+        *_strict(summaries),
+        *_resisted(summaries),
+        *_claims(summaries),
+        *_open(audit, summaries),
+        _reach(audit),
+    )
 
 
 def _learned(audit: Audit, summaries: Sequence[Summary]) -> str:
     data, backbone = audit.head.data, audit.head.backbone
     rows = f" ({count(data.rows)} rows, {count(data.classes)} classes)" if data.rows else ""
-    where = f"On {PurePath(data.name).name}{rows} and the backbone {backbone.name}, {_adversary(audit)}"
+    inputs = f"On {PurePath(data.name).name}{rows} and the backbone {backbone.name}"
+    if not summaries:
+        return f"{inputs} no protocol was audited at a single setting: what each attack found stands in its curve."
+    where = f"{inputs}, {_adversary(summaries)}"
     parts = [f"the {GOALS[g]} under {listed(names)}" for g in GOALS if (names := _with(summaries, g, "leaks"))]
     if not parts:
         return f"{where} was not shown to learn anything beyond what can be guessed without the messages."
@@ -27,13 +40,23 @@ def _learned(audit: Audit, summaries: Sequence[Summary]) -> str:
     return f"{where} learned {joined}."
 
 
-def _adversary(audit: Audit) -> str:
-    names = {row.adversary for row in audit.rows if row.status == "scored" and row.adversary}
+def _adversary(summaries: Sequence[Summary]) -> str:
+    names = {row.adversary for summary in summaries for row in summary.scored if row.adversary}
     return f"the {names.pop()}" if len(names) == 1 else "the adversary"
 
 
 def _with(summaries: Sequence[Summary], goal: str, verdict: str) -> list[str]:
     return [s.name for s in summaries if (row := s.strongest(goal)) is not None and row.verdict == verdict]
+
+
+def _strict(summaries: Sequence[Summary]) -> Iterator[str]:
+    names = [
+        summary.name
+        for summary in summaries
+        if any(row.metric == "random_row_accuracy" and row.verdict == "leaks" for row in summary.scored)
+    ]
+    if names:
+        yield f"Even labels drawn by coin, which nothing but the messages can tell, were read under {listed(names)}."
 
 
 def _resisted(summaries: Sequence[Summary]) -> Iterator[str]:
@@ -55,17 +78,27 @@ def _claims(summaries: Sequence[Summary]) -> Iterator[str]:
             yield f"Of what the paper of {table.title} claims to keep from the server, refuted: {named}."
 
 
-def _open(summaries: Sequence[Summary]) -> Iterator[str]:
+def _open(audit: Audit, summaries: Sequence[Summary]) -> Iterator[str]:
     failed = sum(len(s.failed) for s in summaries)
     if failed:
         yield f"{_counted(failed, 'attack')} failed, so nothing follows about what {_it(failed)} would have found."
+    if lost := _lost(audit):
+        yield f"Beside the tables {listed(lost)} failed."
     unaudited = sum(len(s.unaudited) for s in summaries)
     if unaudited:
         them = _it(unaudited, "them")
         yield f"{_counted(unaudited, 'kind')} of message or held item reached the server without an attack on {them}."
-    low = [s.name for s in summaries if s.run.floor is not None and not s.run.floor.reached]
+    low = [s.name for s in summaries if s.group.floor is not None and not s.group.floor.reached]
     if low:
         yield f"Under {listed(low)} the model stayed below its utility floor: its leakage figures are weak evidence."
+
+
+def _lost(audit: Audit) -> list[str]:
+    """What failed among controls and points, counted."""
+    controls = sum(row.role == "control" for row in beside(audit))
+    drawn = sum(point.status == "failed" for curve in audit.curves if curve.primary for point in curve.points)
+    points = drawn + len(beside(audit)) - controls
+    return [_counted(number, noun) for number, noun in ((controls, "control"), (points, "point")) if number]
 
 
 def _counted(number: int, noun: str) -> str:
@@ -80,4 +113,7 @@ def _reach(audit: Audit) -> str:
     victims = audit.head.victims
     if victims == 1:
         return "All figures are conditional on one victim: one draw of the data and one fine-tuning run."
-    return f"The audit has {victims} victims, each one draw of the data and one fine-tuning run."
+    each = f"The audit has {victims} victims, each one draw of the data and one fine-tuning run"
+    if victims < FEWEST_VICTIMS:
+        return f"{each}; they stand apart, since an interval over victims takes at least 5 (`--seeds 5`)."
+    return f"{each}; intervals are over victims."

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import figure
+from . import figure, svg
+from .curve_figure import drawn
+from .remarks import Shown, controls
 from .results import Audit
+from .rows import Row
 from .templates import context, environment
 from .wording import typeset
 
@@ -15,16 +18,22 @@ def html(audit: Audit) -> str:
     made = environment()
     for name in ("number", "estimate", "advantage"):
         made.filters[name] = _typeset(made.filters[name])
+    made.filters["controls"] = _controls
     shown = context(audit)
     page = made.get_template("report.html.jinja")
-    drawn = {
+    drawings = {
         "forest": figure.forest(shown["summaries"]),
         "utility": figure.utility,
-        "value_mark": figure.value_mark,
-        "twin_mark": figure.twin_mark,
+        "drawn": drawn,
+        "value_mark": svg.value_mark,
+        "twin_mark": svg.twin_mark,
     }
-    return page.render(shown, **drawn)
+    return page.render(shown, **drawings)
 
 
 def _typeset(worded: Callable[..., str]) -> Callable[..., str]:
     return lambda *values: typeset(worded(*values))
+
+
+def _controls(row: Row) -> list[Shown]:
+    return [shown._replace(value=typeset(shown.value), advantage=typeset(shown.advantage)) for shown in controls(row)]

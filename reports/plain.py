@@ -8,14 +8,16 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from .records import Row
 from .results import Audit
+from .rows import Row
 
 FIELDS = (
-    "cell", "run", "protocol", "label", "paper_version", "attack", "goal", "adversary", "seed", "status", "reason",
-    "sandbox", "metric", "primary", "direction", "value", "low", "high", "advantage", "advantage_low",
-    "advantage_high", "verdict", "n", "seconds", "scope",
+    "cell", "run", "group", "role", "part_of", "protocol", "label", "paper_version", "attack", "goal", "adversary",
+    "seed", "status", "reason", "sandbox", "metric", "primary", "judged", "direction", "value", "low", "high",
+    "advantage", "advantage_low", "advantage_high", "p", "p_holm", "family", "verdict", "n", "scope",
+    "attacker_seeds", "seconds", "prepare_seconds",
 )  # fmt: skip
+LISTS = ("victims", "chosen", "among")
 TWINS = ("blind_outsider", "blind_rest")
 TWIN_FIELDS = ("value", "low", "high", "twin")
 
@@ -26,11 +28,12 @@ def as_json(audit: Audit) -> str:
 
 
 def as_csv(audit: Audit) -> str:
-    """One line a metric with a heading; settings are JSON."""
+    """One line a metric with a heading; lists are joined by semicolons, settings and controls are JSON."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*FIELDS, *(f"{t}_{f}" for t in TWINS for f in TWIN_FIELDS), "settings"])
+    lines = [dict(_flat(row)) for row in audit.rows]
+    writer = csv.DictWriter(text, list(lines[0]))
     writer.writeheader()
-    writer.writerows(dict(_flat(row)) for row in audit.rows)
+    writer.writerows(lines)
     return text.getvalue()
 
 
@@ -39,4 +42,16 @@ def _flat(row: Row) -> Iterator[tuple[str, Any]]:
     for twin in TWINS:
         found = getattr(row, twin)
         yield from ((f"{twin}_{name}", getattr(found, name, None)) for name in TWIN_FIELDS)
-    yield "settings", json.dumps(row.settings, sort_keys=True)
+    yield from ((name, ";".join(map(str, getattr(row, name)))) for name in LISTS)
+    yield "sweep_setting", row.sweep and row.sweep.setting
+    yield "sweep_value", row.sweep and _plain(row.sweep.value)
+    yield "controls", _json({name: control.model_dump() for name, control in row.controls.items()})
+    yield "settings", _json(row.settings)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float) else _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,14 +1,13 @@
-"""The records that an audit stores, typed: what it says of itself, its runs, its rows, its examples."""
+"""The records that an audit stores, typed: what it says of itself, its runs and groups of runs, its examples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Status = Literal["scored", "not_exposed", "not_applicable", "failed"]
-Verdict = Literal["leaks", "resists", "inconclusive"]
+Role = Literal["row", "control", "point", "victim", "best"]
+"""What a row is in the report; `victim`: one victim's part of a row over victims."""
 
 
 class Stored(BaseModel):
@@ -30,52 +29,6 @@ class Twin(Estimate):
 
     twin: str | None = None
     """Which of the blind guesses won."""
-
-
-class Row(Estimate):
-    """One metric of one cell. Numbers are None where the cell is not scored."""
-
-    cell: str
-    run: str
-    protocol: str
-    label: str
-    attack: str
-    status: Status
-    goal: str | None = None
-    paper_version: str | None = None
-    attack_source: str | None = None
-    settings: dict[str, Any] = Field(default_factory=dict)
-    defence: Any = None
-    adversary: str | None = None
-    seed: int | None = None
-    reason: str | None = None
-    sandbox: str | None = None
-    metric: str | None = None
-    primary: bool = False
-    direction: str | None = None
-    blind_outsider: Twin | None = None
-    blind_rest: Twin | None = None
-    controls: dict[str, Any] = Field(default_factory=dict)
-    advantage: float | None = None
-    advantage_low: float | None = None
-    advantage_high: float | None = None
-    verdict: Verdict | None = None
-    n: int | None = None
-    seconds: float | None = None
-    scope: str | None = None
-    consumes: tuple[str, ...] = ()
-    stored: Mapping[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
-    """The row as it stands in results.jsonl."""
-
-    @field_validator("settings", "controls", mode="before")
-    @classmethod
-    def _none_is_empty(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-    @field_validator("consumes", mode="before")
-    @classmethod
-    def _none_is_nothing(cls, value: Any) -> Any:
-        return () if value is None else value
 
 
 class Traffic(Stored):
@@ -129,6 +82,26 @@ class Run(Stored):
     seconds: float | None = None
     recorded: bool = True
     """False where only failed cells tell of the run."""
+
+
+class Spanned(Utility):
+    """A utility over the runs of a group."""
+
+    scope: str | None = None
+
+
+class Group(Stored):
+    """The runs of one protocol with its settings, one for each victim."""
+
+    group: str
+    label: str
+    protocol: str
+    role: Role
+    """The first that holds, in the order row, control, point."""
+    runs: tuple[str, ...]
+    victims: tuple[int, ...] = ()
+    utility: Spanned | None = None
+    floor: Floor | None = None
 
 
 class Backbone(Stored):

@@ -7,8 +7,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from .records import Row, Stored
+from .records import Stored
 from .results import Audit
+from .rows import Row
 
 REMOVED = "[removed]"
 _PATH = re.compile(
@@ -31,8 +32,10 @@ def redacted(audit: Audit) -> Audit:
     return replace(
         audit,
         head=_cleaned(audit.head),
-        runs=tuple(map(_cleaned, audit.runs)),
+        groups=tuple(map(_cleaned, audit.groups)),
+        runs=MappingProxyType({key: _cleaned(run) for key, run in audit.runs.items()}),
         rows=tuple(map(_row, audit.rows)),
+        curves=tuple(map(_cleaned, audit.curves)),
         examples=MappingProxyType({}),
         redacted=True,
     )

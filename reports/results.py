@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,9 +12,12 @@ from pydantic import ValidationError
 
 from ..system.errors import UsageError
 from ..system.files import read_json, read_lines
-from .records import Example, Head, Row, Run, Stored
+from .records import Example, Group, Head, Run, Stored
+from .rows import Curve, Row
 
 Kept = TypeVar("Kept", bound=Stored)
+COMPILED = ("groups.jsonl", "curves.jsonl")
+"""What is compiled from the cells beside results.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,13 @@ class Audit:
     """A whole audit."""
 
     head: Head
-    runs: tuple[Run, ...]
+    groups: tuple[Group, ...]
+    runs: Mapping[str, Run]
+    """Every run of every group, by its key."""
     rows: tuple[Row, ...]
+    curves: tuple[Curve, ...]
     examples: Mapping[str, tuple[Example, ...]]
-    """Private examples by cell; none in a redacted audit."""
+    """Private examples by stored cell; none in a redacted audit."""
     redacted: bool = False
 
 
@@ -36,17 +42,22 @@ def read_audit(out: Path) -> Audit:
     if not (out / "audit.json").is_file():
         raise UsageError(f"{out} is no audit (it holds no audit.json); give the folder that `sidelight audit` wrote")
     head = _checked(Head, read_json(out / "audit.json"), "audit.json")
-    rows = tuple(_row(value, number) for number, value in enumerate(read_lines(out / "results.jsonl"), 1))
-    if not rows:
+    if not (stored := read_lines(out / "results.jsonl")):
         raise UsageError(f"the audit in {out} has no results yet; run `sidelight audit --out {out}` again to finish it")
-    stored = [_checked(Run, read_json(path), f"runs/{path.parent.name}/run.json") for path in _run_files(out)]
-    examples = {cell: _examples(out, cell) for cell in dict.fromkeys(row.cell for row in rows)}
-    kept = {cell: found for cell, found in examples.items() if found}
-    return Audit(head=head, runs=_in_order(stored, rows), rows=rows, examples=MappingProxyType(kept))
-
-
-def _run_files(out: Path) -> list[Path]:
-    return sorted((out / "runs").glob("*/run.json"))
+    for name in COMPILED:
+        if not (out / name).is_file():
+            raise UsageError(f"{out} holds no {name}, which this version reports from; run `sidelight judge {out}`")
+    rows = tuple(_row(value, number) for number, value in enumerate(stored, 1))
+    groups = _all(Group, out, "groups.jsonl")
+    _refuse_unknown(groups, rows, out)
+    return Audit(
+        head=head,
+        groups=groups,
+        runs=MappingProxyType({run.run: run for group in groups for run in _runs(out, group)}),
+        rows=rows,
+        curves=_all(Curve, out, "curves.jsonl"),
+        examples=MappingProxyType(dict(_examples(out, rows))),
+    )
 
 
 def _row(value: Any, number: int) -> Row:
@@ -54,20 +65,36 @@ def _row(value: Any, number: int) -> Row:
     return row.model_copy(update={"stored": MappingProxyType(value)})
 
 
-def _examples(out: Path, cell: str) -> tuple[Example, ...]:
-    path = out / "cells" / cell / "examples.jsonl"
-    return tuple(_checked(Example, value, f"cells/{cell}/examples.jsonl") for value in read_lines(path))
+def _all(model: type[Kept], out: Path, name: str) -> tuple[Kept, ...]:
+    lines = enumerate(read_lines(out / name), 1)
+    return tuple(_checked(model, value, f"{name} line {number}") for number, value in lines)
 
 
-def _in_order(stored: list[Run], rows: tuple[Row, ...]) -> tuple[Run, ...]:
-    """Runs as the results name them first; a run of which only rows are left is shown too."""
-    known = {run.run: run for run in stored}
-    named = {row.run: known.get(row.run) or _from_row(row) for row in rows}
-    return tuple((named | {name: run for name, run in known.items() if name not in named}).values())
+def _refuse_unknown(groups: Iterable[Group], rows: Iterable[Row], out: Path) -> None:
+    known = {group.group for group in groups}
+    for row in rows:
+        if row.group not in known:
+            lacking = f"results.jsonl has rows of {row.label} that groups.jsonl lacks"
+            raise UsageError(f"{lacking}; run `sidelight judge {out}`")
 
 
-def _from_row(row: Row) -> Run:
-    return Run(run=row.run, protocol=row.protocol, label=row.label, victim=row.seed or 0, recorded=False)
+def _runs(out: Path, group: Group) -> Iterator[Run]:
+    """A group's runs; one that was never recorded is shown too."""
+    for at, key in enumerate(group.runs):
+        path = out / "runs" / key / "run.json"
+        if path.is_file():
+            yield _checked(Run, read_json(path), f"runs/{key}/run.json")
+        else:
+            victim = group.victims[at] if at < len(group.victims) else at
+            yield Run(run=key, protocol=group.protocol, label=group.label, victim=victim, recorded=False)
+
+
+def _examples(out: Path, rows: Iterable[Row]) -> Iterator[tuple[str, tuple[Example, ...]]]:
+    """The examples of the cells behind the table; those of controls and points are not shown."""
+    for cell in dict.fromkeys(cell for row in rows if row.role == "row" for cell in row.cells or (row.cell,)):
+        name = f"cells/{cell}/examples.jsonl"
+        if found := tuple(_checked(Example, value, name) for value in read_lines(out / name)):
+            yield cell, found
 
 
 def _checked(model: type[Kept], value: Any, where: str) -> Kept:

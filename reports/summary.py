@@ -1,21 +1,25 @@
-"""The rows of an audit put in order: for each run what was attacked, what was not, and what leaked most."""
+"""The rows of an audit put in order: for each group of runs what was attacked, what was not, and what leaked most."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from .records import Example, Row, Run
+from .records import Example, Group, Run, Utility
 from .results import Audit
+from .rows import Row
+from .wording import attack, words
 
 GOALS: Mapping[str, str] = {"labels": "labels", "texts": "texts", "model": "tuned model"}
-"""Goals that each run is audited for, with the words for them."""
+"""Goals that each protocol is audited for, with the words for them."""
 _RANK = {"leaks": 2, "inconclusive": 1, "resists": 0}
+_STANDING = ("row", "best")
+"""Roles of the rows that stand in the table by themselves."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """An attack with its private examples."""
+    """An attack with the private examples of one of its cells."""
 
     row: Row
     examples: tuple[Example, ...]
@@ -23,91 +27,210 @@ class Found:
 
 @dataclass(frozen=True)
 class Summary:
-    """One run with its cells by outcome."""
+    """One group of runs with its rows by outcome."""
 
-    run: Run
-    name: str
-    """The run's label, with the victim's number where there are several."""
+    group: Group
+    runs: tuple[Run, ...]
     scored: tuple[Row, ...]
-    """The headline metric of each scored cell."""
+    """The judged metrics of each scored attack; of each goal the best of several attacks first."""
     other: tuple[Row, ...]
-    """The other metrics of the scored cells."""
+    """The other metrics of the scored attacks."""
     failed: tuple[Row, ...]
     not_exposed: tuple[Row, ...]
     not_applicable: tuple[Row, ...]
-    unaudited: tuple[str, ...]
-    """What the adversary received or holds and no scored cell consumes."""
+    consumed: frozenset[str]
+    """What the scored attacks look at."""
+    parts: Mapping[str, tuple[Row, ...]]
+    """The victims' rows behind each row over victims, by its cell."""
     found: tuple[Found, ...]
+
+    @property
+    def name(self) -> str:
+        return self.group.label
+
+    @property
+    def run(self) -> Run:
+        """What all runs of the group have in common is told by the first that was recorded."""
+        return next((run for run in self.runs if run.recorded), self.runs[0])
+
+    @property
+    def several(self) -> bool:
+        """Whether the group has more than one victim."""
+        return len(self.runs) > 1
+
+    @property
+    def shows(self) -> tuple[str, ...]:
+        """What the adversary received or holds in any of the runs."""
+        return tuple(dict.fromkeys(kind for run in self.runs for kind in run.shows))
+
+    @property
+    def samples(self) -> int | None:
+        """Samples of all runs."""
+        return sum(run.samples or 0 for run in self.runs) or None
+
+    @property
+    def uplink(self) -> float | None:
+        """Bytes to the server a sample, in the mean over the runs."""
+        return _mean(run.uplink_bytes_per_sample for run in self.runs)
+
+    @property
+    def downlink(self) -> float | None:
+        return _mean(run.downlink_bytes_per_sample for run in self.runs)
+
+    @property
+    def majority(self) -> float | None:
+        """What the majority class gives, in the mean over the runs."""
+        return _mean(run.majority.value for run in self.runs if run.majority)
+
+    @property
+    def utilities(self) -> tuple[tuple[int, Utility], ...]:
+        """Each victim's own utility."""
+        return tuple((run.victim, run.utility) for run in self.runs if run.utility is not None)
+
+    @property
+    def measured(self) -> str:
+        """What the utility is."""
+        return words(next((found.metric for _, found in self.utilities), "accuracy"))
+
+    def named(self, row: Row) -> str:
+        """An attack, with its victim's number where the row is one victim's of several."""
+        return f"{attack(row)}, victim {row.seed}" if self.several and row.seed is not None else attack(row)
 
     def of(self, goal: str) -> tuple[Row, ...]:
         return tuple(row for row in self.scored if row.goal == goal)
 
     def strongest(self, goal: str) -> Row | None:
-        """The scored attack on a goal that leaks most, None where there is none."""
+        """The row that decides a goal, None where nothing was scored: one that leaks where any does."""
         return max(self.of(goal), key=_strength, default=None)
+
+    def other_game(self, goal: str) -> Row | None:
+        """The strongest row of a goal by another metric than the one that decides it, None where there is none."""
+        shown = self.strongest(goal)
+        return max((r for r in self.of(goal) if shown and r.metric != shown.metric), key=_strength, default=None)
+
+    def picked(self, goal: str) -> bool:
+        """Whether a goal's row was picked from several by the very rows that it is scored on."""
+        row = self.strongest(goal)
+        return row is not None and not row.is_best and len({r.cell for r in self.of(goal) if not r.is_best}) > 1
+
+    def victims(self, row: Row) -> tuple[Row, ...]:
+        """One victim's figures each behind a row over victims; a victim without any tells why."""
+        return tuple(p for p in self.parts.get(row.cell, ()) if p.metric == row.metric or p.status != "scored")
+
+    @property
+    def unaudited(self) -> tuple[str, ...]:
+        """What the adversary received or holds and no scored attack consumes."""
+        return tuple(kind for kind in self.shows if kind not in self.consumed)
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Goals that no scored cell of the run has."""
+        """Goals that no scored attack has."""
         return tuple(goal for goal in GOALS if not self.of(goal))
 
     def unscored(self, goal: str) -> tuple[Row, ...]:
-        """The failed, not exposed and not applicable cells of a goal."""
+        """The failed, not exposed and not applicable attacks of a goal."""
         return tuple(row for row in (*self.failed, *self.not_exposed, *self.not_applicable) if row.goal == goal)
 
     def consumers(self, kind: str) -> tuple[str, ...]:
         """The attacks with a score that consume a kind."""
-        return tuple(dict.fromkeys(row.attack for row in self.scored if kind in row.consumes))
+        return tuple(dict.fromkeys(row.attack for row in self.scored if kind in row.consumes and not row.is_best))
 
     @property
     def silent(self) -> bool:
         """Whether nothing reached the adversary."""
-        return self.run.recorded and not self.run.shows and not self.run.traffic
+        return self.run.recorded and not any(run.shows or run.traffic for run in self.runs)
 
 
 def summarise(audit: Audit) -> tuple[Summary, ...]:
-    """A summary of each run, in the audit's order."""
-    several = len({run.victim for run in audit.runs}) > 1
-    return tuple(_summary(audit, run, several) for run in audit.runs)
+    """A summary of each group that has rows of its own, in the audit's order."""
+    return tuple(_summary(audit, group) for group in audit.groups if group.role == "row")
 
 
-def _summary(audit: Audit, run: Run, several: bool) -> Summary:
-    cells = _by_cell(row for row in audit.rows if row.run == run.run)
-    heads = {cell: _headline(rows) for cell, rows in cells.items()}
-    scored = tuple(row for row in heads.values() if row.status == "scored")
-    consumed = {kind for row in scored for kind in row.consumes}
+def beside(audit: Audit) -> tuple[Row, ...]:
+    """Failed controls and points that no table and no curve shows."""
+    shown = {row.cell for row in audit.rows if row.role in _STANDING}
+    drawn = {curve.curve for curve in audit.curves}
+    failed = (row for row in audit.rows if row.status == "failed" and row.cell not in shown)
+    return tuple(row for row in failed if row.role == "control" or (row.role == "point" and _curve(row) not in drawn))
+
+
+def _curve(row: Row) -> str | None:
+    return None if row.sweep is None else row.sweep.curve
+
+
+def _summary(audit: Audit, group: Group) -> Summary:
+    rows = [row for row in audit.rows if row.group == group.group]
+    standing = {row.cell for row in rows if row.role in _STANDING}
+    # a victim's row whose row over victims is absent stands by itself: nothing that was found gets lost
+    cells = _by_cell(r for r in rows if r.role in _STANDING or (r.role == "victim" and r.part_of not in standing))
+    parts = _by_cell((r for r in rows if r.role == "victim" and r.part_of in standing), lambda row: row.part_of or "")
+    runs = tuple(audit.runs[key] for key in group.runs)
+    judged = [row for metrics in cells.values() for row in _judged(metrics)]
+    goals = list(dict.fromkeys(row.goal for row in judged))
     return Summary(
-        run=run,
-        name=f"{run.label}, victim {run.victim}" if several else run.label,
-        scored=scored,
-        other=tuple(row for cell in cells for row in cells[cell] if row.status == "scored" and row is not heads[cell]),
-        failed=_with_status(heads, "failed"),
-        not_exposed=_with_status(heads, "not_exposed"),
-        not_applicable=_with_status(heads, "not_applicable"),
-        unaudited=tuple(kind for kind in run.shows if kind not in consumed),
-        found=tuple(Found(row, audit.examples[row.cell]) for row in scored if row.cell in audit.examples),
+        group=group,
+        runs=runs,
+        scored=tuple(sorted(judged, key=lambda row: (goals.index(row.goal), not row.is_best))),
+        other=tuple(row for metrics in cells.values() for row in _others(metrics)),
+        failed=(*_with_status(cells, "failed"), *_failed_parts(parts, cells)),
+        not_exposed=_once(_with_status(cells, "not_exposed")),
+        not_applicable=_once(_with_status(cells, "not_applicable")),
+        consumed=frozenset(kind for row in judged for kind in row.consumes),
+        parts=parts,
+        found=tuple(_found(audit, judged)),
     )
 
 
-def _by_cell(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    cells: dict[str, list[Row]] = {}
+def _by_cell(rows: Iterable[Row], cell: Callable[[Row], str] = lambda row: row.cell) -> dict[str, tuple[Row, ...]]:
+    cells: dict[str, tuple[Row, ...]] = {}
     for row in rows:
-        cells.setdefault(row.cell, []).append(row)
+        cells[cell(row)] = (*cells.get(cell(row), ()), row)
     return cells
 
 
-def _headline(rows: list[Row]) -> Row:
-    # a cell without a marked headline still shows: its first metric stands for it
-    return next((row for row in rows if row.primary), rows[0])
+def _judged(metrics: tuple[Row, ...]) -> tuple[Row, ...]:
+    if metrics[0].status != "scored":
+        return ()
+    # an attack without a judged metric still shows: its first one stands for it
+    return tuple(row for row in metrics if row.primary or row.judged) or metrics[:1]
 
 
-def _with_status(heads: Mapping[str, Row], status: str) -> tuple[Row, ...]:
-    return tuple(row for row in heads.values() if row.status == status)
+def _others(metrics: tuple[Row, ...]) -> Iterator[Row]:
+    judged = _judged(metrics)
+    return (row for row in metrics if row.status == "scored" and not any(row is one for one in judged))
 
 
-def _strength(row: Row) -> tuple[int, float, float]:
+def _with_status(cells: Mapping[str, tuple[Row, ...]], status: str) -> tuple[Row, ...]:
+    return tuple(metrics[0] for metrics in cells.values() if metrics[0].status == status)
+
+
+def _once(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """What every victim has in common is said once."""
+    return tuple({(attack(row), row.goal, row.reason): row for row in rows}.values())
+
+
+def _failed_parts(parts: Mapping[str, tuple[Row, ...]], cells: Mapping[str, tuple[Row, ...]]) -> Iterator[Row]:
+    """Victims on whom an attack failed that was scored on others; where it failed on all, its own row says so."""
+    for cell, rows in parts.items():
+        if cells[cell][0].status != "failed":
+            yield from (row for row in rows if row.status == "failed")
+
+
+def _found(audit: Audit, judged: Iterable[Row]) -> Iterator[Found]:
+    for row in judged:
+        stored = row.cells or (row.cell,)
+        if row.primary and not row.is_best and (cell := next((c for c in stored if c in audit.examples), None)):
+            yield Found(row, audit.examples[cell])
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _strength(row: Row) -> tuple[int, bool, bool, float, float]:
     rank = _RANK.get(row.verdict or "", -1)
-    return rank, _or_least(row.advantage_low), _or_least(row.value)
+    return rank, row.is_best, row.primary, _or_least(row.advantage_low), _or_least(row.value)
 
 
 def _or_least(value: float | None) -> float:

@@ -9,20 +9,22 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from . import wording
+from . import curves, remarks, wording
 from .answer import answer
 from .claims import claim_tables
 from .highlight import compared
 from .records import Stored
 from .results import Audit
-from .summary import GOALS, summarise
+from .summary import GOALS, beside, summarise
 from .traffic import seen
 
-WORDS = ("number", "estimate", "advantage", "count", "seconds", "setting", "words", "attack", "certified")
+WORDS = ("number", "estimate", "advantage", "count", "seconds", "setting", "words", "attack", "certified", "p_value")
+REMARKS = ("behind", "controls", "doubt", "game", "holm")
+CURVES = ("named", "notes", "stronger", "victim", "apart")
 
 
 def environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
-    """An environment that escapes, refuses undefined names and knows every filter of `wording`."""
+    """An environment that escapes, refuses undefined names and knows the words for rows and curves as filters."""
     made = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -31,7 +33,8 @@ def environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
         loader=FunctionLoader(_template),
         finalize=finalize,
     )
-    made.filters |= {name: getattr(wording, name) for name in WORDS}
+    for module, names in ((wording, WORDS), (remarks, REMARKS), (curves, CURVES)):
+        made.filters |= {name: getattr(module, name) for name in names}
     made.globals |= {"GOALS": GOALS, "compared": compared, "seen": seen, "facts": facts}
     return made
 
@@ -55,4 +58,8 @@ def context(audit: Audit) -> Mapping[str, Any]:
         "summaries": summaries,
         "answer": answer(audit, summaries),
         "claims": claim_tables(summaries),
+        "varied": curves.varied(audit),
+        "beside": beside(audit),
+        "halved": any(row.is_best for summary in summaries for row in summary.scored),
+        "picked": any(summary.picked(goal) for summary in summaries for goal in GOALS),
     }

@@ -32,16 +32,16 @@ class Seen:
 
 
 def seen(summary: Summary) -> tuple[Seen, ...]:
-    """Every kind that crossed, and every kind or held item that the adversary has without a count."""
+    """Every kind that crossed, over all victims, and whatever the adversary has without a count."""
     flows: dict[tuple[str, str], tuple[int, int]] = {}
-    for part in summary.run.traffic:
+    for part in (part for run in summary.runs for part in run.traffic):
         key = (part.kind, f"{_role(part.sender)} → {_role(part.receiver)}")
         messages, size = flows.get(key, (0, 0))
         flows[key] = (messages + part.messages, size + part.bytes)
     crossed = {kind for kind, _ in flows}
     return (
         *(_seen(summary, kind, way, *counts) for (kind, way), counts in flows.items()),
-        *(_seen(summary, kind, "held", None, None) for kind in summary.run.shows if kind not in crossed),
+        *(_seen(summary, kind, "held", None, None) for kind in summary.shows if kind not in crossed),
     )
 
 
@@ -51,4 +51,4 @@ def _role(party: str) -> str:
 
 def _seen(summary: Summary, kind: str, way: str, messages: int | None, size: int | None) -> Seen:
     # what travels away from the adversary is its own; `shows` lists what reaches it
-    return Seen(kind, way, messages, size, kind in summary.run.shows, summary.consumers(kind))
+    return Seen(kind, way, messages, size, kind in summary.shows, summary.consumers(kind))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from .records import Estimate, Row
+from .records import Estimate
+from .rows import Control, Judged, Row
 
 DASH = "\N{EN DASH}"
 
@@ -22,13 +24,18 @@ def estimate(of: Estimate | None, digits: int = 3) -> str:
     return DASH if of is None else interval(of.value, of.low, of.high, digits)
 
 
-def advantage(row: Row, digits: int = 3) -> str:
-    return interval(row.advantage, row.advantage_low, row.advantage_high, digits)
+def advantage(of: Judged | Control, digits: int = 3) -> str:
+    return interval(of.advantage, of.advantage_low, of.advantage_high, digits)
+
+
+def p_value(p: float | None) -> str:
+    """A p value with as many digits as decide anything."""
+    return number(p) if p is None or p >= 0.001 else "< 0.001"
 
 
 def interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
-    if value is None or low is None or high is None:
-        return number(value, digits)
+    if value is None or low is None or high is None or low == high:
+        return number(value, digits)  # an interval without width: known exactly
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
@@ -69,11 +76,17 @@ def words(name: str | None) -> str:
 
 
 def attack(row: Row) -> str:
-    """An attack with its settings and, where it is not the server, the adversary."""
-    shown = setting(row.settings) if row.settings else ""
-    adversary = row.adversary if row.adversary not in (None, "server") else ""
-    inside = "; ".join(part for part in (shown, adversary) if part)
-    return f"{row.attack} ({inside})" if inside else row.attack
+    """An attack with its settings and, where it is not the server, the adversary; the best of several as such."""
+    if row.is_best and row.among:
+        return f"best of {len(row.among)}"
+    return attack_with(row.attack, row.settings, row.adversary)
+
+
+def attack_with(name: str, settings: Mapping[str, Any], adversary: str | None = None) -> str:
+    shown = setting(dict(settings)) if settings else ""
+    elsewhere = adversary if adversary not in (None, "server") else ""
+    inside = "; ".join(part for part in (shown, elsewhere) if part)
+    return f"{name} ({inside})" if inside else name
 
 
 def certified(value: Any) -> str:

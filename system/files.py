@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import UsageError
 
 PRIVATE = 0o700
+_ON_ONE_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 @contextmanager
@@ -32,15 +33,22 @@ def whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole, readable by its owner only."""
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """A text file to write, put in the place of `path` when the block ends well."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+            yield file
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole, readable by its owner only."""
+    with _replacing(path) as file:
+        file.write(text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -48,34 +56,60 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
-    write_text(path, "".join(json.dumps(v, ensure_ascii=False, allow_nan=False) + "\n" for v in values))
+    """Write a file whole, one JSON value a line; of the values, one at a time is in memory."""
+    with _replacing(path) as file:
+        file.writelines(map(line_of, values))
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Add lines to the end of a file that grows while its folder is being filled, readable by its owner only."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(lines)
+
+
+def line_of(value: Any) -> str:
+    """A value as one line of JSON."""
+    return _ON_ONE_LINE.encode(value) + "\n"
 
 
 def read_json(path: Path) -> Any:
     """The JSON value in a file; a UsageError names a file that is missing or damaged."""
     if not path.exists():
         raise UsageError(f"{path} is missing; give a folder that `sidelight record` or `audit` wrote")
-    return _parsed(_text(path), str(path))
+    return parsed(path.read_bytes(), path)
 
 
 def read_lines(path: Path) -> list[Any]:
     """The JSON values of a file that holds one a line; an absent file holds none, a damaged line is a UsageError."""
+    return list(iterate_lines(path))
+
+
+def iterate_lines(path: Path) -> Iterator[Any]:
+    """As `read_lines`, with one line at a time in memory: an error comes when its line is reached."""
+    return (value for _, _, value in located_lines(path))
+
+
+def located_lines(path: Path) -> Iterator[tuple[int, int, Any]]:
+    """The lines' numbers from 1, the bytes at which each begins, and their values; lines that are empty are left out.
+
+    A line ends at a line feed only: JSON leaves other line separators unescaped inside a text.
+    """
     if not path.exists():
-        return []
-    # not splitlines, which also splits at the line separators that JSON leaves unescaped inside a text
-    lines = _text(path).split("\n")
-    return [_parsed(line, f"{path} line {number}") for number, line in enumerate(lines, 1) if line]
+        return
+    start = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.isspace():
+                yield number, start, parsed(line.removesuffix(b"\n"), path, number)
+            start += len(line)
 
 
-def _text(path: Path) -> str:
+def parsed(data: bytes, path: Path, line: int | None = None) -> Any:
+    """The JSON value in what was read of a file; a UsageError names the file and, where given, the line."""
+    where = str(path) if line is None else f"{path} line {line}"
     try:
-        return path.read_text(encoding="utf-8")
+        return json.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 ({error.reason}); record the run again") from None
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
+        raise UsageError(f"{where} is not UTF-8 ({error.reason}); record the run again") from None
     except ValueError as error:
         raise UsageError(f"{where} is not valid JSON ({error}); record the run again") from None

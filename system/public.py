@@ -10,6 +10,10 @@ from typing import Any
 import torch
 
 from . import files, folder
+from .errors import UnknownName
+
+ITEMS = ("auxiliary", "backbone", "candidates", "head", "queries")
+"""What the threat model may withhold, as an attack's needs name it."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,14 @@ class Public:
     @property
     def items(self) -> frozenset[str]:
         """Names of the items that are there, as an attack's needs name them."""
-        present = {
-            "backbone": self.backbone is not None,
-            "head": self.head is not None,
-            "auxiliary": bool(self.auxiliary),
-            "candidates": bool(self.candidates),
-            "queries": bool(self.queries),
-        }
-        return frozenset(name for name, there in present.items() if there)
+        return frozenset(name for name in ITEMS if getattr(self, name) not in (None, ()))
+
+    def only(self, items: frozenset[str], facts: frozenset[str]) -> Public:
+        """The class names with some items and facts, as far as they are there; UnknownName for a name of no item."""
+        for name in items.difference(ITEMS):
+            raise UnknownName("item of public knowledge", name, ITEMS)
+        kept = {name: getattr(self, name) for name in items}
+        return Public({name: value for name, value in self.facts.items() if name in facts}, self.labels, **kept)
 
     def save(self, root: Path) -> None:
         """Write public/ beside a view."""

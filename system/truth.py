@@ -30,6 +30,8 @@ class TrueText:
     """Whether a token overlaps a span, such as a name or an amount."""
     spans: tuple[str, ...]
     """The text of each span that lies within the tokens used."""
+    random: bool = False
+    """Whether a coin gave it a uniform label."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ def _true_text(backbone: Backbone, sample: Sample, longest: int) -> TrueText:
     slots = tuple(any(start < s.end and s.start < end for s in sample.spans) for start, end in offsets)
     used = offsets[-1][1] if offsets else 0
     spans = tuple(sample.text[s.start : s.end] for s in sample.spans if s.end <= used)
-    return TrueText(sample.id, sample.text, sample.label, tuple(tokens), slots, spans)
+    return TrueText(sample.id, sample.text, sample.label, tuple(tokens), slots, spans, sample.random)
 
 
 def _row(values: dict[str, Any]) -> TrueText:
     tuples = {name: tuple(values[name]) for name in ("tokens", "slots", "spans")}
-    return TrueText(values["id"], values["text"], values["label"], **tuples)
+    return TrueText(values["id"], values["text"], values["label"], **tuples, random=values["random"])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors import safe_open
 
 from . import files, folder
-from .codec import Precision
 from .message import Message, Party
+from .transcript import Head, Refiled, Stored, heads_of, pick
 
 SCHEMA = 1
 SHARD_BYTES = 64 * 1024 * 1024
+SHARD_TENSORS = 8192
+"""A shard ends at either: many small tensors take more memory than their bytes."""
 HELD = "held:"
 """Prefix of a held item where kinds and held items are named together."""
 
@@ -40,32 +42,34 @@ class View:
 
     @property
     def received(self) -> Iterator[Message]:
-        return (m for m in self.messages if m.receiver in self.parties)
+        return self._where(lambda head: head.receiver in self.parties)
 
     @property
     def sent(self) -> Iterator[Message]:
-        return (m for m in self.messages if m.sender in self.parties)
+        return self._where(lambda head: head.sender in self.parties)
 
-    @property
+    @cached_property
     def kinds(self) -> frozenset[str]:
         """Kinds that the parties received, and the names of what they hold behind `held:`."""
-        return frozenset(m.kind for m in self.received) | {HELD + name for name in self.held}
+        received = {head.kind for head in heads_of(self.messages).present() if head.receiver in self.parties}
+        return frozenset(received) | {HELD + name for name in self.held}
 
     def of(self, kind: str) -> Iterator[Message]:
         """The received messages of a kind, in order."""
-        return (m for m in self.received if m.kind == kind)
+        return self._where(lambda head: head.kind == kind and head.receiver in self.parties)
 
     def of_party(self, *parties: Party) -> View:
         """The part of a collusion's view that fewer parties saw."""
         kept = frozenset(parties)
-        return replace(
-            self, parties=kept, messages=[m for m in self.messages if m.sender in kept or m.receiver in kept]
-        )
+        seen = pick(self.messages, lambda head: head.sender in kept or head.receiver in kept)
+        return replace(self, parties=kept, messages=seen)
 
     def rows(self, kind: str, name: str) -> tuple[tuple[str, ...], torch.Tensor]:
         """Ids and the stacked tensor (samples, ...) of a kind with one row a sample; the first sighting counts."""
         ids: dict[str, torch.Tensor] = {}
         for message in self.of(kind):
+            if ids.keys() >= set(message.sample_ids):  # a later pass over the data: its tensors need not be read
+                continue
             for sample_id, row in zip(message.sample_ids, message.tensors[name], strict=True):
                 ids.setdefault(sample_id, row)
         return tuple(ids), torch.stack(list(ids.values())) if ids else torch.empty(0)
@@ -85,13 +89,13 @@ class View:
 
     def sample_ids(self) -> tuple[str, ...]:
         """Ids of all samples that crossed, in order of first arrival."""
-        return tuple(dict.fromkeys(i for m in self.received for i in m.sample_ids))
+        return self._sample_ids
 
     def without(self, kinds: frozenset[str]) -> View:
         """The view as if some kinds had never crossed, or some items (`held:NAME`) were not held."""
         return replace(
             self,
-            messages=[m for m in self.messages if m.kind not in kinds],
+            messages=pick(self.messages, lambda head: head.kind not in kinds),
             held={name: item for name, item in self.held.items() if HELD + name not in kinds},
         )
 
@@ -101,28 +105,23 @@ class View:
         order = torch.randperm(len(ids), generator=generator).tolist()
         # a rotation along a random cycle leaves no sample in its own place
         other = {ids[order[i]]: ids[order[(i + 1) % len(ids)]] for i in range(len(ids))}
-        return replace(self, messages=_Refiled(self.messages, other))
+        return replace(self, messages=Refiled(self.messages, other))
 
+    @cached_property
+    def _sample_ids(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(i for m in self.received for i in m.sample_ids))
 
-@dataclass(frozen=True)
-class _Refiled(Sequence[Message]):
-    messages: Sequence[Message]
-    other: Mapping[str, str]
-
-    def __len__(self) -> int:
-        return len(self.messages)
-
-    def __getitem__(self, index: Any) -> Any:
-        message = self.messages[index]
-        return replace(message, sample_ids=tuple(self.other[i] for i in message.sample_ids))
+    def _where(self, wanted: Callable[[Head], bool]) -> Iterator[Message]:
+        return map(self.messages.__getitem__, heads_of(self.messages).find(wanted))
 
 
 class ViewWriter:
-    """Writes a view while a run goes on: memory stays below one shard."""
+    """Writes a view while a run goes on: memory stays below one shard. Without `close` the folder holds no view."""
 
     def __init__(self, root: Path, parties: frozenset[Party]) -> None:
         self._root, self._parties = root, parties
-        self._entries: list[dict[str, Any]] = []
+        self._count = 0
+        self._lines: list[str] = []
         self._pending: dict[str, torch.Tensor] = {}
         self._bytes = 0
         self._shards = 0
@@ -136,30 +135,18 @@ class ViewWriter:
             return
         if message.receiver in self._parties and message.tensors:
             self.received.add(message.kind)
-        index = len(self._entries)
-        self._entries.append(
-            {
-                "kind": message.kind,
-                "sender": message.sender,
-                "receiver": message.receiver,
-                "round": message.round,
-                "step": message.step,
-                "precision": message.precision,
-                "ids": list(message.sample_ids),
-                "tensors": list(message.tensors),
-                "shard": self._shards,
-            }
-        )
+        self._lines.append(files.line_of(_entry(message, self._shards)))
+        self._bytes += len(self._lines[-1])
         for name, tensor in message.tensors.items():
-            self._pending[f"{index}/{name}"] = tensor
+            self._pending[f"{self._count}/{name}"] = tensor
             self._bytes += tensor.numel() * tensor.element_size()
-        if self._bytes >= SHARD_BYTES:
+        self._count += 1
+        if self._bytes >= SHARD_BYTES or max(len(self._pending), len(self._lines)) >= SHARD_TENSORS:
             self._flush()
 
     def close(self, held: Mapping[str, Mapping[str, torch.Tensor]], facts: Mapping[str, Any]) -> None:
         """Write what is pending and the manifest."""
         self._flush()
-        files.write_lines(self._root / "messages.jsonl", self._entries)
         parts = {f"{item}/{name}": t for item, tensors in held.items() for name, t in tensors.items()}
         folder.write_tensors(self._root / "held.safetensors", parts)
         manifest = {"schema": SCHEMA, "parties": sorted(self._parties), "held": sorted(held), "facts": dict(facts)}
@@ -167,69 +154,30 @@ class ViewWriter:
 
     def _flush(self) -> None:
         folder.write_tensors(self._root / f"shard-{self._shards:05d}.safetensors", self._pending)
-        self._pending, self._bytes, self._shards = {}, 0, self._shards + 1
+        files.append_lines(self._root / "messages.jsonl", self._lines)
+        self._lines, self._pending, self._bytes, self._shards = [], {}, 0, self._shards + 1
 
 
-class _Stored(Sequence[Message]):
-    """Messages read from their shards when asked for."""
-
-    def __init__(self, root: Path, entries: list[dict[str, Any]]) -> None:
-        self._root, self._entries = root, entries
-        self._open: tuple[int, Any] = (-1, None)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        entry = self._entries[index]
-        return Message(
-            kind=entry["kind"],
-            sender=entry["sender"],
-            receiver=entry["receiver"],
-            round=entry["round"],
-            step=entry["step"],
-            sample_ids=tuple(entry["ids"]),
-            tensors=_Tensors(self._read, index, entry["shard"], entry["tensors"]),
-            precision=cast(Precision, entry["precision"]),
-        )
-
-    def _read(self, shard: int, key: str) -> torch.Tensor:
-        if self._open[0] != shard:
-            self._open = (shard, safe_open(self._root / f"shard-{shard:05d}.safetensors", framework="pt"))
-        tensor: torch.Tensor = self._open[1].get_tensor(key)
-        return tensor
-
-
-@dataclass(frozen=True)
-class _Tensors(Mapping[str, torch.Tensor]):
-    """A stored message's tensors, each read when it is looked at: kinds and ids are often all that is asked for."""
-
-    read: Callable[[int, str], torch.Tensor]
-    index: int
-    shard: int
-    names: Sequence[str]
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        if name not in self.names:
-            raise KeyError(name)
-        return self.read(self.shard, f"{self.index}/{name}")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
+def _entry(message: Message, shard: int) -> dict[str, Any]:
+    """A message's line in messages.jsonl; its tensors lie in a shard."""
+    return {
+        "kind": message.kind,
+        "sender": message.sender,
+        "receiver": message.receiver,
+        "round": message.round,
+        "step": message.step,
+        "precision": message.precision,
+        "ids": list(message.sample_ids),
+        "tensors": list(message.tensors),
+        "shard": shard,
+    }
 
 
 def load_view(root: Path) -> View:
-    """The view in a folder; tensors are read when asked for."""
+    """The view in a folder; messages and their tensors are read when asked for."""
     manifest = files.read_json(root / "manifest.json")
     held: dict[str, dict[str, torch.Tensor]] = {name: {} for name in manifest["held"]}
     for key, tensor in folder.read_tensors(root / "held.safetensors").items():
         item, _, name = key.partition("/")
         held[item][name] = tensor
-    stored = _Stored(root, files.read_lines(root / "messages.jsonl"))
-    return View(frozenset(manifest["parties"]), stored, held, manifest["facts"])
+    return View(frozenset(manifest["parties"]), Stored(root), held, manifest["facts"])

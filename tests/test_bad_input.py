@@ -13,7 +13,8 @@ import numpy
 import pytest
 
 from sidelight.audits import plan
-from sidelight.audits.suite import load_suite
+from sidelight.audits.naming import Request
+from sidelight.audits.suite_file import load_suite
 from sidelight.system import command
 from sidelight.system.data import load
 from sidelight.system.data.trained_on import TRAINED_ON
@@ -210,8 +211,8 @@ def test_texts_of_one_token_and_of_ten_thousand_are_taken_and_what_was_cut_is_st
         '[data]\nvictim_train = 9\nvictim_test = 9\nauxiliary = 9\nnon_member = 3\n[[runs]]\nprotocol = "pae"\n',
         encoding="utf-8",
     )
-    request = plan.Request(load_suite(str(suite)), str(micro), str(path), tmp_path / "out", "a seed of this test")
-    planned = plan.prepare(request, lambda line: None)
+    request = Request(load_suite(str(suite)), str(micro), str(path), tmp_path / "out", "a seed of this test")
+    planned = plan.settle(request, lambda line: None)
     said = " ".join([*planned.dataset.notices, *planned.notices])
     assert "4 of 30 texts are longer than 4,000 characters and were cut there." in said
     assert max(len(row.text) for row in planned.dataset.rows) == 4000
@@ -235,8 +236,8 @@ def test_another_backbone_may_be_audited_on_data_that_the_default_was_trained_on
     path = jsonl(tmp_path, *GOOD * 8)
     monkeypatch.setitem(TRAINED_ON, hashlib.sha256(path.read_bytes()).hexdigest(), "Made train.jsonl")
     assert load(str(path), numpy.random.default_rng(0)).labels == ("0", "1")
-    request = plan.Request(load_suite("quick"), str(micro), str(path), tmp_path / "out")
-    plan.prepare(request, lambda line: None)
+    request = Request(load_suite("quick"), str(micro), str(path), tmp_path / "out")
+    plan.settle(request, lambda line: None)
 
 
 @pytest.mark.usefixtures("no_workers")

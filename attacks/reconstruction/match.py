@@ -26,7 +26,8 @@ from ...system.backbone import Backbone, load_backbone
 from ...system.codec import Precision, through
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, TextGuess
+from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
+from ..workbench import Workbench
 
 ROWS = 4096
 """Candidate rows of one forward pass: bounds the memory of the shared prefix."""
@@ -58,6 +59,7 @@ class Match(Attack):
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
     attacked = frozenset({"activations"})
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("all",)}
+    studies = Studied(frozenset({"backbone", "auxiliary"}), frozenset({"layers", "longest", "precision", "prompt"}))
 
     round: int = 0
     """The pass over the data whose activations are matched: what counts where the bottom is trained."""
@@ -66,7 +68,7 @@ class Match(Attack):
     widest: int = 0
     """Tokens tried at most; 0 for the whole vocabulary."""
 
-    def prepare(self, public: Public, generator: torch.Generator) -> Prepared:
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """`reading` (d + 1, d): states to embeddings; `bound` (): the largest distance of a right token."""
         backbone, block = _knowledge(public)
         precision = cast(Precision, public.facts["precision"])

@@ -39,6 +39,8 @@ class Sample:
     text: str
     label: str
     spans: tuple[Span, ...]
+    random: bool = False
+    """Whether a coin gave it a uniform label: see relabel.py."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,10 @@ from sidelight.attacks.attack import (
     Needs,
     Prepared,
     StolenModel,
+    Studied,
     TextGuess,
 )
+from sidelight.attacks.workbench import Workbench
 from sidelight.system.public import Public
 from sidelight.system.view import View
 
@@ -62,13 +64,99 @@ class ReadsDifferences(LabelAttack):
 class Draws(LabelAttack):
     """Guesses what its randomness says: the given generator's, and the libraries' own."""
 
-    def prepare(self, public: Public, generator: torch.Generator) -> Prepared:
-        return {"first": torch.randint(1 << 40, (1,), generator=generator)}
-
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
-        drawn = [*prepared["first"].tolist(), int(torch.randint(1 << 40, (1,), generator=generator))]
+        drawn = [int(torch.randint(1 << 40, (1,), generator=generator))]
         drawn += [int(torch.randint(1 << 40, (1,))), generator.initial_seed(), hash("a string")]
         return LabelGuess(tuple(map(str, drawn)), torch.tensor(drawn))
+
+
+class Learns(LabelAttack):
+    """Guesses what it prepared: a number drawn, and how much of public knowledge it saw."""
+
+    studies = Studied(frozenset({"auxiliary"}), frozenset({"difference"}))
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        seen = [len(public.auxiliary), len(public.queries), len(public.facts), len(public.labels)]
+        return {"drawn": torch.randint(1 << 40, (1,), generator=generator), "seen": torch.tensor(seen)}
+
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
+        values = torch.cat([prepared["drawn"], prepared["seen"]])
+        return LabelGuess(("drawn", "auxiliary", "queries", "facts", "labels"), values)
+
+
+@dataclass(frozen=True)
+class Stops(LabelAttack):
+    """Is stopped at the fourth of six steps of its preparation; begun again, it must go on there."""
+
+    how: str
+    """killed, or hangs until somebody ends it"""
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        state, stopped = bench.kept(generator), Path("stopped")
+        if state is None:
+            assert not stopped.exists(), "the checkpoint is lost"
+            state = {"step": torch.tensor(0), "walk": torch.zeros(4)}
+        for step in range(int(state["step"]), 6):
+            if step == 3 and not stopped.exists():
+                self.stop(stopped)
+            walk = state["walk"] / 2 + torch.rand(4, generator=generator) + torch.rand(4)
+            state = {"step": torch.tensor(step + 1), "walk": walk}
+            bench.keep(state, generator)
+            bench.progress(step + 1, 6)
+        return state
+
+    def stop(self, stopped: Path) -> None:
+        stopped.touch()
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        while True:
+            time.sleep(1)
+
+
+@dataclass(frozen=True)
+class Snoops(LabelAttack):
+    """Tries, while it prepares, to read files that are none of its business; keeps 1 for each that opened."""
+
+    files: tuple[str, ...]
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        return {"opened": torch.tensor([self.opens(path) for path in self.files])}
+
+    def opens(self, path: str) -> int:
+        try:
+            return int(Path(path).read_bytes() is not None)
+        except OSError:
+            return 0
+
+
+@dataclass(frozen=True)
+class Plants(LabelAttack):
+    """Leaves something else where the harness looks for what was prepared."""
+
+    kind: str
+    target: str = ""
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        planted = Path("prepared.safetensors")
+        match self.kind:
+            case "link":
+                planted.symlink_to(self.target)
+            case "folder":
+                planted.mkdir()
+            case "text":
+                planted.write_text("no tensors at all", encoding="ascii")
+            case "list":
+                prepared: Any = [torch.zeros(1)]
+                return prepared  # type: ignore[no-any-return]
+        os._exit(0)
+
+
+@dataclass(frozen=True)
+class Fails(LabelAttack):
+    """Cannot prepare."""
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        raise ArithmeticError("nothing converges")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from sidelight.attacks.attack import (
     Needs,
     Prepared,
     StolenModel,
+    Studied,
     TextGuess,
 )
+from sidelight.attacks.workbench import Workbench
 from sidelight.system.public import Public
 from sidelight.system.view import View
 
@@ -39,6 +41,29 @@ class Working(Attack):
 
     def guess(self, ids: tuple[str, ...], rows: torch.Tensor) -> Guess:
         return LabelGuess(ids, rows.argmax(1))
+
+
+class Preparing(Working):
+    """Finds out from public knowledge how many classes there are."""
+
+    name = "preparing"
+    studies = Studied(frozenset(), frozenset())
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        return {"classes": torch.tensor(len(public.labels))}
+
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
+        ids, rows = view.rows("difference", "difference")
+        return self.guess(ids, rows[:, : int(prepared["classes"])])
+
+
+class Unprepared(Preparing):
+    """Fails before it has seen a view."""
+
+    name = "unprepared"
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        raise ArithmeticError("nothing converges")
 
 
 class Raising(Working):

@@ -15,10 +15,11 @@ import pytest
 from sidelight.attacks import ATTACKS
 from sidelight.audits import audit
 from sidelight.audits.audit import run_audit
-from sidelight.audits.plan import Request
+from sidelight.audits.naming import Request
+from sidelight.audits.progress import Progress
 from sidelight.audits.recorder import Report
 from sidelight.audits.recording import RunOrder, record
-from sidelight.audits.suite import load_suite
+from sidelight.audits.suite_file import load_suite
 from sidelight.audits.workers import Workers
 from sidelight.system.backbone import load_backbone
 
@@ -101,7 +102,7 @@ def run_here(small: Small, out: Path, suite: Path, workers: Workers, seed: str |
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit, "record_all", _record_here)
         patch.setattr(audit, "Workers", lambda private: nullcontext(workers))
-        return run_audit(small.request(out, suite, seed), said.append), said
+        return run_audit(small.request(out, suite, seed), Progress(said.append)), said
 
 
 def _record_here(orders: Sequence[RunOrder], processes: int, report: Report) -> None:

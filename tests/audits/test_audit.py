@@ -13,6 +13,7 @@ import pytest
 
 from sidelight.audits.audit import run_audit
 from sidelight.audits.parts import load_parts
+from sidelight.audits.progress import Progress
 from sidelight.audits.workers import Workers
 from sidelight.system.errors import UsageError
 from sidelight.system.randomness import Streams
@@ -29,13 +30,15 @@ def suite(small: Small) -> Path:
 def out(small: Small, suite: Path) -> Path:
     """A finished audit, recorded and attacked in processes of its own."""
     folder = small.root / "out"
-    assert run_audit(small.request(folder, suite), lambda line: None)
+    assert run_audit(small.request(folder, suite), Progress(lambda line: None))
     return folder
 
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
     """Results without what may differ between two audits that are the same, in a fixed order."""
-    kept = [{k: v for k, v in row.items() if k not in ("seconds", "versions")} for row in results(out)]
+    kept = [
+        {k: v for k, v in row.items() if k not in ("seconds", "prepare_seconds", "versions")} for row in results(out)
+    ]
     return sorted(kept, key=lambda row: (row["cell"], str(row["metric"])))
 
 
@@ -43,7 +46,8 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 
 
 def test_every_attack_has_a_cell_on_every_run_and_no_outcome_is_dropped(out: Path) -> None:
-    found = {(row["protocol"], row["attack"]): row["status"] for row in results(out)}
+    made = ("composite", "best")  # by the harness, where two attacks on one goal have a score
+    found = {(row["protocol"], row["attack"]): row["status"] for row in results(out) if row["attack"] not in made}
     assert {protocol for protocol, _ in found} == {"local", "pae", "mobillm"}
     assert len({attack for _, attack in found}) * 3 == len(found)
     assert {status for (protocol, _), status in found.items() if protocol == "local"} == {"not_exposed"}

@@ -1,43 +1,39 @@
-"""A cell's folder: what it holds, when it counts as finished, and how metrics are compared with their twins."""
+"""A cell's folder: what it holds, when it counts as finished, and what its rows say of it."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
-from safetensors.numpy import load_file
+import torch
 
 from sidelight.attacks import ATTACKS
-from sidelight.attacks.attack import Goal
-from sidelight.audits.cells import Cell, Scored, common, finished, store, unscored, views
-from sidelight.audits.judging import compare
-from sidelight.audits.scoring import Rows
+from sidelight.attacks.attack import Goal, LabelGuess, StolenModel, TextGuess
+from sidelight.audits import guess_files
+from sidelight.audits.cells import Cell, Scored, finished, read, read_rows, store, views
+from sidelight.audits.fields import common, numbered, without_numbers
+from sidelight.audits.judging import constant, measure, numbers
+from sidelight.audits.scoring import RANDOM, Rows
+from sidelight.audits.statistics import Measured, PerfectTwin, state
 from sidelight.system import files
 
-IDS = tuple(f"{i * 7:016x}" for i in range(60))
-RUN = {
-    "run": "mobillm-0-aa",
-    "protocol": "mobillm",
-    "label": "mobillm",
-    "paper_version": None,
-    "settings": {"precision": "fp32"},
-    "threat": {"adversary": "server"},
-    "victim": 0,
-    "utility": {"value": 0.8},
-    "uplink_bytes_per_sample": 10.0,
-    "downlink_bytes_per_sample": 1.0,
-}
-AUDIT = {"backbone": "opt 01", "data": "rows 02", "sandbox": "none", "versions": {"torch": "2.13.0"}}
+from .synthetic import AUDIT, recorded, rows
+
+IDENTITY = {"run": "mobillm-0-aa", "attack": "match", "repeat": 0}
 
 
 def cell(**settings: Any) -> Cell:
     attack = ATTACKS["match"](**settings)
-    return Cell("mobillm-0-aa-match-bb", Path("runs/mobillm-0-aa"), attack, asdict(attack))
+    identity = {**IDENTITY, "settings": asdict(attack)}
+    return Cell("mobillm-0-aa-match-0000000000bb", Path("runs/mobillm-0-aa"), attack, identity)
+
+
+def fields(of: Cell) -> dict[str, Any]:
+    return common(of, recorded("mobillm-0-aa", "mobillm", 0, 0.8), AUDIT)
 
 
 def test_a_cell_names_the_settings_that_are_not_the_attacks_defaults() -> None:
@@ -46,40 +42,59 @@ def test_a_cell_names_the_settings_that_are_not_the_attacks_defaults() -> None:
 
 
 def test_every_result_says_which_run_attack_and_threat_it_is_of() -> None:
-    fields = common(cell(round=3), RUN, AUDIT)
-    assert (fields["protocol"], fields["attack"], fields["goal"]) == ("mobillm", "match", "texts")
-    assert fields["settings"] == {"round": 3}
-    assert fields["consumes"] == ["activations"]
-    assert fields["threat"] == {"adversary": "server"}
-    assert fields["difference"] is None  # only pae sends one
+    found = fields(cell(round=3))
+    assert (found["run"], found["attack"], found["goal"]) == ("mobillm-0-aa", "match", "texts")
+    assert found["settings"] == {"round": 3}
+    assert found["consumes"] == ["activations"]
+    assert found["threat"] == {"adversary": "server"}
 
 
-def test_an_unscored_cell_has_every_field_of_a_scored_one(tmp_path: Path) -> None:
-    row = unscored(common(cell(), RUN, AUDIT), "failed", "ValueError: no", 1.5).results[0]
-    numbers = compare("exact", rows(1.0), ({"prior": {"exact": rows(0.0)}}, {}), numpy.random.default_rng(0), True)
-    assert numbers is not None
-    assert numbers.keys() <= row.keys()
-    assert (row["status"], row["reason"], row["seconds"], row["value"]) == ("failed", "ValueError: no", 1.5, None)
+def test_a_cell_without_a_score_has_every_field_of_a_scored_one() -> None:
+    scored = numbered("exact", True, True, state([rows(0.9)], numpy.random.default_rng(0)))
+    assert scored.keys() == without_numbers().keys()
 
 
-def test_a_stored_cell_holds_results_rows_and_private_examples_for_the_owner_only(tmp_path: Path) -> None:
-    scored = Scored([{"status": "scored", "metric": "exact"}], {"exact": rows(1.0)}, [{"original": "secret"}])
-    store(tmp_path, cell(), scored)
+MEASURED = rows(0.9, blind=0.3, twins=("prior", "shuffled"))
+
+
+def scored() -> Scored:
+    guess = TextGuess(("a", "b"), ((1, 2), (3,)), (True, False))
+    metrics = list(numbers({"position_accuracy": MEASURED}, Goal.TEXTS, cell().key))
+    return Scored("scored", None, 1.5, metrics, {"position_accuracy": MEASURED}, guess, [{"original": "secret"}])
+
+
+def test_a_stored_cell_holds_rows_twins_guess_and_private_examples_for_the_owner_only(tmp_path: Path) -> None:
+    store(tmp_path, cell(), fields(cell()), scored())
     folder = tmp_path / cell().key
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
-    assert finished(tmp_path, cell().key) == scored.results
-    assert load_file(folder / "scores.safetensors")["exact"].tolist() == [1.0] * 60
-    assert files.read_json(folder / "ids.json") == {"exact": list(IDS)}
-    assert files.read_lines(folder / "examples.jsonl") == scored.examples
+    kept = read_rows(tmp_path, cell().key)["position_accuracy"]
+    assert kept.ids == MEASURED.ids
+    assert kept.attack.tolist() == MEASURED.attack.tolist()
+    for side in ("outsider", "rest"):
+        own, stored = getattr(MEASURED, side), getattr(kept, side)
+        assert {n: v.tolist() for n, v in stored.items()} == {n: v.tolist() for n, v in own.items()}
+    assert guess_files.load(folder) == scored().guess
+    assert files.read_lines(folder / "examples.jsonl") == scored().examples
+    record = read(tmp_path, cell().key)
+    assert record["fields"]["status"] == "scored"
+    assert record["metrics"] == scored().metrics
+
+
+def test_an_exactly_known_chance_is_stored_with_its_rows(tmp_path: Path) -> None:
+    ids, values = ("a", "b"), numpy.array([1.0, 0.0])
+    store(tmp_path, cell(), {}, Scored("scored", measured={RANDOM: Measured(ids, values, {}, {}, blind=0.05)}))
+    assert read_rows(tmp_path, cell().key)[RANDOM].blind == 0.05
 
 
 def test_absent_and_failed_cells_run_again_and_a_new_result_replaces_the_old(tmp_path: Path) -> None:
-    assert finished(tmp_path, cell().key) is None
-    store(tmp_path, cell(), Scored([{"status": "failed"}], {}, []))
-    assert finished(tmp_path, cell().key) is None
-    store(tmp_path, cell(), Scored([{"status": "not_exposed"}], {}, []))
-    assert finished(tmp_path, cell().key) == [{"status": "not_exposed"}]
+    assert finished(tmp_path, cell()) is None
+    store(tmp_path, cell(), {}, Scored("failed", "no memory"))
+    assert finished(tmp_path, cell()) is None
+    store(tmp_path, cell(), {}, Scored("not_exposed", "it never crosses"))
+    kept = finished(tmp_path, cell())
+    assert kept is not None
+    assert kept["fields"]["status"] == "not_exposed"
     assert [path.name for path in tmp_path.iterdir()] == [cell().key]
 
 
@@ -91,51 +106,54 @@ def test_only_guesses_with_a_row_a_sample_have_a_shuffled_twin() -> None:
 # --- metrics beside their twins --------------------------------------------------------------------------------
 
 
-def rows(share: float, ids: tuple[str, ...] = IDS) -> Rows:
-    """Spread evenly, so that both halves hold the same share."""
-    right = numpy.zeros(len(ids))
-    right[: round(share * len(ids))] = 1
-    return Rows(ids, numpy.random.default_rng(1).permutation(right))
+def beside(share: float, outsider: dict[str, float], rest: dict[str, float], metric: str = "accuracy") -> Measured:
+    ids = tuple(f"{i * 7:016x}" for i in range(400))
+    generator = numpy.random.default_rng(1)
 
+    def right(of: float) -> Rows:
+        values = numpy.zeros(len(ids))
+        values[: round(of * len(ids))] = 1
+        return Rows(ids, generator.permutation(values))
 
-def compared(
-    value: float, outsider: Mapping[str, float], rest: Mapping[str, float], primary: bool = True
-) -> dict[str, Any] | None:
-    twins = [{name: {"exact": rows(share)} for name, share in side.items()} for side in (outsider, rest)]
-    return compare("exact", rows(value), (twins[0], twins[1]), numpy.random.default_rng(0), primary)
+    sides = [{name: {metric: right(of)} for name, of in side.items()} for side in (outsider, rest)]
+    return measure({metric: right(share)}, (sides[0], sides[1]), 20)[metric]
 
 
 def test_the_advantage_is_over_the_stronger_twin() -> None:
-    found = compared(0.9, {"prior": 0.1, "shuffled": 0.2}, {"probe": 0.5})
-    assert found is not None
+    [found] = numbers({"accuracy": beside(0.9, {"prior": 0.1, "shuffled": 0.2}, {"probe": 0.5})}, Goal.LABELS, "0" * 12)
     assert (found["blind_outsider"]["twin"], found["blind_outsider"]["value"]) == ("shuffled", pytest.approx(0.2))
     assert (found["blind_rest"]["twin"], found["blind_rest"]["value"]) == ("probe", pytest.approx(0.5))
     assert found["advantage"] == pytest.approx((0.9 - 0.5) / 0.5)
-    assert (found["verdict"], found["n"]) == ("leaks", 60)
+    assert (found["primary"], found["judged"], found["n"]) == (True, True, 400)
     for stated in (found["blind_outsider"], found["blind_rest"], found):
         assert stated["low"] <= stated["value"] <= stated["high"]
 
 
-def test_an_attack_below_its_twins_is_inconclusive_since_no_control_succeeded() -> None:
-    found = compared(0.1, {"prior": 0.2}, {"probe": 0.9})
-    assert found is not None
-    assert found["advantage_high"] < 0
-    assert found["verdict"] == "inconclusive"
+def test_a_perfect_twin_leaves_no_number_of_a_judged_metric_and_no_advantage_of_another() -> None:
+    perfect = {"prior": 1.0}
+    with pytest.raises(PerfectTwin):
+        list(numbers({"accuracy": beside(1.0, perfect, perfect)}, Goal.LABELS, "0" * 12))
+    [found] = numbers({"exact": beside(1.0, perfect, perfect, "exact")}, Goal.TEXTS, "0" * 12)
+    assert (found["value"], found["advantage"], found["judged"]) == (1.0, None, False)
 
 
-def test_a_perfect_twin_fails_the_cell_on_its_primary_metric_only() -> None:
-    assert compared(1.0, {"prior": 1.0}, {}) is None
-    found = compared(1.0, {"prior": 1.0}, {}, primary=False)
-    assert found is not None
-    assert (found["advantage"], found["verdict"]) == (None, None)
+def test_random_label_rows_are_compared_with_exactly_one_in_k() -> None:
+    ids = ("a", "b", "c", "d")
+    found = measure({RANDOM: Rows(ids, numpy.array([1.0, 1.0, 1.0, 0.0]))}, ({}, {}), 20)
+    [stated] = numbers(found, Goal.LABELS, "0" * 12)
+    assert stated["blind_outsider"] == {"value": 0.05, "low": 0.05, "high": 0.05, "twin": "exact"}
+    assert stated["advantage"] == pytest.approx((0.75 - 0.05) / 0.95)
+    assert (stated["primary"], stated["judged"]) == (False, True)
 
 
-def test_a_metric_that_a_twin_was_not_scored_on_has_no_twin() -> None:
-    other = ({"prior": {"exact": rows(0.5, IDS[:30])}}, {"probe": {"bag_f1": rows(0.5)}})
-    found = compare("exact", rows(0.9), other, numpy.random.default_rng(0), primary=False)
-    assert found is not None
-    assert (found["blind_outsider"], found["blind_rest"], found["advantage"]) == (None, None, None)
+def test_the_same_cell_has_the_same_numbers() -> None:
+    measured = {"accuracy": beside(0.7, {"prior": 0.3}, {"probe": 0.4})}
+    assert list(numbers(measured, Goal.LABELS, "0" * 12)) == list(numbers(measured, Goal.LABELS, "0" * 12))
 
 
-def test_the_same_generator_gives_the_same_numbers() -> None:
-    assert compared(0.7, {"prior": 0.3}, {}) == compared(0.7, {"prior": 0.3}, {})
+def test_a_guess_that_needs_no_view_is_seen_to_be_constant() -> None:
+    assert constant(LabelGuess(("a", "b"), torch.tensor([3, 3])))
+    assert not constant(LabelGuess(("a", "b"), torch.tensor([3, 2])))
+    assert constant(TextGuess(("a", "b"), ((1, 2), (1, 2))))
+    assert constant(StolenModel(("a", "b"), torch.tensor([[0.0, 1.0], [0.2, 0.9]])))
+    assert not constant(LabelGuess(("a",), torch.tensor([3])))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sidelight.attacks import ATTACKS
 from sidelight.audits import identity
-from sidelight.audits.identity import RunIdentity, cell_key, digest, named
+from sidelight.audits.cells import Cell, finished
+from sidelight.audits.identity import RunIdentity, cell_identity, cell_key, digest, named
+from sidelight.system import files
+from sidelight.system.errors import SidelightError
 
+MODULE = "sidelight.attacks.labels.sign"
 SETTINGS = {"difference": "logit", "side": {"epochs": 60, "batch": 32}}
 IDENTITY = RunIdentity(
     protocol="pae",
@@ -42,6 +48,7 @@ def test_the_same_run_has_the_same_key_whatever_the_order_of_its_settings() -> N
         {"sizes": {"victim_train": 600, "texts": 61}},
         {"victim": 1},
         {"seed": "89ac"},
+        {"labels": "reassigned"},
     ],
 )
 def test_whatever_changes_the_numbers_changes_the_key(change: dict[str, Any]) -> None:
@@ -68,16 +75,44 @@ def test_a_key_names_protocol_and_victim_and_not_the_seed() -> None:
     assert IDENTITY.seed not in IDENTITY.key
 
 
-def test_cells_differ_by_run_attack_and_settings() -> None:
-    keys = {
-        cell_key("pae-0-aa", "sign", {}),
-        cell_key("pae-0-ab", "sign", {}),
-        cell_key("pae-0-aa", "addback", {}),
-        cell_key("pae-0-aa", "match", {"round": 0, "widest": 256}),
-        cell_key("pae-0-aa", "match", {"round": 1, "widest": 256}),
-    }
+def cell(run: str = "pae-0-aa", repeat: int = 0, **settings: Any) -> str:
+    return cell_key(cell_identity(run, "sign", MODULE, settings, repeat))
+
+
+def test_cells_differ_by_run_attack_settings_and_attackers_seed() -> None:
+    keys = {cell(), cell("pae-0-ab"), cell(round=0), cell(round=1), cell(repeat=1)}
     assert len(keys) == 5
-    assert cell_key("r", "match", {"a": 1, "b": 2}) == cell_key("r", "match", {"b": 2, "a": 1})
+    assert cell(a=1, b=2) == cell(b=2, a=1)
+    assert cell().startswith("pae-0-aa-sign-")
+
+
+def test_an_attack_whose_code_changed_has_other_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cell()
+    monkeypatch.setattr(identity, "code_digest", lambda module: "0123")
+    assert cell() != before
+
+
+def test_a_planted_key_that_forgets_the_settings_is_caught_by_the_stored_identity(tmp_path: Path) -> None:
+    stored, other = (cell_identity("pae-0-aa", "sign", MODULE, {"round": number}, 0) for number in (0, 1))
+    folder = tmp_path / "forgetful"
+    folder.mkdir()
+    files.write_json(folder / "result.json", {"identity": stored, "fields": {"status": "scored"}, "metrics": []})
+    kept = Cell("forgetful", Path("runs/pae-0-aa"), ATTACKS["sign"](), stored)
+    assert finished(tmp_path, kept) is not None
+    with pytest.raises(SidelightError, match="made with other settings than its name stands for"):
+        finished(tmp_path, replace(kept, identity=other))
+
+
+def test_the_runs_of_two_victims_share_their_group_and_nothing_else() -> None:
+    other = replace(IDENTITY, victim=1, seed="89ac")
+    assert other.group == IDENTITY.group
+    assert other.key != IDENTITY.key
+    assert replace(IDENTITY, labels="reassigned").group != IDENTITY.group
+
+
+def test_what_differs_from_the_suite_is_part_of_the_label() -> None:
+    varied = replace(IDENTITY, default=SETTINGS, varied={"data.max_classes": 5}, labels="reassigned")
+    assert varied.label == "pae (data.max_classes=5, labels=reassigned)"
 
 
 def test_a_digest_is_of_canonical_json_and_refuses_what_json_cannot_hold() -> None:

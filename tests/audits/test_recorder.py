@@ -20,11 +20,13 @@ from sidelight.audits.recording import RunOrder
 
 ORDER = RunOrder(
     key="pae-0-aa",
+    identity={},
     label="pae",
     victim=0,
     protocol="pae",
     settings={"side": {"epochs": 1}},
     threat={},
+    labels="own",
     backbone="sidelight-tiny",
     parts="parts.jsonl",
     seed="the secret seed of the victim",

@@ -1,58 +1,266 @@
-"""Stored cells become one table in the order of the plan, and every run is told its utility floor."""
+"""Stored cells become tables: in the plan's order, with victims, controls, Holm's correction, `best` and curves."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+import numpy
 import pytest
+from scipy import stats
 
-from sidelight.audits.results import compile_results, set_floors
+from sidelight.audits.cells import Scored
+from sidelight.audits.floors import set_floors
+from sidelight.audits.results import compile_results, state_again
+from sidelight.audits.statistics import LEAK, Measured
 from sidelight.system import files
 
+from .synthetic import Made, of_attack, rows
 
-def put_cell(out: Path, key: str, *rows: dict[str, Any]) -> None:
-    folder = out / "cells" / key
-    folder.mkdir(parents=True)
-    files.write_json(folder / "result.json", [{"cell": key, **row} for row in rows])
+# --- one victim ------------------------------------------------------------------------------------------------
 
 
-def put_run(out: Path, key: str, utility: float, protocol: str = "pae", victim: int = 0, **settings: Any) -> None:
-    folder = out / "runs" / key
-    folder.mkdir(parents=True)
+def test_rows_stand_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    for group in ("b", "a"):
+        made.entry(made.group(group), "sign", rows(0.9))
+    found = made.compile()
+    assert [row["group"] for row in found] == ["b", "a"]
+    assert {row["scope"] for row in found} == {"conditional on this victim"}
+    assert all(row["role"] == "row" and row["verdict"] == "leaks" for row in found)
+
+
+def test_cells_that_are_not_in_the_plan_stay_out(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    group = made.group("pae")
+    made.entry(group, "sign", rows(0.9))
+    old = made.entry(group, "addback", rows(0.9))
+    made.entries.remove(old)
+    assert [row["attack"] for row in made.compile()] == ["sign"]
+
+
+def test_an_outcome_without_a_score_keeps_its_reason_and_claims_nothing(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.entry(made.group("pae"), "sign", Scored("not_exposed", "difference never reaches the adversary"))
+    [row] = made.compile()
+    assert (row["status"], row["verdict"], row["p_holm"], row["value"]) == ("not_exposed", None, None, None)
+    assert row["reason"] == "difference never reaches the adversary"
+
+
+def test_a_run_that_was_not_recorded_is_a_failed_row(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.entry(made.group("pae"), "sign", rows(0.9))
+    (tmp_path / "runs" / "pae-0" / "run.json").unlink()
+    files.write_json(tmp_path / "unrecorded.json", {"pae-0": "MemoryError in pae.py, line 3"})
+    failed = [row for row in made.compile() if row["attack"] == "recording"]
+    assert [(row["status"], row["reason"]) for row in failed] == [("failed", "MemoryError in pae.py, line 3")]
+    assert not compile_results(tmp_path)
+
+
+# --- several victims -------------------------------------------------------------------------------------------
+
+
+def test_up_to_four_victims_stand_each_for_itself(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.entry(made.group("pae", 4), "sign", *(rows(0.9, seed=v) for v in range(4)))
+    found = made.compile()
+    assert [(row["seed"], row["role"], row["part_of"]) for row in found] == [(v, "row", None) for v in range(4)]
+    assert all(row["verdict"] == "leaks" for row in found)
+
+
+def test_from_five_victims_on_the_victim_is_the_unit(tmp_path: Path) -> None:
+    shares = (0.6, 0.7, 0.8, 0.9, 1.0)
+    made = Made(tmp_path)
+    made.entry(made.group("pae", 5), "sign", *(rows(share, seed=v) for v, share in enumerate(shares)))
+    whole, *single = made.compile()
+    half = stats.t.ppf(0.975, 4) * numpy.std(shares, ddof=1) / numpy.sqrt(5)
+    assert whole["value"] == pytest.approx(0.8)
+    assert (whole["low"], whole["high"]) == (pytest.approx(0.8 - half), pytest.approx(min(1, 0.8 + half)))
+    assert (whole["seed"], whole["scope"], whole["n"]) == (None, "over 5 victims", 1000)
+    assert {row["part_of"] for row in single} == {whole["cell"]}
+    assert [(row["seed"], row["role"], row["verdict"]) for row in single] == [(v, "victim", None) for v in range(5)]
+
+
+def test_a_planted_pooling_of_victims_would_have_been_narrower_than_what_is_stated(tmp_path: Path) -> None:
+    """Rows of one victim are alike: pooled, five victims look like a thousand independent rows."""
+    shares = (0.6, 0.7, 0.8, 0.9, 1.0)
+    made = Made(tmp_path)
+    made.entry(made.group("pae", 5), "sign", *(rows(share, seed=v) for v, share in enumerate(shares)))
+    whole = made.compile()[0]
+    pooled = stats.binomtest(800, 1000).proportion_ci(method="exact")
+    assert whole["high"] - whole["low"] > 4 * (pooled.high - pooled.low)
+
+
+def test_a_victim_whose_cell_failed_fails_the_row_over_victims_and_is_not_dropped(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    outcomes: list[Measured | Scored] = [rows(0.9, seed=v) for v in range(5)]
+    outcomes[2] = Scored("failed", "ValueError: no")
+    made.entry(made.group("pae", 5), "sign", *outcomes)
+    whole, *single = made.compile()
+    assert (whole["status"], whole["verdict"]) == ("failed", None)
+    assert whole["reason"] == "1 of 5 failed: ValueError: no"
+    assert [row["status"] for row in single] == ["scored", "scored", "failed", "scored", "scored"]
+
+
+# --- Holm ------------------------------------------------------------------------------------------------------
+
+
+def test_a_weak_leak_that_stands_alone_does_not_stand_among_many(tmp_path: Path) -> None:
+    weak = rows(0.36, blind=0.2)
+    alone = Made(tmp_path / "alone")
+    alone.entry(alone.group("weak"), "sign", weak)
+    [row] = alone.compile()
+    assert (row["verdict"], row["p_holm"]) == ("leaks", row["p"])
+    crowd = Made(tmp_path / "crowd")
+    crowd.entry(crowd.group("weak"), "sign", weak)
+    for at in range(60):
+        crowd.entry(crowd.group(f"noise {at}"), "sign", rows(0.2, seed=at + 1))
+    row = crowd.compile()[0]
+    assert row["advantage_low"] > LEAK
+    assert row["p_holm"] > 0.025
+    assert row["verdict"] == "inconclusive"
+
+
+# --- controls --------------------------------------------------------------------------------------------------
+
+
+def defended(tmp_path: Path, control: float, name: str = "undefended") -> dict[str, object]:
+    made = Made(tmp_path)
+    defended_, plain = made.group("int4"), made.group("fp32", role="control")
+    made.entry(defended_, "sign", rows(0.2, seed=3, count=4000), controls={name: plain})
+    made.entry(plain, "sign", rows(control, seed=4))
+    return dict(made.compile()[0])
+
+
+def test_a_row_resists_only_where_its_control_shows_that_the_attack_can_work(tmp_path: Path) -> None:
+    worked = defended(tmp_path / "worked", 0.9)
+    assert worked["verdict"] == "resists"
+    assert worked["controls"]["undefended"]["succeeded"] is True  # type: ignore[index]
+    broken = defended(tmp_path / "broken", 0.3)
+    assert broken["verdict"] == "inconclusive"
+    assert broken["controls"]["undefended"]["succeeded"] is False  # type: ignore[index]
+
+
+def test_reassigned_labels_are_no_control_that_could_succeed(tmp_path: Path) -> None:
+    row = defended(tmp_path, 0.9, "reassigned")
+    assert row["controls"]["reassigned"]["succeeded"] is None  # type: ignore[index]
+    assert row["verdict"] == "inconclusive"
+
+
+def test_a_control_claims_no_leak_of_its_own(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.entry(made.group("fp32", role="control"), "sign", rows(0.9))
+    assert [(row["role"], row["family"], row["verdict"]) for row in made.compile()] == [("control", None, None)]
+
+
+# --- best ------------------------------------------------------------------------------------------------------
+
+
+def contest(tmp_path: Path, *shares: float, victims: int = 1) -> list[dict[str, object]]:
+    made = Made(tmp_path)
+    group = made.group("pae", victims)
+    names = ["sign", "addback", "plaintext"][: len(shares)]
+    for at, (name, share) in enumerate(zip(names, shares, strict=True)):
+        made.entry(group, name, *(rows(share, seed=100 * at + v) for v in range(victims)))
+    cells = {victim: (f"absent-{victim}",) for victim in range(victims)}
+    composite = made.entries[0].__class__(
+        group, "row", "composite", "labels", {}, cells, among=tuple(range(len(shares)))
+    )
+    made.entries.append(composite)
+    return [dict(row) for row in made.compile()]
+
+
+def test_the_best_attack_is_chosen_on_one_half_and_reported_on_the_other(tmp_path: Path) -> None:
+    [best] = of_attack(contest(tmp_path, 0.3, 0.9), "best")
+    assert (best["chosen"], best["among"]) == (["addback"], ["sign", "addback"])
+    assert 60 < best["n"] < 140
+    assert best["verdict"] == "leaks"
+
+
+def test_the_best_of_noise_is_not_better_than_noise(tmp_path: Path) -> None:
+    found = [of_attack(contest(tmp_path / str(at), 0.2, 0.2, 0.2), "best")[0]["verdict"] for at in range(3)]
+    assert found == ["inconclusive"] * 3
+
+
+def test_over_victims_the_best_is_chosen_for_each(tmp_path: Path) -> None:
+    [best] = of_attack(contest(tmp_path, 0.5, 0.9, victims=5), "best", seed=None)
+    assert best["scope"] == "over 5 victims"
+    assert best["victims"] == [0, 1, 2, 3, 4]
+
+
+# --- curves ----------------------------------------------------------------------------------------------------
+
+
+def test_points_of_a_sweep_become_a_curve_with_intervals_and_their_utility(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    for at, (value, share) in enumerate([(8, 0.9), (16, 0.5), (32, 0.3)]):
+        group = made.group(f"pae-{value}", role="point", utility=0.1 * at)
+        made.entry(group, "sign", rows(share, seed=at), place=made.point("c1", "longest", value, at))
+    made.compile()
+    [curve] = files.read_lines(tmp_path / "curves.jsonl")
+    assert (curve["setting"], curve["axis"], curve["metric"]) == ("longest", "linear", "accuracy")
+    assert [(p["x"], p["value"]) for p in curve["points"]] == [(8, 0.9), (16, 0.5), (32, 0.3)]
+    assert all(p["low"] < p["value"] < p["high"] and p["p_holm"] is not None for p in curve["points"])
+    assert [p["utility"]["value"] for p in curve["points"]] == pytest.approx([0, 0.1, 0.2])
+
+
+def test_a_failed_point_keeps_its_place_on_the_curve(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    outcomes: list[Measured | Scored] = [rows(0.9), Scored("failed", "no memory")]
+    for at, one in enumerate(outcomes):
+        group = made.group(f"pae-{at}", role="point")
+        made.entry(group, "sign", one, place=made.point("c1", "precision", ["fp32", "int8"][at], at))
+    made.compile()
+    [curve] = files.read_lines(tmp_path / "curves.jsonl")
+    assert [(p["x"], p["status"], p["reason"]) for p in curve["points"]] == [
+        ("fp32", "scored", None),
+        ("int8", "failed", "no memory"),
+    ]
+
+
+def test_a_curve_is_a_family_of_its_own(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.entry(made.group("row"), "sign", rows(0.9))
+    made.entry(made.group("point", role="point"), "sign", rows(0.9), place=made.point("c1", "longest", 8, 0))
+    assert [row["family"] for row in made.compile()] == ["table", "c1"]
+
+
+# --- again -----------------------------------------------------------------------------------------------------
+
+
+def test_results_compiled_again_from_stored_rows_are_the_same(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.entry(made.group("pae", 5), "sign", *(rows(0.5 + 0.1 * v, seed=v) for v in range(5)))
+    before = made.compile()
+    for name in ("results.jsonl", "curves.jsonl", "groups.jsonl"):
+        (tmp_path / name).unlink()
+    state_again(tmp_path)
+    compile_results(tmp_path)
+    assert files.read_lines(tmp_path / "results.jsonl") == before
+
+
+# --- floors ----------------------------------------------------------------------------------------------------
+
+
+def put_run(out: Path, key: str, utility: float, protocol: str = "pae", victim: int = 0, **settings: str) -> None:
+    made = Made(out) if not (out / "runs").exists() else None
+    assert made is None or made.out == out
+    (out / "runs" / key).mkdir()
     run = {
         "run": key,
         "protocol": protocol,
         "settings": settings,
         "victim": victim,
+        "labels": "own",
+        "identity": {"sizes": {}, "data": "02"},
         "utility": {"value": utility},
         "majority": {"value": 0.1},
     }
-    files.write_json(folder / "run.json", run)
+    files.write_json(out / "runs" / key / "run.json", run)
 
 
-def floor(out: Path, key: str) -> Any:
-    return files.read_json(out / "runs" / key / "run.json")["floor"]
-
-
-def test_results_stand_in_the_order_of_the_plan_one_object_a_metric(tmp_path: Path) -> None:
-    put_cell(tmp_path, "b", {"metric": "accuracy"})
-    put_cell(tmp_path, "a", {"metric": "position_accuracy"}, {"metric": "exact"})
-    compiled = compile_results(tmp_path, ["b", "a"])
-    lines = (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == compiled
-    assert [(row["cell"], row["metric"]) for row in compiled] == [
-        ("b", "accuracy"),
-        ("a", "position_accuracy"),
-        ("a", "exact"),
-    ]
-
-
-def test_cells_that_are_not_in_the_plan_stay_out_of_the_table(tmp_path: Path) -> None:
-    put_cell(tmp_path, "old", {"metric": "accuracy"})
-    put_cell(tmp_path, "new", {"metric": "accuracy"})
-    assert [row["cell"] for row in compile_results(tmp_path, ["new"])] == ["new"]
+def floor(out: Path, key: str) -> dict[str, object] | None:
+    stored: dict[str, object] | None = files.read_json(out / "runs" / key / "run.json")["floor"]
+    return stored
 
 
 def test_the_floor_is_four_fifths_of_the_gain_of_lora_in_one_process(tmp_path: Path) -> None:
@@ -60,9 +268,12 @@ def test_the_floor_is_four_fifths_of_the_gain_of_lora_in_one_process(tmp_path: P
     put_run(tmp_path, "good", 0.745)
     put_run(tmp_path, "poor", 0.73)
     set_floors(tmp_path, ["lora", "good", "poor"])
+    good, poor = floor(tmp_path, "good"), floor(tmp_path, "poor")
     assert floor(tmp_path, "lora") is None
-    assert floor(tmp_path, "good")["value"] == pytest.approx(0.1 + 0.8 * (0.9 - 0.1))
-    assert (floor(tmp_path, "good")["reached"], floor(tmp_path, "poor")["reached"]) == (True, False)
+    assert good is not None
+    assert poor is not None
+    assert good["value"] == pytest.approx(0.1 + 0.8 * (0.9 - 0.1))
+    assert (good["reached"], poor["reached"]) == (True, False)
 
 
 def test_each_victim_has_a_floor_of_its_own_and_none_without_lora(tmp_path: Path) -> None:
@@ -70,7 +281,9 @@ def test_each_victim_has_a_floor_of_its_own_and_none_without_lora(tmp_path: Path
     put_run(tmp_path, "side", 0.8, protocol="local", method="side")
     put_run(tmp_path, "other", 0.9, victim=1)
     set_floors(tmp_path, ["lora", "side", "other"])
-    assert floor(tmp_path, "side")["reached"] is True
+    side = floor(tmp_path, "side")
+    assert side is not None
+    assert side["reached"] is True
     assert floor(tmp_path, "other") is None
 
 

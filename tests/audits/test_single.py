@@ -90,6 +90,27 @@ def test_every_attack_that_applies_leaves_its_guess_and_the_others_say_why_not(o
 
 
 @pytest.mark.usefixtures("shared")
+def test_what_an_attack_prepares_is_computed_once_and_kept_beside_the_guesses(out: Path, tmp_path: Path) -> None:
+    inodes = set()
+    with installed(preparing="plugin_attacks:Preparing"):
+        for _ in range(2):
+            ((line, whole),) = attack_one(out / "view", out / "public", "preparing", tmp_path / "guesses")
+            assert whole, line
+            (made,) = (tmp_path / "guesses" / "prepared").glob("preparing-*/prepared.safetensors")
+            inodes.add(made.stat().st_ino)
+            assert isinstance(guess_files.load(tmp_path / "guesses" / "preparing"), LabelGuess)
+    assert len(inodes) == 1
+    assert len(list((tmp_path / "guesses" / "prepared").iterdir())) == 1
+
+
+@pytest.mark.usefixtures("shared")
+def test_an_attack_that_cannot_prepare_says_so(out: Path, tmp_path: Path) -> None:
+    with installed(unprepared="plugin_attacks:Unprepared"):
+        found = list(attack_one(out / "view", out / "public", "unprepared", tmp_path / "guesses"))
+    assert found == [("unprepared: failed: ArithmeticError: nothing converges", False)]
+
+
+@pytest.mark.usefixtures("shared")
 def test_an_attack_that_fails_says_so(out: Path, tmp_path: Path) -> None:
     with installed(raising="plugin_attacks:Raising"):
         found = list(attack_one(out / "view", out / "public", "raising", tmp_path / "guesses"))

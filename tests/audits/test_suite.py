@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sidelight.audits.settings import build
-from sidelight.audits.suite import BUILT_IN, Suite, load_suite
+from sidelight.audits.suite import Suite
+from sidelight.audits.suite_file import BUILT_IN, load_suite
 from sidelight.system.errors import UnknownName, UsageError
 from sidelight.system.protocols import PROTOCOLS
 

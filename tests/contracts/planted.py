@@ -14,6 +14,7 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Attack, Guess
+from sidelight.attacks.workbench import Workbench
 from sidelight.system.message import Message
 from sidelight.system.protocols import PROTOCOLS, Protocol
 from sidelight.system.protocols.lora_training import LoraTraining
@@ -54,7 +55,7 @@ class Planted:
 
 def attacked(planted: Planted, view: View | None = None) -> Guess:
     """The guess of a planted attack, on its own view or another."""
-    prepared = planted.attack.prepare(planted.public, torch.Generator().manual_seed(0))
+    prepared = planted.attack.prepare(planted.public, torch.Generator().manual_seed(0), Workbench())
     return planted.attack.run(view or planted.view, planted.public, prepared, torch.Generator().manual_seed(1))
 
 

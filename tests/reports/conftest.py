@@ -2,77 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .every_case import every_case
+from .folder import VERSIONS, group, interval, row, run, scored, unscored, write_audit
+
 SECRET = "My card 4929 ends in <script>alert('17')</script> | please block it"
 """A private text that would break a page or a table that did not escape it."""
 PRIVATE = ("4929", "lost_card_label", "home/alice", "secret word")
-VERSIONS = {"python": "3.11.7", "sidelight": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"}
 CLAIMS = {"v1": ["data", "labels", "models"], "v2": ["data", "labels"]}
-THREAT = {
-    "backbone": "public", "head": "public", "auxiliary": "same-domain", "known_labels": 0, "prompt_length_known": True,
-    "adversary": "server", "behaviour": "honest-but-curious",
-}  # fmt: skip
 
 Build = Callable[..., Path]
 
-
-def interval(value: float, half: float = 0.02) -> dict[str, float]:
-    return {"value": value, "low": max(value - half, 0.0), "high": min(value + half, 1.0)}
-
-
-def row(run: str, label: str, attack: str, goal: str, **more: Any) -> dict[str, Any]:
-    """A row of results.jsonl; without a value it is not scored."""
-    empty = dict.fromkeys(
-        ("reason", "metric", "value", "low", "high", "blind_outsider", "blind_rest", "advantage", "verdict", "n")
-    )
-    return empty | {
-        "schema": 1, "cell": f"{run}--{attack}", "run": run, "protocol": label.partition(" ")[0], "label": label,
-        "paper_version": "v1, v2", "defence": None, "settings": {}, "threat": THREAT, "adversary": "server",
-        "attack": attack, "attack_source": "ours", "goal": goal, "backbone": "b1c2", "data": "d3e4", "seed": 0,
-        "status": "scored", "sandbox": "landlock v7", "primary": True, "direction": "higher", "controls": {},
-        "seconds": 1.4, "versions": VERSIONS, "scope": "conditional on this victim", "consumes": [],
-    } | more  # fmt: skip
-
-
-def scored(value: float, blind: float, verdict: str, metric: str, consumes: list[str], n: int = 400) -> dict[str, Any]:
-    advantage = (value - blind) / (1 - blind)
-    return {
-        **interval(value), "metric": metric, "n": n, "verdict": verdict, "consumes": consumes,
-        "blind_outsider": interval(blind, 0.04) | {"twin": "learner"}, "blind_rest": interval(blind * 0.9, 0.03),
-        "advantage": advantage, "advantage_low": advantage - 0.03, "advantage_high": advantage + 0.02,
-    }  # fmt: skip
-
-
-def unscored(status: str, reason: str) -> dict[str, Any]:
-    return {"status": status, "reason": reason, "primary": False}
-
-
-def run(name: str, label: str, traffic: list[tuple[str, int, int]], **more: Any) -> dict[str, Any]:
-    """A run.json; traffic is kind, messages, bytes from the device to the server."""
-    up = sum(size for _, _, size in traffic) / 1000
-    return {
-        "run": name, "protocol": label.partition(" ")[0], "label": label, "title": "PAE MobiLLM",
-        "source": "arXiv 2507.01216", "paper_version": "v1, v2", "claims": {}, "departures": [],
-        "settings": {"epochs": 10, "selector": "last"},
-        "threat": THREAT, "shows": [kind for kind, _, _ in traffic], "samples": 1000, "uplink_bytes_per_sample": up,
-        "traffic": [
-            {"kind": kind, "sender": "device-0", "receiver": "server", "messages": messages, "bytes": size}
-            for kind, messages, size in traffic
-        ],
-        "downlink_bytes_per_sample": 0.0, "utility": interval(0.81, 0.04) | {"metric": "accuracy", "n": 400},
-        "majority": interval(0.05) | {"metric": "accuracy", "n": 400}, "victim": 0, "seconds": 12.1,
-        "floor": {"value": 0.71, "reached": True, "from": "80 % of the gain of local LoRA over majority"},
-    } | more  # fmt: skip
-
-
 AUDIT = {
-    "schema": 1, "suite": "quick", "created": "2026-11-21T03:00:00Z", "victims": 1, "seconds": 83.2,
+    "schema": 2, "suite": "quick", "created": "2026-11-21T03:00:00Z", "victims": 1, "seconds": 83.2,
     "backbone": {"name": "sidelight-tiny", "digest": "b1c2" * 16, "parameters": 3554688, "blocks": 6, "width": 192,
                  "vocabulary": 4096},
     "data": {"name": "/home/alice/messages.jsonl", "digest": "d3e4" * 16, "rows": 2400, "classes": 24,
@@ -111,7 +59,7 @@ ROWS = [
     row(*_MOBILLM, "plaintext", "labels", **scored(1.0, 0.412, "leaks", "accuracy", ["labels"])),
     row(*_MOBILLM, "match", "texts", **_MATCH),
     row(*_MOBILLM, "match", "texts", **_MATCH | scored(0.94, 0.02, "leaks", "slot_accuracy", ["activations"], 60)
-        | {"primary": False}),
+        | {"primary": False, "judged": False, "verdict": None, "p_holm": None}),
     row(*_MOBILLM, "sign", "labels", **_NO_DIFFERENCE), row(*_MOBILLM, "addback", "labels", **_NO_DIFFERENCE),
     row(*_PAE, "sign", "labels", **scored(0.997, 0.412, "leaks", "accuracy", ["difference"])),
     row(*_PAE, "addback", "labels", **scored(0.995, 0.412, "leaks", "accuracy", ["difference"])),
@@ -137,31 +85,35 @@ EXAMPLES = {
 }
 
 
-def write_audit(out: Path, head: Any = AUDIT, runs: Any = RUNS, rows: Any = ROWS, examples: Any = EXAMPLES) -> Path:
-    """Write an audit's folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "audit.json").write_text(json.dumps(head), encoding="utf-8")
-    (out / "results.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
-    for one in runs:
-        (out / "runs" / one["run"]).mkdir(parents=True, exist_ok=True)
-        (out / "runs" / one["run"] / "run.json").write_text(json.dumps(one), encoding="utf-8")
-    for cell, values in examples.items():
-        (out / "cells" / cell).mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(v) + "\n" for v in values)
-        (out / "cells" / cell / "examples.jsonl").write_text(lines, encoding="utf-8")
-    return out
+def build_audit(out: Path, **differing: Any) -> Path:
+    """Write the realistic audit with some of its parts exchanged; groups follow the runs."""
+    parts: dict[str, Any] = {"head": AUDIT, "runs": RUNS, "rows": ROWS, "examples": EXAMPLES} | differing
+    parts.setdefault("groups", [group([one]) for one in parts["runs"]])
+    return write_audit(out, **parts)
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """A realistic audit's folder."""
-    return write_audit(tmp_path / "out")
+    """A realistic audit's folder, with one victim."""
+    return build_audit(tmp_path / "out")
 
 
 @pytest.fixture
 def build() -> Build:
     """The builder, for an audit that differs."""
-    return write_audit
+    return build_audit
+
+
+@pytest.fixture(scope="session")
+def victims(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """An audit with controls, the best of several attacks and curves on so many victims; to be read only."""
+    return cache(lambda number: write_audit(tmp_path_factory.mktemp("every-case"), **every_case(number)))
+
+
+@pytest.fixture(scope="session", params=[1, 3, 6])
+def full(request: pytest.FixtureRequest, victims: Callable[[int], Path]) -> Path:
+    """The same for each way that victims are joined."""
+    return victims(request.param)
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from sidelight.reports.claims import claim_tables, judgement
-from sidelight.reports.records import Row, Verdict
 from sidelight.reports.results import read_audit
+from sidelight.reports.rows import Row, Verdict
 from sidelight.reports.summary import summarise
 
 
 def scored(verdict: Verdict | None) -> Row:
-    return Row(cell="c", run="r", protocol="p", label="p", attack="a", status="scored", goal="labels", verdict=verdict)
+    about = {"cell": "c", "run": "r", "group": "g", "role": "row", "protocol": "p", "label": "p", "attack": "a"}
+    return Row.model_validate({**about, "status": "scored", "goal": "labels", "verdict": verdict})
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,11 @@ import typer
 from typer.testing import CliRunner
 
 from sidelight.reports.command import report
-from sidelight.reports.written import write_reports
+from sidelight.reports.written import write_format, write_reports
 from sidelight.system.errors import UsageError
+
+from .every_case import DEFENDED, every_case
+from .folder import row, write_audit
 
 APP = typer.Typer()
 APP.command()(report)
@@ -68,6 +71,22 @@ def test_csv_has_one_line_a_metric(out: Path) -> None:
     assert len(rows) == len((out / "results.jsonl").read_text(encoding="utf-8").splitlines())
     (sign,) = [row for row in rows if row["cell"] == "pae-probability-0--sign"]
     assert (sign["value"], sign["blind_outsider_value"], sign["blind_outsider_twin"]) == ("0.997", "0.412", "learner")
+
+
+def test_csv_tells_roles_sweeps_victims_and_controls(tmp_path: Path) -> None:
+    folder = write_audit(tmp_path / "six", **every_case(6))
+    with (folder / "results.jsonl").open("a", encoding="utf-8") as results:
+        point = row("x", "x", "sign", "labels", group="pae--difference-probability-", role="point")
+        results.write(json.dumps(point | {"sweep": {"curve": "c", "setting": "sigma", "value": 0.5, "at": 1}}) + "\n")
+    write_format(folder, "csv")
+    with (folder / "report.csv").open(encoding="utf-8", newline="") as file:
+        *_, last = rows = list(csv.DictReader(file))
+    assert (last["role"], last["sweep_setting"], last["sweep_value"]) == ("point", "sigma", "0.5")
+    best = next(line for line in rows if line["role"] == "best" and line["label"] == DEFENDED)
+    assert (best["victims"], best["chosen"], best["p_holm"]) == ("0;1;2;3;4;5", "sign;norm", "1.0")
+    assert {name: one["succeeded"] for name, one in json.loads(best["controls"]).items()} == {
+        "undefended": True, "weakest": True,
+    }  # fmt: skip
 
 
 def test_a_wrong_folder_is_a_usage_error(tmp_path: Path) -> None:

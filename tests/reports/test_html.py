@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 
 from sidelight.reports.html import html
 from sidelight.reports.results import read_audit
+
+from .folder import row, run, scored
+
+Build = Callable[..., Path]
 
 VOID = {"meta", "br", "line", "circle", "rect", "path"}
 
@@ -51,6 +56,10 @@ def page(out: Path) -> str:
 
 def test_tags_nest_and_close(page: str) -> None:
     assert Page(page).open == []
+
+
+def test_tags_nest_whatever_an_audit_holds(full: Path) -> None:
+    assert Page(html(read_audit(full))).open == []
 
 
 def test_nothing_is_loaded_from_outside_and_nothing_runs(page: str) -> None:
@@ -113,3 +122,82 @@ def test_the_answer_names_what_leaked_what_failed_and_how_far_the_figures_reach(
 def test_recovered_words_are_marked_in_the_original_and_wrong_ones_in_the_guess(page: str) -> None:
     assert "<mark>Transfer 250</mark> euros <mark>to</mark> Ada 4929" in page
     assert "Transfer 250 <del>dollars</del> to" in page
+
+
+@pytest.fixture(scope="module")
+def six(victims: Callable[[int], Path]) -> str:
+    return html(read_audit(victims(6)))
+
+
+def test_identities_are_used_once_and_every_drawing_refers_to_its_own(full: Path) -> None:
+    tags = Page(html(read_audit(full))).tags
+    identities = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(identities) == len(set(identities))
+    labels = " ".join(str(attributes["aria-labelledby"]) for _, attributes in tags if "aria-labelledby" in attributes)
+    assert set(labels.split()) <= set(identities)
+
+
+def test_the_best_of_several_is_headed_and_explained(six: str) -> None:
+    best = [text for style, text in Page(six).rows if style == "best"]
+    assert len(best) == 3
+    assert "best of 4" in best[0]
+    assert "chosen on one half of the rows, reported on the other: sign; among addback, sign, norm, composite" in six
+    assert "<b>Best of N</b>: best of N, chosen on one half of the rows, reported on the other." in six
+
+
+def test_where_a_best_row_decides_every_goal_nothing_is_called_optimistic(
+    page: str, tmp_path: Path, build: Build
+) -> None:
+    assert "slightly optimistic" in page
+    lines = [
+        row(
+            "x-0", "x", attack, "labels", role=role, among=["sign", "norm"], **scored(0.9, 0.4, "leaks", "accuracy", [])
+        )
+        for attack, role in (("sign", "row"), ("norm", "row"), ("best", "best"))
+    ]
+    audit = read_audit(build(tmp_path / "best", runs=[run("x-0", "x", [])], rows=lines, examples={}))
+    assert "slightly optimistic" not in html(audit)
+
+
+def test_controls_stand_under_their_row_with_their_outcome(six: str) -> None:
+    beneath = [" ".join(text.split()) for style, text in Page(six).rows if style == "beneath"]
+    (addback,) = [text for text in beneath if ": failed" in text and "undefended" in text and "key" not in text]
+    assert "control undefended 0.990 [0.970, 1.000], advantage 0.988 [0.958, 1.018]: succeeded" in addback
+    assert "control weakest 0.410 [0.390, 0.430], advantage 0.262 [0.232, 0.292]: failed" in addback
+    assert "control labels reassigned 0.240 [0.220, 0.260], advantage 0.050 [0.020, 0.080]" in addback
+
+
+def test_victims_fold_under_the_row_over_them(six: str) -> None:
+    assert "<summary>each of 6 victims</summary>" in six
+    assert "<li>victim 3: 0.985 [0.965,\N{NO-BREAK SPACE}0.988]; blind 0.412" in six
+
+
+def test_verdicts_tell_the_corrected_p_value_the_scope_and_their_doubt(six: str) -> None:
+    for said in ("Holm p &lt; 0.001", "over 6 victims", "<small>no control</small>", "<small>a control failed</small>"):
+        assert said in six
+    assert "no leak after Holm\N{RIGHT SINGLE QUOTATION MARK}s correction" in six
+
+
+def test_rows_labelled_by_coin_are_a_line_of_their_own(six: str) -> None:
+    lines = [" ".join(text.split()) for _, text in Page(six).rows]
+    assert any(line.startswith("sign ours labels random row accuracy strict disclosure 0.980") for line in lines)
+    assert "chance is exactly 1/K" in six
+
+
+def test_every_judged_curve_is_drawn_and_its_points_are_listed(six: str) -> None:
+    drawn = [attributes for tag, attributes in Page(six).tags if tag == "svg" and attributes.get("role") == "img"]
+    curves = [one for one in drawn if str(one["aria-labelledby"]).startswith("curve-")]
+    assert len(curves) == 6
+    assert six.count("<summary>The points</summary>") == 6
+    assert "16: failed, ran past 300 s." in six
+    assert "Other metrics along defence.sigma (1)" in six
+
+
+def test_failed_controls_are_listed(six: str) -> None:
+    assert "control pae (defence.name=gaussian, defence.sigma=0.01), norm on labels: ran past 300 s" in six
+
+
+def test_each_victim_s_own_row_says_whose_it_is(victims: Callable[[int], Path]) -> None:
+    page = html(read_audit(victims(3)))
+    assert page.count("sign, victim 2") > 1
+    assert "an interval over victims takes at least 5 (`--seeds 5`)" in page

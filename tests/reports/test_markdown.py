@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -30,6 +31,12 @@ def test_every_row_of_a_table_has_the_heading_s_number_of_cells(page: str) -> No
         assert {len(BAR.findall(line)) for line in table} == {len(BAR.findall(table[0]))}
 
 
+def test_tables_keep_their_shape_whatever_an_audit_holds(full: Path) -> None:
+    made = markdown(read_audit(full))
+    test_every_row_of_a_table_has_the_heading_s_number_of_cells(made)
+    test_tables_stand_apart_from_the_text_around_them(made)
+
+
 def test_tables_stand_apart_from_the_text_around_them(page: str) -> None:
     assert not re.search(r"^[^|\n].*\n\|", page, flags=re.MULTILINE)
     assert not re.search(r"^\|.*\n[^|\n]", page, flags=re.MULTILINE)
@@ -51,3 +58,15 @@ def test_failed_and_unaudited_are_named(page: str) -> None:
 
 def test_text_cannot_become_markup() -> None:
     assert escaped("a|b <i>*c*\n# d_e`") == r"a\|b &lt;i&gt;\*c\* \# d\_e\`"
+
+
+def test_curves_victims_controls_and_what_failed_are_there(victims: Callable[[int], Path]) -> None:
+    made = markdown(read_audit(victims(6)))
+    for said in (
+        "## Curves", "### pae (defence.name=gaussian): defence.sigma", "| 16 | **failed**: ran past 300 s |",
+        "| sign | accuracy | 5 | 0.977 ", "| best of 4 | labels | accuracy (naming) | 0.994",
+        "undefended 0.990 \\[0.970, 1.000\\] (advantage 0.988 \\[0.958, 1.018\\]) **succeeded**",
+        "- **failed**: control pae (defence.name=gaussian, defence.sigma=0.01), norm on labels: ran past 300 s",
+        "reported on the other: sign; among addback, sign, norm, composite",
+    ):  # fmt: skip
+        assert said in made

@@ -10,11 +10,29 @@ from sidelight.reports.redact import redacted, scrubbed
 from sidelight.reports.results import read_audit
 from sidelight.reports.written import FORMATS
 
+from .every_case import every_case
+from .folder import write_audit
+
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_format_holds_anything_private(name: str, out: Path, private: tuple[str, ...]) -> None:
     text = FORMATS[name](redacted(read_audit(out)))
     assert [secret for secret in private if secret in text] == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_curves_controls_and_groups_keep_no_private_text_either(name: str, tmp_path: Path) -> None:
+    parts = every_case(1)
+    broken = "ValueError: 'lost_card_label' in /home/alice/rows.jsonl"
+    for one in parts["curves"]:
+        one["points"][-1] |= {"x": "/home/alice/four", "status": "failed", "reason": broken, "value": None}
+        one["settings"] = {"candidates": "/home/alice/five.jsonl"}
+    for one in parts["groups"]:
+        one["floor"] = {"value": 0.5, "reached": True, "from": "/home/alice/six.json"}
+    for one in parts["rows"]:
+        one["reason"] = broken
+    text = FORMATS[name](redacted(read_audit(write_audit(tmp_path / "out", **parts))))
+    assert [secret for secret in ("alice", "lost_card_label", "jsonl") if secret in text] == []
 
 
 @pytest.mark.parametrize("name", ["html", "md"])

@@ -12,42 +12,29 @@ from sidelight.reports.results import read_audit
 from sidelight.reports.summary import summarise
 from sidelight.system.errors import UsageError
 
+from .folder import group, row, run, unscored
+
 Build = Callable[..., Path]
 
 
 def test_every_run_row_and_example_is_read(out: Path) -> None:
     audit = read_audit(out)
-    assert [run.protocol for run in audit.runs] == ["local", "mobillm", "pae", "pae", "split"]
+    assert [run.protocol for run in audit.runs.values()] == ["local", "mobillm", "pae", "pae", "split"]
     assert len(audit.rows) == len((out / "results.jsonl").read_text(encoding="utf-8").splitlines())
     assert [example.id for example in audit.examples["mobillm-0--match"]] == ["s-1", "s-2"]
 
 
 def test_a_run_that_was_never_recorded_is_shown_by_its_failed_cells(tmp_path: Path, build: Build) -> None:
-    row = {
-        "cell": "c",
-        "run": "x-0",
-        "protocol": "x",
-        "label": "x",
-        "attack": "sign",
-        "status": "failed",
-        "reason": "no",
-    }
-    (summary,) = summarise(read_audit(build(tmp_path / "out", runs=[], rows=[row], examples={})))
+    unrecorded = group([run("x-0", "x", [])])
+    lines = [row("x-0", "x", "sign", "labels", **unscored("failed", "no"))]
+    (summary,) = summarise(read_audit(build(tmp_path / "out", runs=[], groups=[unrecorded], rows=lines, examples={})))
     assert not summary.run.recorded
     assert [row.reason for row in summary.failed] == ["no"]
 
 
 def test_a_cell_without_a_headline_metric_still_shows(tmp_path: Path, build: Build) -> None:
-    row = {
-        "cell": "c",
-        "run": "x-0",
-        "protocol": "x",
-        "label": "x",
-        "attack": "a",
-        "status": "scored",
-        "goal": "labels",
-    }
-    (summary,) = summarise(read_audit(build(tmp_path / "out", runs=[], rows=[row | {"value": 0.5}], examples={})))
+    lines = [row("x-0", "x", "a", "labels", value=0.5, primary=False, judged=False)]
+    (summary,) = summarise(read_audit(build(tmp_path / "out", runs=[run("x-0", "x", [])], rows=lines, examples={})))
     assert [row.value for row in summary.scored] == [0.5]
 
 
@@ -57,15 +44,6 @@ def test_what_no_scored_attack_consumes_is_unaudited(out: Path) -> None:
     assert unaudited["pae (difference=probability)"] == ("activations",)
     # its only text attack failed, so the activations count as not looked at
     assert unaudited["split (bottom=frozen, cut=2)"] == ("activations",)
-
-
-def test_runs_of_several_victims_are_told_apart(tmp_path: Path, build: Build) -> None:
-    rows = [
-        {"cell": f"c{i}", "run": f"x-{i}", "protocol": "x", "label": "x", "attack": "a", "status": "failed", "seed": i}
-        for i in range(2)
-    ]
-    audit = read_audit(build(tmp_path / "out", runs=[], rows=rows, examples={}))
-    assert [summary.name for summary in summarise(audit)] == ["x, victim 0", "x, victim 1"]
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
@@ -83,11 +61,25 @@ def test_an_audit_without_results_is_refused(tmp_path: Path, build: Build) -> No
         read_audit(build(tmp_path / "out", rows=[]))
 
 
+@pytest.mark.parametrize("name", ["groups.jsonl", "curves.jsonl"])
+def test_a_folder_that_was_not_compiled_by_this_version_says_what_to_run(out: Path, name: str) -> None:
+    (out / name).unlink()
+    with pytest.raises(UsageError, match=rf"holds no {name}, which this version reports from; run `sidelight judge "):
+        read_audit(out)
+
+
+def test_rows_of_a_group_that_is_not_listed_are_refused(out: Path) -> None:
+    groups = (out / "groups.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (out / "groups.jsonl").write_text("".join(groups[:-1]), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"rows of split \(bottom=frozen, cut=2\) that groups.jsonl lacks; run"):
+        read_audit(out)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         ("not json", r"results\.jsonl line 20 is not valid JSON"),
-        (json.dumps({"cell": "c"}), r"results\.jsonl line 20: run is wrong \(Field required\)"),
+        (json.dumps({"status": "failed", "cell": "c"}), r"results\.jsonl line 20: group is wrong \(Field required\)"),
         ("[]", r"results\.jsonl line 20: the record is wrong"),
     ],
 )

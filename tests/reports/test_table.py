@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from sidelight.reports.table import print_table
+
+OfVictims = Callable[[int], Path]
 
 
 def printed(out: Path, width: int, colour: bool = False) -> str:
@@ -22,6 +25,11 @@ def printed(out: Path, width: int, colour: bool = False) -> str:
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_no_line_is_wider_than_the_terminal(out: Path, width: int) -> None:
     assert max(map(len, printed(out, width).splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_line_is_wider_whatever_an_audit_holds(full: Path, width: int) -> None:
+    assert max(map(len, printed(full, width).splitlines())) <= width
 
 
 @pytest.mark.parametrize("width", [100, 120])
@@ -67,3 +75,34 @@ def test_square_brackets_in_a_reason_are_no_markup(out: Path) -> None:
     text = results.read_text(encoding="utf-8").replace("ran past 60 s", "shape [bold]3[/bold] is wrong [/]")
     results.write_text(text, encoding="utf-8")
     assert "shape [bold]3[/bold] is wrong [/]" in printed(out, 100)
+
+
+def test_a_victim_keeps_its_number_beside_it(victims: OfVictims) -> None:
+    assert re.search(r"^norm +labels", printed(victims(3), 80), flags=re.MULTILINE)
+    assert "victim\n" not in re.sub(r" +\n", "\n", printed(victims(3), 80))
+
+
+def test_below_98_columns_the_stronger_twin_stands_for_both(out: Path) -> None:
+    (line,) = re.findall(r"^readoff .*$", printed(out, 80), flags=re.MULTILINE)
+    assert line.split() == "readoff model 0.43 [0.41, 0.45] 0.42 0.02 [-0.01, 0.04] inconclusive".split()
+
+
+def test_best_controls_and_doubts_are_noted(victims: OfVictims) -> None:
+    text = printed(victims(6), 120)
+    assert "  best of 4, labels: chosen on one half of the rows, reported on the other: sign\n" in text
+    assert "controls of best of 4, labels: undefended 0.99 [0.97, 1.00]: succeeded; weakest 0.97" in text
+    assert "  norm, labels: no leak after Holm" in text
+    assert "  sign, random rows: no control" in text
+
+
+def test_curves_are_a_line_a_value(victims: OfVictims) -> None:
+    text = printed(victims(6), 100)
+    assert "pae (defence.name=gaussian): defence.sigma\n  sign: labels, accuracy\n" in text
+    assert re.search(r"^    0.01  0.990 \[0.960, 1.000\]  0.410  leaks +0.820", text, flags=re.MULTILINE)
+    assert re.search(r"^    16    ran past 300 s +\S +failed +0.700, below its floor", text, flags=re.MULTILINE)
+
+
+def test_failed_controls_are_said(full: Path) -> None:
+    assert "failed: control pae (defence.name=gaussian, defence.sigma=0.01), norm, labels: ran past" in printed(
+        full, 120
+    )

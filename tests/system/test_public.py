@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sidelight.system.errors import UsageError
+from sidelight.system.errors import UnknownName, UsageError
 from sidelight.system.public import Example, Public, Query, load_public
 
 PUBLIC = Public(
@@ -53,6 +53,14 @@ def test_what_the_threat_model_withholds_stays_withheld(tmp_path: Path) -> None:
 def test_items_name_what_is_there(absent: dict[str, object], item: str) -> None:
     assert PUBLIC.items == {"backbone", "head", "auxiliary", "candidates", "queries"}
     assert PUBLIC.items - replace(PUBLIC, **absent).items == {item}  # type: ignore[arg-type]
+
+
+def test_of_public_knowledge_only_what_is_named_and_the_class_names_stay() -> None:
+    only = PUBLIC.only(frozenset({"backbone", "queries"}), frozenset({"layers", "absent"}))
+    assert only == Public({"layers": [1, 2]}, PUBLIC.labels, backbone=PUBLIC.backbone, queries=PUBLIC.queries)
+    assert PUBLIC.only(frozenset(), frozenset()) == Public({}, PUBLIC.labels)
+    with pytest.raises(UnknownName, match="unknown item of public knowledge 'quries'; did you mean 'queries'"):
+        PUBLIC.only(frozenset({"quries"}), frozenset())
 
 
 def test_a_folder_is_readable_by_its_owner_only(tmp_path: Path) -> None:

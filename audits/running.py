@@ -1,0 +1,157 @@
+"""Runs a plan's cells: each attacked apart, judged and stored before the next but a few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from ..attacks.attack import Attack
+from ..system import files
+from ..system.errors import SidelightError, place
+from ..system.public import Public, load_public
+from ..system.randomness import Streams
+from . import cells as store
+from .applies import outside
+from .cells import Cell, Scored
+from .fields import common
+from .identity import named
+from .judging import Judge
+from .plan import Plan
+from .preparing import Shelf
+from .progress import Progress
+from .scoring import PRIMARY
+from .workers import Broken, Done, Limits, Task, Workers
+
+OPEN_RUNS = 4
+"""Runs that stay in memory: their cells come one after another."""
+
+ATTACKED = "attacked"
+
+Job = Callable[[], Done | Broken]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run as its cells need it before anything private is opened."""
+
+    about: Mapping[str, Any]
+    """run.json."""
+    public: Public
+
+
+class Running:
+    """One audit's cells, from those that wait to those that are stored."""
+
+    def __init__(self, plan: Plan, workers: Workers, audit: Mapping[str, Any], progress: Progress) -> None:
+        self._plan, self._workers, self._audit, self._progress = plan, workers, audit, progress
+        self._root = plan.request.out / "cells"
+        limits = plan.request.suite.limits
+        self._memory = int(limits.memory_gib * (1 << 30))
+        shelf_limits = Limits(limits.prepare_seconds, self._memory)
+        self._shelf = Shelf(plan.request.out / "prepared", workers, shelf_limits, progress.part)
+        self._prepared: dict[str, float] = {}
+        self.attack_seconds = 0.0
+        """Own time of all attacks so far, those on twins among them."""
+        self._open = lru_cache(maxsize=OPEN_RUNS)(_open)
+        self._judge = lru_cache(maxsize=OPEN_RUNS)(lambda run: Judge(run, plan.backbone))
+
+    def run(self, cells: Sequence[Cell]) -> None:
+        """Run what is not yet scored; each cell is stored as soon as it is judged."""
+        waiting = [cell for cell in cells if store.finished(self._root, cell) is None]
+        self._progress.begin(ATTACKED, len(waiting))
+        asked: list[tuple[Cell, str]] = []
+        outcomes: dict[str, dict[str, Done | Broken]] = {}
+        for at, outcome in self._workers.side_by_side(self._jobs(waiting, asked), self._plan.request.processes):
+            cell, twin = asked[at]
+            self.attack_seconds += outcome.seconds
+            guesses = outcomes.setdefault(cell.key, {})
+            guesses[twin] = outcome
+            if len(guesses) == len(store.views(cell.attack.goal)):
+                del outcomes[cell.key]
+                self._store(cell, self._judged(cell, guesses))
+
+    def _jobs(self, waiting: Sequence[Cell], asked: list[tuple[Cell, str]]) -> Iterator[Job]:
+        """The jobs of what applies, noted in `asked`; what does not is stored with its reason."""
+        for cell in waiting:
+            if why := self._inapplicable(cell):
+                self._store(cell, why)
+                continue
+            public = self._open(cell.run).public
+            for twin in store.views(cell.attack.goal):
+                asked.append((cell, twin))
+                yield partial(self._attack, cell, twin, public)
+
+    def _attack(self, cell: Cell, twin: str, public: Public) -> Done | Broken:
+        """Prepare what the attack prepares, once for all cells that share it, and run it; called in a thread."""
+        assert isinstance(cell.attack, Attack)
+        plan = self._plan
+        made = self._shelf.ensure(cell.attack, cell.settings, public, plan.backbone.digest, (plan.folder,))
+        if isinstance(made, Broken):
+            return made
+        if made is not None:
+            self._prepared[cell.key] = made.seconds
+        limits = Limits(plan.request.suite.limits.seconds, self._memory)
+        return self._workers.run(self._task(cell, twin, made.path if made else None), limits)
+
+    def _inapplicable(self, cell: Cell) -> Scored | None:
+        """The outcome of an attack that does not apply to its run or cannot be scored; None where it does and can."""
+        run = self._open(cell.run)
+        if cell.attack.goal not in PRIMARY:
+            return Scored("failed", f"the goal {str(cell.attack.goal)!r} has no scorer in this version")
+        assert isinstance(cell.attack, Attack)
+        why = outside(cell.attack, frozenset(run.about["shows"]), run.public.items, run.public.facts)
+        return Scored(why.status, why.reason) if why else None
+
+    def _task(self, cell: Cell, twin: str, prepared: Path | None) -> Task:
+        """What a worker is told: nothing private."""
+        kind = type(cell.attack)
+        return Task(
+            attack=f"{kind.__module__}:{kind.__qualname__}",
+            settings=cell.settings,
+            view=cell.run / "view",
+            public=cell.run / "public",
+            scratch=self._plan.request.out / "scratch" / f"{cell.key}-{twin or 'view'}",
+            # both guesses draw from one stream, so that only the view differs between an attack and its twin
+            seed=Streams(self._plan.seed).of("attacks").integer(cell.key),
+            twin=twin,
+            readable=(self._plan.folder,),
+            prepared=prepared,
+        )
+
+    def _judged(self, cell: Cell, guesses: Mapping[str, Done | Broken]) -> Scored:
+        """The score of a cell's guesses; whatever goes wrong in scoring it fails this cell and no other."""
+        mine = guesses[store.WHOLE]
+        try:
+            return self._judge(cell.run).judge(cell, mine, guesses.get(store.SHUFFLED))
+        except Exception as error:  # a scorer meets guesses that nobody foresaw
+            return Scored("failed", f"scoring failed: {place(error)}", mine.seconds)
+
+    def _store(self, cell: Cell, scored: Scored) -> None:
+        prepared = {"prepare_seconds": self._prepared.pop(cell.key, None)}
+        fields = {**common(cell, self._open(cell.run).about, self._audit), **prepared}
+        store.store(self._root, cell, fields, scored)
+        self._progress.say(line(cell, fields["label"], scored))
+        self._progress.advance(ATTACKED)
+
+
+def _open(run: Path) -> Run:
+    return Run(files.read_json(run / "run.json"), load_public(run / "public"))
+
+
+def line(cell: Cell, label: str, scored: Scored) -> str:
+    """A cell's progress line."""
+    where = f"{label}: {named(cell.attack.name, cell.changed)}"
+    if scored.status != "scored":
+        return f"{scored.status.upper()} {where}: {scored.reason}"
+    first = scored.metrics[0]
+    return f"attacked {where}: {first['metric']} {first['value']:.3f}"
+
+
+def refuse_mixed(run: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse a recorded run whose name stands for other settings than it was made with."""
+    path = run / "run.json"
+    if path.exists() and files.read_json(path)["identity"] != identity:
+        raise SidelightError(f"runs/{run.name} was made with other settings than its name stands for; remove it")

@@ -1,0 +1,87 @@
+"""What a reader has to know of a row beside its figures: its controls, what stands behind it, why it is undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .rows import REASSIGNED, Control, Judged, Row
+from .wording import advantage, estimate, listed, p_value, seconds, words
+
+LEAK = 0.05
+"""The advantage above which an attack leaks."""
+ON_HALVES = "chosen on one half of the rows, reported on the other"
+GAMES = {"accuracy": "naming", "random_row_accuracy": "strict disclosure"}
+"""The two games of the goal `labels`, by metric."""
+
+
+class Shown(NamedTuple):
+    """A control in words."""
+
+    name: str
+    value: str
+    advantage: str
+    outcome: str
+    """`succeeded`, `failed`, or nothing where there is nothing to succeed in."""
+
+
+def game(row: Row) -> str:
+    return GAMES.get(row.metric or "", "") if row.goal == "labels" else ""
+
+
+def judged_on(row: Row) -> str:
+    """What a row is judged on: the goal, or the rows that are judged beside its headline metric."""
+    return words(row.goal) if row.primary or not row.judged else words(row.metric).removesuffix(" accuracy") + "s"
+
+
+def controls(row: Row, digits: int = 3) -> tuple[Shown, ...]:
+    """The row's controls, those that can fail first."""
+    ordered = sorted(row.controls.items(), key=lambda item: item[0] == REASSIGNED)
+    return tuple(_shown(name, control, digits) for name, control in ordered)
+
+
+def _shown(name: str, control: Control, digits: int) -> Shown:
+    named = "labels reassigned" if name == REASSIGNED else words(name)
+    value = "without a score" if control.value is None else estimate(control, digits)
+    return Shown(named, value, "" if control.advantage is None else advantage(control, digits), _outcome(control))
+
+
+def _outcome(control: Control) -> str:
+    return "" if control.succeeded is None else "succeeded" if control.succeeded else "failed"
+
+
+def doubt(row: Row) -> str:
+    """Why a row whose interval would decide is undecided all the same."""
+    if row.verdict != "inconclusive" or row.advantage_low is None or row.advantage_high is None:
+        return ""
+    if row.advantage_low > LEAK:
+        return "no leak after Holm\N{RIGHT SINGLE QUOTATION MARK}s correction"
+    return _uncontrolled(row) if row.advantage_high <= LEAK else ""
+
+
+def _uncontrolled(row: Row) -> str:
+    outcomes = {control.succeeded for control in row.controls.values()} - {None}
+    return "" if outcomes == {True} else "a control failed" if outcomes else "no control"
+
+
+def holm(row: Judged) -> str:
+    """The p value after Holm's correction, where the row has one."""
+    if row.p_holm is None:
+        return ""
+    shown = p_value(row.p_holm)
+    return f"Holm p {shown}" if shown.startswith("<") else f"Holm p = {shown}"
+
+
+def behind(row: Row) -> Iterator[str]:
+    """What stands behind the figures: how the best was chosen, who combined, what was prepared, what went wrong."""
+    if row.is_best:
+        yield f"{ON_HALVES}: {listed(list(row.chosen))}"
+        yield f"among {', '.join(row.among)}"
+    if row.attack == "composite":
+        yield "the harness combined the other guesses"
+    if row.attacker_seeds > 1:
+        yield f"mean over {row.attacker_seeds} seeds of the attacker"
+    if row.prepare_seconds is not None:
+        yield f"{seconds(row.prepare_seconds)} s of preparation, shared"
+    if row.status == "scored" and row.reason:
+        yield row.reason
