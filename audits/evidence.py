@@ -87,7 +87,8 @@ class Evidence:
         if len(entry.cells) < FEWEST_VICTIMS or not found:
             return single
         every = tuple(key for keys in entry.cells.values() for key in keys)
-        named = {"cell": f"{entry.group}-{entry.attack}-{digest(every)}", "seed": None}
+        place = [*every, entry.role, entry.place.curve if entry.place else ""]
+        named = {"cell": f"{entry.group}-{entry.attack}-{digest(place)}", "seed": None}
         fields = {**_shared(list(found.values())), **named}
         if absent := len(entry.cells) - len(found):
             fields |= {"status": "failed", "reason": f"{absent} of {len(entry.cells)} victims have no result"}
@@ -147,13 +148,13 @@ class Evidence:
         cells: Mapping[int, tuple[str, ...]],
     ) -> list[Stated]:
         goal, code = Goal(composite.goal), f"best {composite.code}"
-        name = f"{composite.group}-best-{composite.goal}"
+        name, role = f"{composite.group}-best-{composite.goal}", composite.role
         victims = tuple(on_victims)
         whole = len(victims) >= FEWEST_VICTIMS
         stated = []
         for victim, behind in [(None, victims)] if whole else [(victim, (victim,)) for victim in victims]:
             every = tuple(key for v in behind for key in cells[v])
-            own = {**fields, "cell": f"{name}-{digest(every)}", "seed": victim}
+            own = {**fields, "cell": f"{name}-{digest([*every, role])}", "seed": victim}
             try:
                 metrics = over([on_victims[v] for v in behind], goal, f"{code} {victim}")
             except PerfectTwin as error:

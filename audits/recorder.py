@@ -13,10 +13,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
-from .recording import RunOrder
+if TYPE_CHECKING:  # torch takes seconds to load: a recorder must hear of the harness's end before that
+    from .recording import RunOrder
 
-Report = Callable[[RunOrder, str | None], None]
+Report = Callable[["RunOrder", str | None], None]
 """Called with each finished order, and why it failed."""
 
 
@@ -94,7 +96,7 @@ def main() -> None:
 
     from ..system.backbone import load_backbone
     from ..system.errors import place
-    from .recording import record
+    from .recording import RunOrder, record
 
     answers, sys.stdout = sys.stdout, sys.stderr
     torch.set_num_threads(1)

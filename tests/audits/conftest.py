@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from sidelight.audits.workers import Task, Workers
+from sidelight.attacks.attack import Attack
+from sidelight.audits.preparing import Shelf, Shelved
+from sidelight.audits.workers import Broken, Task, Workers
 from sidelight.system.message import Message
 from sidelight.system.public import Example, Public, Query
 from sidelight.system.view import ViewWriter
 
 from ..contracts.micro import make_micro
+from . import hostile_attacks
 from .small import Small, write_rows
 
 IDS = tuple(f"{i:016x}" for i in range(6))
@@ -94,6 +98,33 @@ def open_workers(importable: None) -> Iterator[Workers]:
     """Workers as they are on a machine without Landlock."""
     with Workers(sandboxed=False) as made:
         yield made
+
+
+Made = Callable[..., Attack]
+
+
+@pytest.fixture
+def attack(monkeypatch: pytest.MonkeyPatch) -> Made:
+    """An attack of `hostile_attacks` under the name by which workers import it."""
+
+    def made(name: str, **settings: Any) -> Attack:
+        kind: Callable[..., Attack] = getattr(hostile_attacks, name)
+        monkeypatch.setattr(kind, "__module__", "hostile_attacks")
+        return kind(**settings)
+
+    return made
+
+
+def ensured(shelf: Shelf, attack: Attack, public: Public, **settings: Any) -> Shelved:
+    made = shelf.ensure(attack, settings, public, "")
+    assert isinstance(made, Shelved), made
+    return made
+
+
+def said(shelf: Shelf, attack: Attack, public: Public, **settings: Any) -> str:
+    made = shelf.ensure(attack, settings, public, "")
+    assert isinstance(made, Broken), made
+    return made.reason
 
 
 @pytest.fixture(scope="session")

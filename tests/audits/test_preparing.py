@@ -8,27 +8,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from sidelight.attacks.attack import Attack, LabelGuess
-from sidelight.attacks.reconstruction.match import Match
-from sidelight.audits import landlock, prepared_files, preparing
-from sidelight.audits.guess_files import GuessError
-from sidelight.audits.preparing import Shelf, Shelved, prepared_key, read_progress
+from sidelight.attacks.attack import LabelGuess
+from sidelight.audits import landlock, preparing
+from sidelight.audits.preparing import Shelf, Shelved, prepared_key
 from sidelight.audits.workers import Broken, Done, Limits, Ready, Study, Workers
 from sidelight.system import folder
-from sidelight.system.public import Example, Public, load_public
+from sidelight.system.public import load_public
 from sidelight.system.randomness import Streams
 
-from . import hostile_attacks
-from .conftest import Run
+from .conftest import Made, Run, ensured, said
 
 LIMITS = Limits(seconds=60)
 needs_landlock = pytest.mark.skipif(not landlock.support().abi, reason=landlock.support().reason)
@@ -52,33 +48,6 @@ class Counted(Workers):
 @pytest.fixture
 def counted(workers: Workers) -> Counted:
     return Counted(workers)
-
-
-@pytest.fixture
-def attack(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Attack]:
-    """An attack of `hostile_attacks` under the name by which workers import it."""
-
-    def made(name: str, **settings: Any) -> Attack:
-        kind: Callable[..., Attack] = getattr(hostile_attacks, name)
-        monkeypatch.setattr(kind, "__module__", "hostile_attacks")
-        return kind(**settings)
-
-    return made
-
-
-Made = Callable[..., Attack]
-
-
-def ensured(shelf: Shelf, attack: Attack, public: Public, **settings: Any) -> Shelved:
-    made = shelf.ensure(attack, settings, public, "")
-    assert isinstance(made, Shelved), made
-    return made
-
-
-def said(shelf: Shelf, attack: Attack, public: Public, **settings: Any) -> str:
-    made = shelf.ensure(attack, settings, public, "")
-    assert isinstance(made, Broken), made
-    return made.reason
 
 
 def test_what_was_prepared_reaches_the_attack_and_is_computed_once(
@@ -228,58 +197,6 @@ def test_progress_is_told_from_none_to_all(workers: Workers, attack: Made, run: 
     assert {(key, 1.0, 6.0)} <= set(told)
 
 
-@pytest.mark.parametrize(
-    "noted",
-    [b"", b"[]", b'{"done": NaN, "total": 1.0}', b'{"done": 1.0, "total": 1e999}', b'{"done": -1.0, "total": 1.0}',
-     b'{"done": 2.0, "total": 1.0}', b'{"done": "1", "total": 2.0}', b'{"total": 2.0}', b" " * 5000],
-)  # fmt: skip
-def test_progress_that_makes_no_sense_is_not_told(noted: bytes, tmp_path: Path) -> None:
-    (tmp_path / "progress.json").write_bytes(noted)
-    assert read_progress(tmp_path) is None
-    (tmp_path / "progress.json").write_bytes(b'{"done": 1.0, "total": 2.0}')
-    assert read_progress(tmp_path) == (1.0, 2.0)
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("link", r"prepared\.safetensors is not a plain file"),
-        ("folder", r"prepared\.safetensors is not a plain file of its own"),
-        ("text", r"prepared\.safetensors is malformed: SafetensorError"),
-        ("none", r"the attack left no prepared\.safetensors"),
-        ("list", "the attack prepared list; it must prepare a mapping of names to tensors"),
-    ],
-)
-def test_what_is_no_file_of_tensors_is_refused_and_not_kept(
-    kind: str, reason: str, workers: Workers, attack: Made, run: Run, tmp_path: Path
-) -> None:
-    target = run.truth / "weights.safetensors"
-    folder.write_tensors(target, {"weights": torch.ones(2)})
-    settings = {"kind": kind, "target": str(target)}
-    plants = attack("Plants", **settings)
-    for _ in range(2):  # whatever the first left behind
-        shelf = Shelf(tmp_path / "shelf", workers, LIMITS)
-        with pytest.raises(AssertionError, match=reason):
-            ensured(shelf, plants, load_public(run.public), **settings)
-    key = prepared_key(plants, settings, load_public(run.public), "")
-    assert {path.name for path in (tmp_path / "shelf").iterdir()} == {f"{key}.lock", f"{key}.partial"}
-    assert target.exists()
-
-
-def test_too_large_too_many_and_too_long_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder.write_tensors(tmp_path / "file", {"a": torch.ones(2), "long": torch.ones(2)})
-    prepared_files.check(tmp_path / "file")
-    for limit, reason in (
-        ("LONGEST", "names of at most 1"),
-        ("MOST", "at most 1 tensors"),
-        ("LARGEST", "at most 1 are"),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(prepared_files, limit, 1)
-            with pytest.raises(GuessError, match=reason):
-                prepared_files.check(tmp_path / "file")
-
-
 def test_a_failure_says_why_and_is_tried_again_by_another_shelf(
     counted: Counted, attack: Made, run: Run, tmp_path: Path
 ) -> None:
@@ -288,72 +205,3 @@ def test_a_failure_says_why_and_is_tried_again_by_another_shelf(
     assert counted.studies == 1
     said(Shelf(tmp_path / "shelf", counted, LIMITS), attack("Fails"), public)
     assert counted.studies == 2
-
-
-PUBLIC = Public(
-    {"layers": [1], "precision": "fp32", "longest": 9, "prompt": "", "cut": 2},
-    ("no", "yes"),
-    backbone="/one/folder",
-    auxiliary=(Example("a text", "no"),),
-    head={"weight": torch.ones(2, 2)},
-)
-
-
-def key(public: Public = PUBLIC, backbone: str = "digest", **settings: Any) -> str:
-    attack = Match(**settings)
-    assert attack.studies is not None
-    return prepared_key(attack, settings, public.only(*attack.studies), backbone)
-
-
-def test_runs_that_differ_in_nothing_that_is_studied_share_a_preparation() -> None:
-    other = {"backbone": "/another/folder", "head": None, "targets": ("0" * 16,), "candidates": ("c",)}
-    assert key(replace(PUBLIC, **other)) == key()  # type: ignore[arg-type]
-    assert key(replace(PUBLIC, facts={**PUBLIC.facts, "cut": 3, "defence": "noise"})) == key()
-    assert key().startswith("match-")
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"facts": {**PUBLIC.facts, "layers": [2]}},
-        {"labels": ("no", "maybe")},
-        {"backbone": None},
-        {"auxiliary": (Example("a text", "yes"),)},
-        {"auxiliary": (Example("another", "no"),)},
-    ],
-    ids=str,
-)
-def test_whatever_is_studied_makes_another_preparation(other: dict[str, Any]) -> None:
-    assert key(replace(PUBLIC, **other)) != key()
-
-
-def test_so_do_weights_settings_and_tensors() -> None:
-    assert len({key(), key(backbone="other"), key(candidates=8)}) == 3
-    heads: tuple[dict[str, torch.Tensor], ...]
-    heads = ({"weight": torch.ones(2, 2)}, {"weight": torch.ones(4, 1)}, {"weight": torch.ones(2, 2).half()}, {})
-    assert len({prepared_key(Match(), {}, replace(PUBLIC, head=head), "") for head in (*heads, None)}) == 5
-
-
-@pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "some_plugin").mkdir()
-    for name in ("__init__", "helper"):
-        (tmp_path / "some_plugin" / f"{name}.py").write_text("VALUE = 1\n", encoding="ascii")
-    monkeypatch.syspath_prepend(tmp_path)
-    preparing.code_version.cache_clear()
-    yield tmp_path / "some_plugin"
-    preparing.code_version.cache_clear()
-
-
-def test_a_plug_in_that_was_rewritten_prepares_again(plugin: Path) -> None:
-    before = preparing.code_version("some_plugin.attack")
-    (plugin / "notes.txt").write_text("no code", encoding="ascii")
-    preparing.code_version.cache_clear()
-    assert preparing.code_version("some_plugin.attack") == before
-    (plugin / "helper.py").write_text("VALUE = 2\n", encoding="ascii")
-    preparing.code_version.cache_clear()
-    assert preparing.code_version("some_plugin.attack") != before
-    assert preparing.code_version("sidelight.attacks.labels.sign") not in (
-        before,
-        preparing.code_version("some_plugin"),
-    )

@@ -224,6 +224,18 @@ def test_a_curve_is_a_family_of_its_own(tmp_path: Path) -> None:
     assert [row["family"] for row in made.compile()] == ["table", "c1"]
 
 
+def test_a_group_that_is_a_row_and_a_point_has_its_victims_under_each_apart(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    group = made.group("pae", 5)
+    entry = made.entry(group, "sign", *(rows(0.9, seed=v) for v in range(5)))
+    point = {**vars(entry), "role": "point", "place": made.point("c1", "longest", 8, 0)}
+    made.entries.append(entry.__class__(**point))
+    found = made.compile()
+    wholes = [row["cell"] for row in found if row["seed"] is None]
+    assert len(set(wholes)) == 2
+    assert [sum(row["part_of"] == whole for row in found) for whole in wholes] == [5, 5]
+
+
 # --- again -----------------------------------------------------------------------------------------------------
 
 

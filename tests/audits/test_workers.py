@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import EpsilonBound, LabelGuess, MembershipScores, StolenModel, TextGuess
-from sidelight.audits import landlock, window
+from sidelight.audits import landlock
 from sidelight.audits.workers import Broken, Done, Limits, Task, Workers
 from sidelight.system.errors import SidelightError, UsageError
 
@@ -144,34 +143,6 @@ def test_tasks_run_side_by_side_and_a_broken_one_stops_no_other(workers: Workers
     assert [isinstance(outcomes[at], Done) for at in range(5)] == [True, False, True, False, True]
 
 
-class Result:
-    """Something whose life can be watched."""
-
-
-def test_ten_thousand_jobs_are_drawn_a_few_ahead_and_forgotten_when_they_are_done() -> None:
-    drawn, alive, most = 0, weakref.WeakSet[Result](), 0
-
-    def job() -> Result:
-        result = Result()
-        alive.add(result)
-        return result
-
-    def jobs() -> Iterator[Callable[[], Result]]:
-        nonlocal drawn
-        for drawn in range(1, 10_001):  # noqa: B007 - seen from outside
-            yield job
-
-    places = set()
-    for done, (at, _) in enumerate(window.side_by_side(jobs(), 3, lambda: None)):
-        places.add(at)
-        assert drawn <= done + 1 + 2 * 3
-        most = max(most, len(alive))
-    assert places == set(range(10_000))
-    assert most <= 2 * 3 + 1  # those in flight, and the one that this loop holds
-    del _
-    assert len(alive) == 0
-
-
 def test_tasks_are_drawn_as_others_finish_and_guesses_are_not_kept(workers: Workers, run: Run, tmp_path: Path) -> None:
     drawn: list[int] = []
 
@@ -188,29 +159,6 @@ def test_tasks_are_drawn_as_others_finish_and_guesses_are_not_kept(workers: Work
         del finished
         assert seen[-1]() is None
     assert len(seen) == 12
-
-
-def test_leaving_early_or_an_error_among_the_jobs_stops_the_rest() -> None:
-    stopped: list[str] = []
-    ended = threading.Event()
-
-    def stop() -> None:
-        stopped.append("")
-        ended.set()
-
-    found = window.side_by_side(iter(lambda: ended.wait, None), 2, stop)  # without end
-    ended.set()
-    assert next(found)[1] is True
-    ended.clear()
-    found.close()  # type: ignore[attr-defined]
-    assert len(stopped) == 1
-
-    def failing() -> bool:
-        raise ArithmeticError("in a job")
-
-    with pytest.raises(ArithmeticError, match="in a job"):
-        list(window.side_by_side([failing, ended.wait], 2, stop))
-    assert len(stopped) == 2
 
 
 def test_a_guess_of_an_earlier_run_is_not_taken_for_this_one(workers: Workers, run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""Which preparations are the same: what is studied, settings, weights and code decide, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sidelight.attacks.reconstruction.match import Match
+from sidelight.audits import preparing
+from sidelight.audits.preparing import prepared_key
+from sidelight.system.public import Example, Public
+
+PUBLIC = Public(
+    {"layers": [1], "precision": "fp32", "longest": 9, "prompt": "", "cut": 2},
+    ("no", "yes"),
+    backbone="/one/folder",
+    auxiliary=(Example("a text", "no"),),
+    head={"weight": torch.ones(2, 2)},
+)
+
+
+def key(public: Public = PUBLIC, backbone: str = "digest", **settings: Any) -> str:
+    attack = Match(**settings)
+    assert attack.studies is not None
+    return prepared_key(attack, settings, public.only(*attack.studies), backbone)
+
+
+def test_runs_that_differ_in_nothing_that_is_studied_share_a_preparation() -> None:
+    other = {"backbone": "/another/folder", "head": None, "targets": ("0" * 16,), "candidates": ("c",)}
+    assert key(replace(PUBLIC, **other)) == key()  # type: ignore[arg-type]
+    assert key(replace(PUBLIC, facts={**PUBLIC.facts, "cut": 3, "defence": "noise"})) == key()
+    assert key().startswith("match-")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"facts": {**PUBLIC.facts, "layers": [2]}},
+        {"labels": ("no", "maybe")},
+        {"backbone": None},
+        {"auxiliary": (Example("a text", "yes"),)},
+        {"auxiliary": (Example("another", "no"),)},
+    ],
+    ids=str,
+)
+def test_whatever_is_studied_makes_another_preparation(other: dict[str, Any]) -> None:
+    assert key(replace(PUBLIC, **other)) != key()
+
+
+def test_so_do_weights_settings_and_tensors() -> None:
+    assert len({key(), key(backbone="other"), key(candidates=8)}) == 3
+    heads: tuple[dict[str, torch.Tensor], ...]
+    heads = ({"weight": torch.ones(2, 2)}, {"weight": torch.ones(4, 1)}, {"weight": torch.ones(2, 2).half()}, {})
+    assert len({prepared_key(Match(), {}, replace(PUBLIC, head=head), "") for head in (*heads, None)}) == 5
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "some_plugin").mkdir()
+    for name in ("__init__", "helper"):
+        (tmp_path / "some_plugin" / f"{name}.py").write_text("VALUE = 1\n", encoding="ascii")
+    monkeypatch.syspath_prepend(tmp_path)
+    preparing.code_version.cache_clear()
+    yield tmp_path / "some_plugin"
+    preparing.code_version.cache_clear()
+
+
+def test_a_plug_in_that_was_rewritten_prepares_again(plugin: Path) -> None:
+    before = preparing.code_version("some_plugin.attack")
+    (plugin / "notes.txt").write_text("no code", encoding="ascii")
+    preparing.code_version.cache_clear()
+    assert preparing.code_version("some_plugin.attack") == before
+    (plugin / "helper.py").write_text("VALUE = 2\n", encoding="ascii")
+    preparing.code_version.cache_clear()
+    assert preparing.code_version("some_plugin.attack") != before
+    assert preparing.code_version("sidelight.attacks.labels.sign") not in (
+        before,
+        preparing.code_version("some_plugin"),
+    )
