@@ -93,6 +93,8 @@ class Studied(NamedTuple):
     """As in `Needs.public`."""
     facts: frozenset[str]
     """Names of public facts."""
+    settings: frozenset[str] = frozenset()
+    """The attack's own settings that matter to it; the others have their defaults meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 
 from ..system import files
-from . import home
-from .identity import SCHEMA
-from .naming import Request
-from .parts import NAMES
-from .plan import Plan, settle
+from .compiling.results import compile_results
+from .digest import SCHEMA
+from .planning import home
+from .planning.naming import Request
+from .planning.plan import Plan, settle
 from .progress import Progress
-from .recorder import record_all
-from .recording import LIBRARIES, RunOrder
-from .results import compile_results
 from .running import Running, refuse_mixed
+from .runs.parts import NAMES
+from .runs.recorder import record_all
+from .runs.recording import LIBRARIES, RunOrder
+from .sandbox.workers import Workers
 from .voting import make_composites
-from .workers import Workers
 
 RECORDED = "recorded"
 

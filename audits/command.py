@@ -33,9 +33,9 @@ def audit(
         raise UnknownName("executor", executor, processes)
     _refuse_foreign(out)
     from .audit import run_audit
-    from .naming import Request
+    from .planning.naming import Request
     from .progress import on_terminal
-    from .suite_file import load_suite
+    from .suites.suite_file import load_suite
 
     planned = load_suite(suite)
     if seeds is not None:
@@ -48,7 +48,7 @@ def audit(
 
 def judge(folder: Annotated[Path, typer.Argument(help="The folder that `sidelight audit` wrote.")]) -> None:
     """State every number again from the stored cells, and report: for when the rules of evidence have changed."""
-    from .results import compile_results, state_again
+    from .compiling.results import compile_results, state_again
 
     state_again(folder)
     whole = compile_results(folder)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..attacks import ATTACKS
 from ..system.backbone import BACKBONES
 from ..system.protocols import PROTOCOLS
-from .suite_file import BUILT_IN
+from .suites.suite_file import BUILT_IN
 
 Named = list[tuple[str, str]]
 

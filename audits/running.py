@@ -13,17 +13,17 @@ from ..system import files
 from ..system.errors import SidelightError, place
 from ..system.public import Public, load_public
 from ..system.randomness import Streams
-from . import cells as store
-from .applies import outside
-from .cells import Cell, Scored
-from .fields import common
-from .identity import named
-from .judging import Judge
-from .plan import Plan
-from .preparing import Shelf
+from .cells import cell as store
+from .cells.applies import outside
+from .cells.cell import Cell, Scored
+from .cells.fields import common
+from .cells.judging import Judge
+from .cells.scoring import PRIMARY
+from .planning.identity import named
+from .planning.plan import Plan
 from .progress import Progress
-from .scoring import PRIMARY
-from .workers import Broken, Done, Limits, Task, Workers
+from .sandbox.preparing import Shelf
+from .sandbox.workers import Broken, Done, Limits, Task, Workers
 
 OPEN_RUNS = 4
 """Runs that stay in memory: their cells come one after another."""

@@ -16,13 +16,13 @@ from ..system.protocols import PROTOCOLS
 from ..system.public import Public, load_public
 from ..system.randomness import Streams, fresh_seed
 from ..system.view import load_view
-from .applies import outside
-from .parts import NAMES, save_parts
-from .preparing import Shelf, prepares, reference
-from .recording import RunOrder, record
-from .settings import build
-from .suite import DataPlan
-from .workers import Broken, Done, Limits, Task, Workers
+from .cells.applies import outside
+from .runs.parts import NAMES, save_parts
+from .runs.recording import RunOrder, record
+from .sandbox.preparing import Shelf, prepares, reference
+from .sandbox.workers import Broken, Done, Limits, Task, Workers
+from .suites.settings import build
+from .suites.suite import DataPlan
 
 PREPARING = Limits(seconds=1800)
 

@@ -11,14 +11,14 @@ from typing import Any
 from ..attacks.attack import Goal, Needs
 from ..system import files
 from ..system.backbone import Backbone
-from . import cells as store
-from . import guess_files
-from .cells import Cell, Scored
-from .composites import FEWEST, Composite, combined, composite_identity, measure_composite
-from .fields import common
-from .judging import Judge, examples, numbers
-from .layout import Layout
-from .scoring import score
+from .cells import cell as store
+from .cells.cell import Cell, Scored
+from .cells.composites import FEWEST, Composite, combined, composite_identity, measure_composite
+from .cells.fields import common
+from .cells.judging import Judge, examples, numbers
+from .cells.scoring import score
+from .planning.layout import Layout
+from .sandbox import guess_files
 from .statistics import PerfectTwin
 
 

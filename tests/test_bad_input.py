@@ -12,9 +12,9 @@ import huggingface_hub
 import numpy
 import pytest
 
-from sidelight.audits import plan
-from sidelight.audits.naming import Request
-from sidelight.audits.suite_file import load_suite
+from sidelight.audits.planning import plan
+from sidelight.audits.planning.naming import Request
+from sidelight.audits.suites.suite_file import load_suite
 from sidelight.system import command
 from sidelight.system.data import load
 from sidelight.system.data.trained_on import TRAINED_ON

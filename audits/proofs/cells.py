@@ -4,8 +4,8 @@
     python -m sidelight.audits.proofs.cells --audit DIR
 
 One recorded run of `pae` is attacked over and over: two attacks, each with as many attacker's seeds as make the cells,
-each in a worker of its own, with its shuffled twin, its score and its stored rows. It is done at a tenth of the size and
-at the full size; the proof fails where the audit's peak memory grows by more than 64 MiB, or a cell is not scored.
+each in a worker of its own, with its shuffled twin, its score and its stored rows. It is done at a tenth of the size
+and at the full size; the proof fails where the audit's peak memory grows by more than 64 MiB, or a cell is not scored.
 
 These attacks take milliseconds, so the table says what a cell costs beside them. What the harness costs beside attacks
 that do work is read off a finished audit in DIR, such as the standard one; that fails above 5 % of their own time.

@@ -29,12 +29,13 @@ class Interval(NamedTuple):
 def interval(values: Values, generator: numpy.random.Generator) -> Interval:
     """Mean of one victim's rows (n,) with its interval, conditional on this victim.
 
-    Counts take the exact interval. Fractions take a studentised bootstrap over rows (Efron and Tibshirani 1993, section
-    12.5), never wider than the exact interval of as many hits: of all scores in [0, 1] with a given mean, counts vary
-    most. Rows that are all alike leave nothing to resample and take the exact interval whole.
+    Counts take the exact interval. Fractions take a studentised bootstrap over rows, its variance stabilised (Efron and
+    Tibshirani 1993, sections 12.5 and 12.6), never wider than the exact interval of as many hits: of all scores in
+    [0, 1] with a given mean, counts vary most. Rows that are all alike leave nothing to resample and take the exact
+    interval whole.
 
-    The BCa bootstrap (Efron 1987) covers 92 % where 50 rows are mostly 1, the studentised one 94 to 96 % there and on
-    all other skewed scores tried; rows with hardly any spread are covered more often, as counts are.
+    By simulation on 50 rows, most of them 1, this covers 94 % and the BCa bootstrap (Efron 1987) 92 %; on other skewed
+    rows it covers 95 to 96.5 %, and more where hardly any row differs from the rest.
     """
     mean = float(values.mean())
     low, high = clopper_pearson(float(values.sum()), len(values))
@@ -87,12 +88,21 @@ def exact_count(metric: str, hits: Sequence[bool]) -> dict[str, float | int | st
 
 
 def _studentised(values: Values, generator: numpy.random.Generator) -> tuple[float, float]:
-    """Ends from the resamples' means in units of their own spread, which follows skewed rows better than BCa.
+    """Ends from the resamples' distances in units of their own spread, on the scale of the arc sine of the root.
 
-    A resample of rows all alike counts as infinitely far away.
+    The spread of scores in [0, 1] falls towards both ends; on this scale it does so least. A resample of rows all alike
+    counts as far away.
     """
     drawn = values[generator.integers(len(values), size=(RESAMPLES, len(values)), dtype=numpy.int32)]
-    mean, spread = values.mean(), values.std()
-    distances = (drawn.mean(1) - mean) / numpy.maximum(drawn.std(1), 1e-12)
-    low, high = numpy.percentile(distances, [100 * TAIL, 100 * (1 - TAIL)])
-    return float(mean - high * spread), float(mean - low * spread)
+    own, spread = _stabilised(values.mean(), values.std())
+    others, spreads = _stabilised(drawn.mean(1), drawn.std(1))
+    low, high = numpy.percentile((others - own) / spreads, [100 * TAIL, 100 * (1 - TAIL)])
+    ends = numpy.clip([own - high * spread, own - low * spread], 0, math.pi / 2)
+    below, above = numpy.sin(ends) ** 2
+    return float(below), float(above)
+
+
+def _stabilised(mean: Values, spread: Values) -> tuple[Values, Values]:
+    """Means and spreads on the scale of asin(sqrt(mean)), by its derivative 1 / (2 sqrt(mean (1 - mean)))."""
+    root = numpy.sqrt(numpy.maximum(mean * (1 - mean), 1e-12))
+    return numpy.arcsin(numpy.sqrt(numpy.minimum(mean, 1))), numpy.maximum(spread / (2 * root), 1e-9)

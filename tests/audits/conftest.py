@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import Attack
-from sidelight.audits.preparing import Shelf, Shelved
-from sidelight.audits.workers import Broken, Task, Workers
+from sidelight.audits.sandbox.preparing import Shelf, Shelved
+from sidelight.audits.sandbox.workers import Broken, Task, Workers
 from sidelight.system.message import Message
 from sidelight.system.public import Example, Public, Query
 from sidelight.system.view import ViewWriter

@@ -15,12 +15,12 @@ import pytest
 from sidelight.attacks import ATTACKS
 from sidelight.audits import audit
 from sidelight.audits.audit import run_audit
-from sidelight.audits.naming import Request
+from sidelight.audits.planning.naming import Request
 from sidelight.audits.progress import Progress
-from sidelight.audits.recorder import Report
-from sidelight.audits.recording import RunOrder, record
-from sidelight.audits.suite_file import load_suite
-from sidelight.audits.workers import Workers
+from sidelight.audits.runs.recorder import Report
+from sidelight.audits.runs.recording import RunOrder, record
+from sidelight.audits.sandbox.workers import Workers
+from sidelight.audits.suites.suite_file import load_suite
 from sidelight.system.backbone import load_backbone
 
 SEED = "a seed that nobody would guess"

@@ -11,14 +11,14 @@ import numpy
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Goal
-from sidelight.audits import cells as store
-from sidelight.audits.arrange import Role
-from sidelight.audits.cells import Cell, Scored
-from sidelight.audits.fields import common
-from sidelight.audits.judging import numbers
-from sidelight.audits.layout import Entry, Group, Layout, Placed
-from sidelight.audits.results import compile_results
+from sidelight.audits.cells import cell as store
+from sidelight.audits.cells.cell import Cell, Scored
+from sidelight.audits.cells.fields import common
+from sidelight.audits.cells.judging import numbers
+from sidelight.audits.compiling.results import compile_results
+from sidelight.audits.planning.layout import Entry, Group, Layout, Placed
 from sidelight.audits.statistics import Measured
+from sidelight.audits.suites.arrange import Role
 from sidelight.system import files
 
 ROWS = 200

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidelight.attacks import ATTACKS
-from sidelight.audits.applies import outside
+from sidelight.audits.cells.applies import outside
 
 EVERYTHING = frozenset({"backbone", "head", "auxiliary", "queries"})
 PAE = frozenset({"activations", "difference", "held:tuned"})

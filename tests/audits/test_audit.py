@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sidelight.audits.audit import run_audit
-from sidelight.audits.parts import load_parts
 from sidelight.audits.progress import Progress
-from sidelight.audits.workers import Workers
+from sidelight.audits.runs.parts import load_parts
+from sidelight.audits.sandbox.workers import Workers
 from sidelight.system.errors import UsageError
 from sidelight.system.randomness import Streams
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from sidelight.audits import landlock
-from sidelight.audits.workers import Done, Limits, Workers
+from sidelight.audits.sandbox import landlock
+from sidelight.audits.sandbox.workers import Done, Limits, Workers
 from sidelight.system.data.messages import generate
 from sidelight.system.randomness import Streams, fresh_seed
 from sidelight.system.view import load_view

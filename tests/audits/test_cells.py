@@ -13,11 +13,11 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Goal, LabelGuess, StolenModel, TextGuess
-from sidelight.audits import guess_files
-from sidelight.audits.cells import Cell, Scored, finished, read, read_rows, store, views
-from sidelight.audits.fields import common, numbered, without_numbers
-from sidelight.audits.judging import constant, measure, numbers
-from sidelight.audits.scoring import RANDOM, Rows
+from sidelight.audits.cells.cell import Cell, Scored, finished, read, read_rows, store, views
+from sidelight.audits.cells.fields import common, numbered, without_numbers
+from sidelight.audits.cells.judging import constant, measure, numbers
+from sidelight.audits.cells.scoring import RANDOM, Rows
+from sidelight.audits.sandbox import guess_files
 from sidelight.audits.statistics import Measured, PerfectTwin, state
 from sidelight.system import files
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sidelight.audits.command import assignments
-from sidelight.audits.naming import Request
+from sidelight.audits.planning.naming import Request
 from sidelight.system import command
 from sidelight.system.errors import UsageError
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import EpsilonBound, LabelGuess, StolenModel, TextGuess
-from sidelight.audits.composites import combined, measure_composite
-from sidelight.audits.scoring import Rows
+from sidelight.audits.cells.composites import combined, measure_composite
+from sidelight.audits.cells.scoring import Rows
 from sidelight.audits.statistics import Measured
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.audits.workers import Workers
+from sidelight.audits.sandbox.workers import Workers
 
 from .small import PAE, Small, installed, results, run_here
 

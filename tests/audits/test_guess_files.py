@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from sidelight.attacks.attack import EpsilonBound, Goal, Guess, LabelGuess, MembershipScores, StolenModel, TextGuess
-from sidelight.audits import guess_files
-from sidelight.audits.guess_checks import missing, validate
-from sidelight.audits.guess_files import GuessError
+from sidelight.audits.sandbox import guess_files
+from sidelight.audits.sandbox.guess_checks import missing, validate
+from sidelight.audits.sandbox.guess_files import GuessError
 
 LABELS = LabelGuess(("a", "b"), torch.tensor([1, 0]))
 TEXTS = TextGuess(("a", "b"), ((3, 1, 2), ()), (True, False))

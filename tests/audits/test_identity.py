@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from sidelight.attacks import ATTACKS
-from sidelight.audits import identity
-from sidelight.audits.cells import Cell, finished
-from sidelight.audits.identity import RunIdentity, cell_identity, cell_key, digest, named
+from sidelight.audits.cells.cell import Cell, finished
+from sidelight.audits.digest import digest
+from sidelight.audits.planning import identity
+from sidelight.audits.planning.identity import RunIdentity, cell_identity, cell_key, named
 from sidelight.system import files
 from sidelight.system.errors import SidelightError
 

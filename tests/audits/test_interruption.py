@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sidelight.audits.workers import Workers
+from sidelight.audits.sandbox.workers import Workers
 
 from .small import MOBILLM, PAE, Small, results, run_here
 

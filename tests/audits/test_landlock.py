@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.audits import confine, landlock
+from sidelight.audits.sandbox import confine, landlock
 
 needs_landlock = pytest.mark.skipif(not landlock.support().abi, reason=landlock.support().reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from sidelight.audits.parts import load_parts, save_parts
+from sidelight.audits.runs.parts import load_parts, save_parts
 from sidelight.system.data import Sample, Span, Split
 
 

@@ -13,11 +13,11 @@ import numpy
 import pytest
 
 from sidelight.attacks.attack import Goal
-from sidelight.audits.cells import Scored
-from sidelight.audits.judging import measure, numbers
-from sidelight.audits.scoring import Rows
+from sidelight.audits.cells.cell import Scored
+from sidelight.audits.cells.judging import measure, numbers
+from sidelight.audits.cells.scoring import Rows
+from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.statistics import Measured, state
-from sidelight.audits.workers import Workers
 from sidelight.system.truth import load_truth
 
 from .small import PAE, Small, installed, results, run_here

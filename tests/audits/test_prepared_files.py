@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sidelight.audits import prepared_files
-from sidelight.audits.guess_files import GuessError
-from sidelight.audits.preparing import Shelf, prepared_key, read_progress
-from sidelight.audits.workers import Limits, Workers
+from sidelight.audits.sandbox import prepared_files
+from sidelight.audits.sandbox.guess_files import GuessError
+from sidelight.audits.sandbox.preparing import Shelf, prepared_key, read_progress
+from sidelight.audits.sandbox.workers import Limits, Workers
 from sidelight.system import folder
 from sidelight.system.public import load_public
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from sidelight.attacks.reconstruction.match import Match
-from sidelight.audits import preparing
-from sidelight.audits.preparing import prepared_key
+from sidelight.audits.sandbox import preparing
+from sidelight.audits.sandbox.preparing import prepared_key
 from sidelight.system.public import Example, Public
 
 PUBLIC = Public(
@@ -27,7 +27,7 @@ PUBLIC = Public(
 def key(public: Public = PUBLIC, backbone: str = "digest", **settings: Any) -> str:
     attack = Match(**settings)
     assert attack.studies is not None
-    return prepared_key(attack, settings, public.only(*attack.studies), backbone)
+    return prepared_key(attack, settings, public.only(attack.studies.items, attack.studies.facts), backbone)
 
 
 def test_runs_that_differ_in_nothing_that_is_studied_share_a_preparation() -> None:

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import LabelGuess
-from sidelight.audits import landlock, preparing
-from sidelight.audits.preparing import Shelf, Shelved, prepared_key
-from sidelight.audits.workers import Broken, Done, Limits, Ready, Study, Workers
+from sidelight.audits.sandbox import landlock, preparing
+from sidelight.audits.sandbox.preparing import Shelf, Shelved, prepared_key
+from sidelight.audits.sandbox.workers import Broken, Done, Limits, Ready, Study, Workers
 from sidelight.system import folder
 from sidelight.system.public import load_public
 from sidelight.system.randomness import Streams
@@ -156,9 +156,9 @@ AUDIT = """
 import sys
 from pathlib import Path
 from hostile_attacks import Stops
-from sidelight.audits.guess_files import GuessError
-from sidelight.audits.preparing import Shelf
-from sidelight.audits.workers import Limits, Workers
+from sidelight.audits.sandbox.guess_files import GuessError
+from sidelight.audits.sandbox.preparing import Shelf
+from sidelight.audits.sandbox.workers import Limits, Workers
 from sidelight.system.public import load_public
 with Workers() as workers:
     Shelf(Path(sys.argv[2]), workers, Limits()).ensure(

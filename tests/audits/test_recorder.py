@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sidelight.audits import recorder
-from sidelight.audits.recorder import record_all
-from sidelight.audits.recording import RunOrder
+from sidelight.audits.runs import recorder
+from sidelight.audits.runs.recorder import record_all
+from sidelight.audits.runs.recording import RunOrder
 
 ORDER = RunOrder(
     key="pae-0-aa",

@@ -8,9 +8,9 @@ import numpy
 import pytest
 from scipy import stats
 
-from sidelight.audits.cells import Scored
-from sidelight.audits.floors import set_floors
-from sidelight.audits.results import compile_results, state_again
+from sidelight.audits.cells.cell import Scored
+from sidelight.audits.compiling.floors import set_floors
+from sidelight.audits.compiling.results import compile_results, state_again
 from sidelight.audits.statistics import LEAK, Measured
 from sidelight.system import files
 

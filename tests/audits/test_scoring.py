@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import EpsilonBound, Goal, LabelGuess, StolenModel, TextGuess
-from sidelight.audits.scoring import PRIMARY, Answers, score
+from sidelight.audits.cells.scoring import PRIMARY, Answers, score
 from sidelight.system.truth import TrueText, Truth
 
 WORDS = ["my", "card", "ends", "in", "1234", "please", "call", "ann", "now", "?"]

@@ -10,8 +10,8 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Attack, Guess, LabelGuess, Prepared
-from sidelight.audits.settings import build, changed
-from sidelight.audits.threat import Threat
+from sidelight.audits.suites.settings import build, changed
+from sidelight.audits.suites.threat import Threat
 from sidelight.system.errors import UnknownName, UsageError
 from sidelight.system.protocols import PROTOCOLS
 from sidelight.system.public import Public

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from sidelight.attacks.attack import LabelGuess
-from sidelight.audits import guess_files, single
+from sidelight.audits import single
+from sidelight.audits.sandbox import guess_files
+from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.single import attack_one, record_one
-from sidelight.audits.workers import Workers
 from sidelight.system.errors import UnknownName, UsageError
 from sidelight.system.truth import load_truth
 from sidelight.system.view import load_view
@@ -66,7 +67,7 @@ def test_a_run_that_fails_leaves_nothing(small: Small, tmp_path: Path, monkeypat
     def failing(*_: object) -> None:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("sidelight.audits.recording.predictions", failing)
+    monkeypatch.setattr("sidelight.audits.runs.recording.predictions", failing)
     with pytest.raises(RuntimeError, match="in the middle"):
         record_one("pae", SETTINGS, tmp_path / "run", str(small.backbone), str(small.rows), None)
     assert list(tmp_path.iterdir()) == []

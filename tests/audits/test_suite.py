@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.audits.settings import build
-from sidelight.audits.suite import Suite
-from sidelight.audits.suite_file import BUILT_IN, load_suite
+from sidelight.audits.suites.settings import build
+from sidelight.audits.suites.suite import Suite
+from sidelight.audits.suites.suite_file import BUILT_IN, load_suite
 from sidelight.system.errors import UnknownName, UsageError
 from sidelight.system.protocols import PROTOCOLS
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sidelight.audits.arrange import arrange
-from sidelight.audits.suite import ControlPlan, RunPlan, Suite
-from sidelight.audits.sweeps import axis, points
+from sidelight.audits.suites.arrange import arrange
+from sidelight.audits.suites.suite import ControlPlan, RunPlan, Suite
+from sidelight.audits.suites.sweeps import axis, points
 
 BASE: dict[str, Any] = {"protocol": "mobillm", "settings": {"side": {"epochs": 2}}}
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import Goal, Guess, LabelGuess, StolenModel, TextGuess
-from sidelight.audits.twins import Blind
+from sidelight.audits.cells.twins import Blind
 from sidelight.system.backbone import Backbone, load_backbone
 from sidelight.system.heads import scores, verbaliser
 from sidelight.system.message import Message

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sidelight.audits import window
+from sidelight.audits.sandbox import window
 
 
 class Result:

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import EpsilonBound, LabelGuess, MembershipScores, StolenModel, TextGuess
-from sidelight.audits import landlock
-from sidelight.audits.workers import Broken, Done, Limits, Task, Workers
+from sidelight.audits.sandbox import landlock
+from sidelight.audits.sandbox.workers import Broken, Done, Limits, Task, Workers
 from sidelight.system.errors import SidelightError, UsageError
 
 from .conftest import IDS, Run
@@ -205,7 +205,7 @@ def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, ru
 AUDIT = """
 import sys
 from pathlib import Path
-from sidelight.audits.workers import Limits, Task, Workers
+from sidelight.audits.sandbox.workers import Limits, Task, Workers
 root, scratch = map(Path, sys.argv[1:])
 task = Task("hostile_attacks:Hangs", {}, root / "view", root / "public", scratch, seed=1)
 with Workers() as workers:

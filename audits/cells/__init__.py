@@ -1,0 +1,1 @@
+"""Cells: an attack on a run, scored row by row beside its twins, and stored."""

@@ -1,0 +1,29 @@
+"""Whether an attack applies to what a run shows: a missing kind is a finding, a missing item a threat model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ...attacks import Attack
+
+
+class Outside(NamedTuple):
+    """Why a cell has no score."""
+
+    status: str
+    """`not_exposed`: what the attack reads never crosses. `not_applicable`: it crosses, but not in this form, or the
+    threat model withholds a public item."""
+    reason: str
+
+
+def outside(attack: Attack, shown: frozenset[str], items: frozenset[str], facts: Mapping[str, Any]) -> Outside | None:
+    """None where the attack applies."""
+    if absent := sorted(attack.needs.view - shown):
+        return Outside("not_exposed", f"{' and '.join(absent)} never reaches the adversary")
+    if withheld := sorted(attack.needs.public - items):
+        return Outside("not_applicable", f"the threat model withholds: {', '.join(withheld)}")
+    for fact, values in attack.assumes.items():
+        if facts.get(fact) not in values:
+            return Outside("not_applicable", f"{fact} is {facts.get(fact)}; the attack takes {' or '.join(values)}")
+    return None

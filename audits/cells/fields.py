@@ -1,0 +1,80 @@
+"""What every result row says of its cell, and of the numbers on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..digest import SCHEMA
+from ..statistics import Interval, Numbers, Twin
+from .cell import Cell
+
+DIRECTION = "higher"
+"""All scores so far grow with the leak."""
+
+NO_NUMBERS = (
+    "metric", "direction", "value", "low", "high", "blind_outsider", "blind_rest", "advantage", "advantage_low",
+    "advantage_high", "p", "n",
+)  # fmt: skip
+
+
+def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that every result of a cell has."""
+    return {
+        "schema": SCHEMA,
+        "cell": cell.key,
+        "run": run["run"],
+        "protocol": run["protocol"],
+        "label": run["label"],
+        "paper_version": run["paper_version"],
+        "difference": run["settings"].get("difference") if run["protocol"] == "pae" else None,
+        "defence": None,
+        "settings": cell.changed,
+        "threat": run["threat"],
+        "adversary": run["threat"]["adversary"],
+        "attack": cell.attack.name,
+        "attack_source": cell.attack.source,
+        "goal": str(cell.attack.goal),
+        "consumes": sorted(cell.attack.needs.view),
+        "backbone": audit["backbone"],
+        "data": audit["data"],
+        "seed": run["victim"],
+        "sandbox": audit["sandbox"],
+        "utility": run["utility"]["value"],
+        "uplink_bytes_per_sample": run["uplink_bytes_per_sample"],
+        "downlink_bytes_per_sample": run["downlink_bytes_per_sample"],
+        "prepare_seconds": None,
+        "versions": audit["versions"],
+    }
+
+
+def numbered(metric: str, primary: bool, judged: bool, numbers: Numbers) -> dict[str, Any]:
+    """A metric's numbers as results store them."""
+    gain = numbers.advantage
+    return {
+        "metric": metric,
+        "primary": primary,
+        "judged": judged,
+        "direction": DIRECTION,
+        **_interval(numbers.found),
+        "blind_outsider": _twin(numbers.outsider),
+        "blind_rest": _twin(numbers.rest),
+        "advantage": gain and gain.value,
+        "advantage_low": gain and gain.low,
+        "advantage_high": gain and gain.high,
+        "p": gain and gain.p,
+        "n": numbers.n,
+    }
+
+
+def without_numbers() -> dict[str, Any]:
+    """The fields of a cell without a score; it is kept with its reason, never dropped."""
+    return {**dict.fromkeys(NO_NUMBERS), "primary": True, "judged": False}
+
+
+def _interval(found: Interval) -> dict[str, float]:
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def _twin(twin: Twin | None) -> dict[str, Any] | None:
+    return None if twin is None else {**_interval(twin.interval), "twin": twin.name}

@@ -1,0 +1,159 @@
+"""Judges a finished attack on one victim: checks its guess and scores it row by row beside its twins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from ...attacks.attack import Attack, Goal, Guess, LabelGuess, StolenModel, TextGuess
+from ...system.backbone import Backbone
+from ...system.public import load_public
+from ...system.truth import load_truth
+from ...system.view import load_view
+from ..sandbox import guess_checks
+from ..sandbox.workers import Broken, Done
+from ..statistics import Measured, PerfectTwin, state
+from .cell import Cell, Scored
+from .fields import numbered
+from .scoring import JUDGED, PRIMARY, RANDOM, Answers, Rows, score
+from .twins import Blind
+
+EXAMPLES = 10
+"""Guesses kept beside the truth for the report."""
+
+SHUFFLED_TWIN = "shuffled"
+
+Twin = Mapping[str, Mapping[str, Rows]]
+"""Candidates for a twin, by name, each with its metrics."""
+
+
+class Judge:
+    """One recorded run, with all that guesses about it are compared with; here, and here alone, the truth is opened."""
+
+    def __init__(self, run: Path, backbone: Backbone) -> None:
+        self.public = load_public(run / "public")
+        labels, targets = self.public.labels, self.public.targets
+        self.answers = Answers(load_truth(run / "truth"), labels, targets, backbone.tokenizer.decode)
+        self._vocabulary = backbone.vocabulary
+        self._blind = Blind(load_view(run / "view"), self.public, backbone, targets)
+        self._sides: dict[tuple[Goal, frozenset[str]], tuple[Twin, Twin]] = {}
+
+    def judge(self, cell: Cell, mine: Done | Broken, shuffled: Done | Broken | None) -> Scored:
+        """Score a guess; one that cannot be scored is a failed cell with its reason."""
+        seconds, attack = round(mine.seconds, 3), cell.attack
+        assert isinstance(attack, Attack)
+        if fault := self._fault(mine, attack.goal):
+            return Scored("failed", fault, seconds)
+        assert isinstance(mine, Done)
+        twins = self._twins(attack, shuffled)
+        measured = measure(score(attack.goal, mine.guess, self.answers), twins, len(self.answers.labels))
+        try:
+            metrics = list(numbers(measured, attack.goal, cell.key))
+        except PerfectTwin as error:
+            return Scored("failed", _perfect(error, twins[0], attack.goal), seconds, (), measured, mine.guess)
+        remark = "; ".join(self._remarks(attack.goal, mine.guess, shuffled, measured)) or None
+        return Scored("scored", remark, seconds, metrics, measured, mine.guess, examples(mine.guess, self.answers))
+
+    def _fault(self, outcome: Done | Broken, goal: Goal) -> str | None:
+        if isinstance(outcome, Broken):
+            return outcome.reason
+        queries = [query.id for query in self.public.queries]
+        ids = [row.id for row in self.answers.truth.rows]
+        return guess_checks.validate(outcome.guess, goal, ids, len(self.public.labels), self._vocabulary, queries)
+
+    def _twins(self, attack: Attack, shuffled: Done | Broken | None) -> tuple[Twin, Twin]:
+        """The outsider's candidates and those that saw the rest of the view."""
+        asked = (attack.goal, attack.attacked)
+        if asked not in self._sides:
+            sides = (self._blind.outsider(attack.goal), self._blind.rest(*asked))
+            scored = [{name: score(attack.goal, g, self.answers) for name, g in side.items()} for side in sides]
+            self._sides[asked] = (scored[0], scored[1])
+        outsiders, rest = self._sides[asked]
+        if isinstance(shuffled, Done) and self._fault(shuffled, attack.goal) is None:
+            outsiders = {**outsiders, SHUFFLED_TWIN: score(attack.goal, shuffled.guess, self.answers)}
+        return outsiders, rest
+
+    def _remarks(
+        self, goal: Goal, guess: Guess, shuffled: Done | Broken | None, measured: Mapping[str, Measured]
+    ) -> Iterator[str]:
+        """What a reader must know of a scored cell."""
+        known = {
+            Goal.LABELS: tuple(row.id for row in self.answers.truth.rows),
+            Goal.TEXTS: self.answers.targets,
+            Goal.MODEL: self.answers.truth.queries,
+        }[goal]
+        if absent := guess_checks.missing(guess, known):
+            yield f"{len(absent)} rows have no guess and count as wrong"
+        if constant(guess):
+            yield "the guess is the same for every row"
+        if isinstance(guess, TextGuess) and "pii_recall" not in measured:
+            yield "the data mark no personal spans, so that none can be recalled"
+        if shuffled is not None and (fault := self._fault(shuffled, goal)):
+            yield f"the twin on the shuffled view failed: {fault}"
+
+
+def _perfect(error: PerfectTwin, outsiders: Twin, goal: Goal) -> str:
+    """Why a twin without the leak may be perfect."""
+    shuffled = outsiders.get(SHUFFLED_TWIN, {}).get(PRIMARY[goal])
+    if shuffled is not None and shuffled.values.mean() == 1:
+        return "the attack is right about samples filed under wrong ids: it read them elsewhere than in the view"
+    return f"{error}; give harder data"
+
+
+def measure(found: Mapping[str, Rows], twins: tuple[Twin, Twin], classes: int) -> dict[str, Measured]:
+    """Each metric's rows beside its twins' rows on the same samples.
+
+    A candidate of a judged metric must have scored the same rows; other metrics may have no twin.
+    """
+    measured = {}
+    for metric, rows in found.items():
+        if metric == RANDOM:
+            measured[metric] = Measured(rows.ids, rows.values, {}, {}, blind=1 / classes)
+            continue
+        aligned = [
+            {name: m[metric].values for name, m in twin.items() if metric in m and m[metric].ids == rows.ids}
+            for twin in twins
+        ]
+        if metric in JUDGED and any(len(kept) < len(twin) for kept, twin in zip(aligned, twins, strict=True)):
+            raise ValueError(f"a twin of {metric} was scored on other rows than the attack")
+        measured[metric] = Measured(rows.ids, rows.values, aligned[0], aligned[1])
+    return measured
+
+
+def numbers(measured: Mapping[str, Measured], goal: Goal, key: str) -> Iterator[dict[str, Any]]:
+    """Each metric's numbers on one victim; PerfectTwin where a judged metric leaves no room for an advantage."""
+    for at, (metric, rows) in enumerate(measured.items()):
+        generator = numpy.random.default_rng([int(key[-12:], 16), at])
+        judged = metric in JUDGED
+        yield numbered(metric, metric == PRIMARY[goal], judged, state([rows], generator, judged=judged))
+
+
+def constant(guess: Guess) -> bool:
+    """Whether every row has the same guess, which no view is needed for."""
+    match guess:
+        case LabelGuess(labels=labels):
+            return len(labels) > 1 and len(labels.unique()) == 1
+        case TextGuess(tokens=tokens):
+            return len(tokens) > 1 and len(set(tokens)) == 1
+        case StolenModel(outputs=outputs):
+            return len(outputs) > 1 and len(outputs.argmax(1).unique()) == 1
+    return False
+
+
+def examples(guess: Guess, answers: Answers) -> list[dict[str, Any]]:
+    """The first few guesses beside the truth: private."""
+    rows = {row.id: row for row in answers.truth.rows}
+    if isinstance(guess, TextGuess):
+        sure = guess.certified or (False,) * len(guess.ids)
+        kept = [t for t in zip(guess.ids, guess.tokens, sure, strict=True) if t[0] in set(answers.targets)][:EXAMPLES]
+        return [
+            {"id": i, "original": answers.decode(rows[i].tokens), "guess": answers.decode(found), "certified": certain}
+            for i, found, certain in kept
+        ]
+    if isinstance(guess, LabelGuess):
+        pairs = list(zip(guess.ids, guess.labels.tolist(), strict=True))[:EXAMPLES]
+        return [{"id": i, "original": rows[i].label, "guess": answers.labels[found]} for i, found in pairs]
+    return []

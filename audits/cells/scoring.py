@@ -1,0 +1,137 @@
+"""Joins a guess with the truth on ids, and scores each row.
+
+Rows that the guess leaves out count as wrong. A metric that does not apply to a row (no slot in its text) leaves the
+row out of that metric, by name, and n says so.
+
+Text scores are left-aligned; the truth's tokens are the denominator; prompt and opening tokens are not counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from ...attacks.attack import Goal, Guess, LabelGuess, StolenModel, TextGuess
+from ...system.truth import TrueText, Truth
+from ..statistics import Values
+
+PRIMARY = {Goal.LABELS: "accuracy", Goal.TEXTS: "position_accuracy", Goal.MODEL: "agreement"}
+"""The metric that a goal is shown by."""
+
+RANDOM = "random_row_accuracy"
+"""Of rows whose label a coin drew: disclosure in the strict sense, chance exactly 1/K."""
+
+JUDGED = frozenset({*PRIMARY.values(), RANDOM})
+"""Metrics that carry a verdict of their own."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One metric's values by row."""
+
+    ids: tuple[str, ...]
+    values: Values
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What guesses of one run are compared with."""
+
+    truth: Truth
+    labels: tuple[str, ...]
+    targets: tuple[str, ...]
+    """Ids that text guesses are scored on."""
+    decode: Callable[[Sequence[int]], str]
+    """Tokens to text."""
+
+
+def score(goal: Goal, guess: Guess, answers: Answers) -> dict[str, Rows]:
+    """Every metric of a goal, the primary one first."""
+    if goal is Goal.LABELS and isinstance(guess, LabelGuess):
+        return _labels(guess, answers)
+    if goal is Goal.TEXTS and isinstance(guess, TextGuess):
+        return _texts(guess, answers)
+    if goal is Goal.MODEL and isinstance(guess, StolenModel):
+        return _model(guess, answers)
+    raise TypeError(f"no scorer takes a {type(guess).__name__} for the goal {goal}")
+
+
+def _labels(guess: LabelGuess, answers: Answers) -> dict[str, Rows]:
+    """Ordinary rows, whose labels their texts may tell, apart from those whose label a coin drew."""
+    guessed = dict(zip(guess.ids, guess.labels.tolist(), strict=True))
+    index = {label: at for at, label in enumerate(answers.labels)}
+
+    def right(row: TrueText, found: int) -> float:
+        return float(found == index[row.label])
+
+    pairs = [(row, guessed.get(row.id, -1)) for row in answers.truth.rows]
+    games = {"accuracy": False, RANDOM: True}
+    scored = {name: _per_row([p for p in pairs if p[0].random is random], right) for name, random in games.items()}
+    return {name: rows for name, rows in scored.items() if rows.ids}
+
+
+def _model(guess: StolenModel, answers: Answers) -> dict[str, Rows]:
+    stolen = dict(zip(guess.ids, guess.outputs.argmax(1).tolist(), strict=True))
+    victim = answers.truth.outputs.argmax(1).tolist()
+    right = [float(stolen.get(i, -1) == v) for i, v in zip(answers.truth.queries, victim, strict=True)]
+    return {"agreement": Rows(answers.truth.queries, numpy.array(right))}
+
+
+def _texts(guess: TextGuess, answers: Answers) -> dict[str, Rows]:
+    guessed = dict(zip(guess.ids, guess.tokens, strict=True))
+    wanted = set(answers.targets)
+    rows = [row for row in answers.truth.rows if row.id in wanted and row.tokens]
+    pairs = [(row, guessed.get(row.id, ())) for row in rows]
+    metrics: dict[str, Callable[[TrueText, tuple[int, ...]], float | None]] = {
+        "position_accuracy": lambda row, found: _positions(row.tokens, found),
+        "bag_f1": lambda row, found: _bag(row.tokens, found),
+        "exact": lambda row, found: float(row.tokens == tuple(found)),
+        "slot_accuracy": lambda row, found: _positions(row.tokens, found, row.slots),
+        "template_accuracy": lambda row, found: _positions(row.tokens, found, [not s for s in row.slots]),
+        "word_accuracy": lambda row, found: _words(answers.decode(row.tokens), answers.decode(found)),
+        "pii_recall": lambda row, found: _spans(row.spans, answers.decode(found)),
+    }
+    scored = {name: _per_row(pairs, metric) for name, metric in metrics.items()}
+    if guess.certified:
+        sure = dict(zip(guess.ids, guess.certified, strict=True))
+        certified = [(row, found) for row, found in pairs if sure.get(row.id, False)]
+        scored["certified_recall"] = _per_row(pairs, lambda row, found: float(sure.get(row.id, False)))
+        scored["certified_precision"] = _per_row(certified, lambda row, found: float(row.tokens == tuple(found)))
+    return {name: rows_ for name, rows_ in scored.items() if rows_.ids}
+
+
+def _per_row(pairs: Sequence[tuple[TrueText, Any]], metric: Callable[[TrueText, Any], float | None]) -> Rows:
+    values = {row.id: metric(row, found) for row, found in pairs}
+    kept = {name: value for name, value in values.items() if value is not None}
+    return Rows(tuple(kept), numpy.array(list(kept.values()), dtype=numpy.float64))
+
+
+def _positions(true: Sequence[int], found: Sequence[int], counted: Sequence[bool] | None = None) -> float | None:
+    """Share of the counted positions whose token is right; None where none counts."""
+    positions = [i for i in range(len(true)) if counted is None or counted[i]]
+    if not positions:
+        return None
+    return sum(i < len(found) and found[i] == true[i] for i in positions) / len(positions)
+
+
+def _bag(true: Sequence[int], found: Sequence[int]) -> float:
+    """F1 of the two multisets of tokens: order-free, so it counts more than was recovered in place."""
+    common = sum((Counter(true) & Counter(found)).values())
+    return 2 * common / (len(true) + len(found))
+
+
+def _words(true: str, found: str) -> float | None:
+    """Share of the truth's words, by place, that are right."""
+    words, guessed = true.split(), found.split()
+    if not words:
+        return None
+    return sum(a == b for a, b in zip(words, guessed, strict=False)) / len(words)
+
+
+def _spans(spans: Sequence[str], found: str) -> float | None:
+    """Share of the personal spans whose text stands in the guess; None for a text without any."""
+    return sum(span in found for span in spans) / len(spans) if spans else None

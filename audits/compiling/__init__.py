@@ -1,0 +1,1 @@
+"""Tables and curves, compiled from stored cells."""

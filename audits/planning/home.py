@@ -1,0 +1,92 @@
+"""The folder of an audit: begun, resumed or refused."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...system import files
+from ...system.backbone import Backbone
+from ...system.data import Split
+from ...system.errors import UsageError
+from ...system.randomness import fresh_seed
+from ..runs.parts import save_parts
+
+HALF_WRITTEN = ("runs/*.partial-*", "cells/*.partial-*", "runs/*.old-*", "cells/*.old-*", "scratch")
+LOCK = "lock"
+PRIVATE_FOLDERS = ("truth", "runs", "cells", "prepared", "scratch")
+
+
+def refuse_another(out: Path, identity: str) -> None:
+    """Refuse a folder that another audit was written to."""
+    path = out / "truth" / "audit"  # there from the start, unlike audit.json
+    if path.exists() and path.read_text(encoding="utf-8").strip() != identity:
+        raise UsageError(f"{out} holds another audit; give another --out, or the same suite, data and backbone")
+
+
+def seed_of(out: Path, given: str | None) -> str:
+    """The seed given, the one that an interrupted audit in the same folder had, or a fresh one."""
+    path = out / "truth" / "seed"
+    stored = path.read_text(encoding="utf-8").strip() if path.exists() else None
+    if given is not None and stored is not None and given != stored:
+        raise UsageError(f"{out} was begun with another seed; give another --out or leave --seed away")
+    return given or stored or fresh_seed()
+
+
+def begin(out: Path, seed: str, parts: Mapping[Path, Split], identity: str) -> None:
+    """Make the folder, sweep what a killed audit left half-written, and put seed and parts with the truth."""
+    out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
+    clear_half_written(out)
+    for name in PRIVATE_FOLDERS:
+        (out / name).mkdir(exist_ok=True, mode=files.PRIVATE)
+    files.write_text(out / "truth" / "audit", identity + "\n")
+    files.write_text(out / "truth" / "seed", seed + "\n")
+    for path, dealt in parts.items():
+        save_parts(dealt, path)
+
+
+def clear_half_written(out: Path) -> None:
+    """Remove what was half-written, but no checkpoint of a preparation."""
+    for pattern in HALF_WRITTEN:
+        for path in out.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Keep a second audit out of a folder while one runs; the lock ends with the process, however it ends.
+
+    A folder in which no audit was begun in the end is left as it was.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give a folder as --out")
+    fresh = not out.exists()
+    out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
+    lock = os.open(out / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UsageError(f"an audit runs in {out} already; wait for it or give another --out") from None
+    try:
+        yield
+    finally:
+        if not (out / "truth").is_dir():
+            (out / LOCK).unlink()
+        if fresh and not any(out.iterdir()):
+            out.rmdir()
+        os.close(lock)
+
+
+def kept_copy(backbone: Backbone, out: Path) -> Path:
+    """A hub backbone as a local folder, which workers can read without the hub's cache."""
+    folder = out / "backbone"
+    if not (folder / "config.json").exists():
+        with files.whole(folder) as partial:
+            backbone.model.save_pretrained(partial)
+            backbone.tokenizer.save_pretrained(partial)
+    return folder

@@ -1,0 +1,88 @@
+"""What makes a run and a cell the one it is: everything that can change its numbers, in one digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from ..digest import SCHEMA, code_digest, digest
+from ..suites.settings import changed
+from ..suites.suite import Labels
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """One protocol with its settings on one victim."""
+
+    protocol: str
+    settings: Mapping[str, Any]
+    default: Mapping[str, Any]
+    """The protocol's settings where the suite says nothing: only for the name that people read."""
+    threat: Mapping[str, Any]
+    backbone: str
+    data: str
+    sizes: Mapping[str, Any]
+    victim: int
+    seed: str
+    """Digest of the secret seed: two audits with different seeds are different runs."""
+    labels: Labels = "own"
+    varied: Mapping[str, Any] = field(default_factory=dict)
+    """What else differs from the suite, such as data.max_classes: only for the name that people read."""
+
+    @property
+    def label(self) -> str:
+        """The row's name: protocol and what differs from its defaults."""
+        other = {"labels": self.labels} if self.labels != "own" else {}
+        return named(self.protocol, {**changed(self.settings, self.default), **self.varied, **other})
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What the runs of several victims share."""
+        return {
+            "schema": SCHEMA,
+            "version": version("sidelight"),
+            "protocol": self.protocol,
+            "settings": dict(self.settings),
+            "threat": dict(self.threat),
+            "backbone": self.backbone,
+            "sizes": dict(self.sizes),
+            "labels": self.labels,
+        }
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Everything that can change the run's numbers."""
+        return {**self.common, "data": self.data, "victim": self.victim, "seed": self.seed}
+
+    @property
+    def group(self) -> str:
+        """Digest of what the runs of several victims share."""
+        return digest(self.common)
+
+    @property
+    def key(self) -> str:
+        """The run's folder."""
+        return f"{self.protocol}-{self.victim}-{digest(self.own)}"
+
+
+def cell_identity(run: str, attack: str, module: str, settings: Mapping[str, Any], repeat: int) -> dict[str, Any]:
+    """Everything that can change a cell's numbers: its run, the attack with its code, settings, attacker's seed."""
+    return {
+        "run": run,
+        "attack": attack,
+        "code": code_digest(module),
+        "settings": dict(settings),
+        "repeat": repeat,
+    }
+
+
+def cell_key(identity: Mapping[str, Any]) -> str:
+    """A cell's folder."""
+    return f"{identity['run']}-{identity['attack']}-{digest(identity)}"
+
+
+def named(name: str, different: Mapping[str, Any]) -> str:
+    """A name with the settings that differ from the defaults: how a row is called."""
+    return f"{name} ({', '.join(f'{k}={v}' for k, v in sorted(different.items()))})" if different else name

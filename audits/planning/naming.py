@@ -1,0 +1,135 @@
+"""Every run of every victim by name: what it is, which cells it has, what a recorder is told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...attacks import ATTACKS
+from ...system.backbone import TINY, local_folder
+from ...system.protocols import PROTOCOLS
+from ...system.randomness import Streams
+from ..cells.cell import Cell
+from ..digest import digest
+from ..runs.recording import RunOrder
+from ..suites.arrange import Planned
+from ..suites.settings import build
+from ..suites.suite import DataPlan, RunPlan, Suite
+from ..suites.threat import Threat
+from .identity import RunIdentity, cell_identity, cell_key
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    suite: Suite
+    backbone: str
+    data: str
+    out: Path
+    seed: str | None = None
+    processes: int = 2
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every run of an audit has in common."""
+
+    suite: Suite
+    backbone: str
+    """Digest of the backbone."""
+    data: Mapping[DataPlan, str]
+    """Digests of the data as each plan reads them."""
+    seed: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """A planned run on every victim."""
+
+    planned: Planned
+    runs: tuple[RunIdentity, ...]
+    curve: str | None
+    """The run's name without its sweep, where it is a point of one."""
+
+    @property
+    def group(self) -> str:
+        """Digest of what its runs have in common."""
+        return self.runs[0].group
+
+
+def name_runs(inputs: Inputs, planned: Sequence[Planned]) -> Iterator[Named]:
+    """Every planned run; raises UsageError for a wrong setting before anything is written."""
+    for one in planned:
+        runs = tuple(name_run(inputs, one.run, victim) for victim in range(inputs.suite.victims))
+        yield Named(one, runs, None if one.base is None else name_run(inputs, one.base, 0).label)
+
+
+def name_run(inputs: Inputs, run: RunPlan, victim: int) -> RunIdentity:
+    """One run on one victim."""
+    kind, suite, data = PROTOCOLS[run.protocol], inputs.suite, inputs.suite.data_of(run)
+    bare = RunPlan(protocol=run.protocol)
+    return RunIdentity(
+        protocol=run.protocol,
+        settings=build(kind, {**suite.shared(run), **run.settings}, run.protocol).settings(),
+        default=build(kind, suite.shared(run), run.protocol).settings(),
+        threat=asdict(suite.threat_of(run)),
+        backbone=inputs.backbone,
+        data=inputs.data[data],
+        sizes=data.model_dump(),
+        victim=victim,
+        seed=hashlib.sha256(victim_streams(inputs.seed, victim).seed.encode()).hexdigest(),
+        labels=run.labels,
+        varied={
+            **_changed("data", data, suite.data),
+            **_changed("threat", suite.threat_of(run), suite.threat_of(bare)),
+        },
+    )
+
+
+def _changed(table: str, own: DataPlan | Threat, suites: DataPlan | Threat) -> dict[str, Any]:
+    """What differs from the suite's own, by dotted name."""
+    return {f"{table}.{name}": value for name, value in vars(own).items() if value != vars(suites)[name]}
+
+
+def victim_streams(seed: str, victim: int) -> Streams:
+    """A victim's own streams of randomness."""
+    return Streams(seed).of(f"victim {victim}")
+
+
+def order_run(request: Request, folder: Path, seed: str, run: RunPlan, name: RunIdentity) -> RunOrder:
+    """What a recorder is told of a run; `folder` is the backbone's."""
+    data = request.suite.data_of(run)
+    return RunOrder(
+        key=name.key,
+        identity=name.own,
+        label=name.label,
+        victim=name.victim,
+        protocol=name.protocol,
+        settings=name.settings,
+        threat=name.threat,
+        labels=name.labels,
+        backbone=TINY if folder == local_folder(TINY) else str(folder),
+        parts=str(parts_path(request, data, name.victim)),
+        seed=victim_streams(seed, name.victim).of("runs").seed,
+        texts=data.texts,
+        root=str(request.out / "runs" / name.key),
+    )
+
+
+def cells_of(request: Request, run: RunPlan, key: str) -> Iterator[Cell]:
+    """Every attack with each of its settings on one recorded run, once for each of the attacker's seeds."""
+    for name, settings in run.attacked():
+        attack = build(ATTACKS[name], settings, name)
+        for repeat in range(request.suite.attacker_seeds):
+            identity = cell_identity(key, name, type(attack).__module__, asdict(attack), repeat)
+            yield Cell(cell_key(identity), request.out / "runs" / key, attack, identity)
+
+
+def parts_path(request: Request, plan: DataPlan, victim: int) -> Path:
+    """Where a victim's parts lie: with the truth."""
+    other = "" if plan == request.suite.data else f"-{digest(plan.model_dump())}"
+    return request.out / "truth" / f"parts-{victim}{other}.jsonl"

@@ -1,0 +1,189 @@
+"""Records one run: the protocol trains over a wire, and view, public knowledge and truth go to folders of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...system import files
+from ...system.backbone import Backbone
+from ...system.data import Sample, Split, with_reassigned_labels
+from ...system.errors import ProtocolError
+from ...system.message import Party
+from ...system.protocols import PROTOCOLS, Protocol, Scene, interleave
+from ...system.public import Example, Public, Query
+from ...system.randomness import Streams
+from ...system.roles import SERVER, Device, Role
+from ...system.truth import Truth, true_texts
+from ...system.view import HELD, ViewWriter
+from ...system.wire import Traffic, Wire
+from ..statistics import exact_count
+from ..suites.settings import build
+from ..suites.suite import Labels
+from ..suites.threat import Threat
+from .parts import load_parts
+
+DEVICE: Party = "device-0"
+LIBRARIES = ("sidelight", "torch", "transformers", "peft", "safetensors", "scikit-learn", "scipy", "numpy")
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """All that a recorder needs; JSON, because it crosses to another process."""
+
+    key: str
+    identity: Mapping[str, Any]
+    """What the key digests; stored beside the run, so that a resumed audit can compare."""
+    label: str
+    victim: int
+    protocol: str
+    settings: Mapping[str, Any]
+    threat: Mapping[str, Any]
+    labels: Labels
+    backbone: str
+    """Packaged name or local folder."""
+    parts: str
+    """File of the victim's parts."""
+    seed: str
+    """The victim's secret seed."""
+    texts: int
+    """Rows whose texts are asked for."""
+    root: str
+    """The run's folder, which must not exist yet."""
+
+
+def record(order: RunOrder, backbone: Backbone) -> None:
+    """Run a protocol and write view/, public/, truth/ and run.json, all or nothing."""
+    started = time.monotonic()
+    torch.set_num_threads(1)  # more threads round differently: one seed, one result on every machine
+    streams = Streams(order.seed)
+    parts = victims_parts(order, streams)
+    threat = build(Threat, order.threat, "threat")
+    protocol = build(PROTOCOLS[order.protocol], order.settings, order.protocol)
+    scene = Scene(backbone, parts.labels, {DEVICE: parts.victim_train}, streams)
+    with files.whole(Path(order.root)) as root:
+        roles = protocol.roles(scene)
+        writer = ViewWriter(root / "view", frozenset({SERVER}))
+        wire = Wire(roles, writer)
+        interleave([role for role in roles.values() if isinstance(role, Device)], wire)
+        facts = public_facts(protocol, scene, threat)
+        held = roles[SERVER].held() if SERVER in roles else {}
+        check_declared(protocol, writer.received | {HELD + name for name in held})
+        writer.close(held, facts)
+        asked = draw(parts.victim_train, order.texts, streams)
+        public_knowledge(protocol, scene, threat, facts, parts, asked, order.backbone).save(root / "public")
+        device = roles[DEVICE]
+        outputs = predictions(device, parts.victim_test)
+        rows = true_texts(backbone, parts.victim_train, protocol.longest)
+        Truth(rows, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
+        seconds = time.monotonic() - started
+        files.write_json(root / "run.json", summary(order, protocol, threat, wire.traffic, parts, outputs, seconds))
+
+
+def victims_parts(order: RunOrder, streams: Streams) -> Split:
+    """The victim's split, its training labels reassigned where the run is such a control."""
+    parts = load_parts(Path(order.parts))
+    if order.labels == "own":
+        return parts
+    return replace(parts, victim_train=with_reassigned_labels(parts.victim_train, streams.numpy("reassigned labels")))
+
+
+def check_declared(protocol: Protocol, shown: set[str]) -> None:
+    """Refuse a protocol that shows the server more than it says: its cells would read `not exposed`."""
+    if undeclared := sorted(shown - protocol.shows.get(SERVER, frozenset())):
+        raise ProtocolError(f"{protocol.name} shows the server {', '.join(undeclared)} without declaring it in shows")
+
+
+def public_facts(protocol: Protocol, scene: Scene, threat: Threat) -> dict[str, Any]:
+    """What the manifest of the view and public knowledge say: settings and versions, nothing of the victim."""
+    return {
+        "protocol": protocol.name,
+        "source": protocol.source,
+        **protocol.settings(),
+        **protocol.facts(scene),
+        "threat": asdict(threat),
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def public_knowledge(
+    protocol: Protocol,
+    scene: Scene,
+    threat: Threat,
+    facts: Mapping[str, Any],
+    parts: Split,
+    asked: Sequence[str],
+    backbone: str,
+) -> Public:
+    """Public knowledge under a threat model."""
+    head = protocol.public_head(scene) if threat.backbone == "public" else None
+    rows = parts.auxiliary if threat.auxiliary == "labelled" else ()
+    return Public(
+        facts=facts,
+        labels=parts.labels,
+        backbone=backbone if threat.backbone == "public" else None,
+        head=None if head is None else {"weight": head},
+        auxiliary=tuple(Example(row.text, row.label) for row in rows),
+        queries=tuple(Query(row.id, row.text) for row in parts.victim_test),
+        targets=tuple(asked),
+    )
+
+
+def draw(samples: Sequence[Sample], count: int, streams: Streams) -> tuple[str, ...]:
+    """Ids of the rows whose texts are asked for, drawn by the auditor."""
+    order = torch.randperm(len(samples), generator=streams.torch("targets"))[:count]
+    return tuple(samples[i].id for i in sorted(order.tolist()))
+
+
+def predictions(device: Role, samples: Sequence[Sample]) -> torch.Tensor:
+    """The tuned model's class scores (samples, classes)."""
+    assert isinstance(device, Device)
+    return device.predict([sample.text for sample in samples])
+
+
+def summary(
+    order: RunOrder,
+    protocol: Protocol,
+    threat: Threat,
+    traffic: Traffic,
+    parts: Split,
+    outputs: torch.Tensor,
+    seconds: float,
+) -> dict[str, Any]:
+    """run.json: what the report says about a run, nothing private."""
+    truth = torch.tensor([parts.labels.index(sample.label) for sample in parts.victim_test])
+    common = torch.tensor([parts.labels.index(s.label) for s in parts.victim_train]).mode().values
+    samples = len(parts.victim_train)
+    kinds = [
+        {"kind": k, "sender": s, "receiver": r, "messages": traffic.messages[k, s, r], "bytes": size}
+        for (k, s, r), size in traffic.bytes.items()
+    ]
+    return {
+        "run": order.key,
+        "identity": dict(order.identity),
+        "protocol": protocol.name,
+        "labels": order.labels,
+        "label": order.label,
+        "title": protocol.title,
+        "source": protocol.source,
+        "paper_version": ", ".join(protocol.claims) or None,
+        "claims": {name: list(said) for name, said in protocol.claims.items()},
+        "departures": list(protocol.departures),
+        "settings": protocol.settings(),
+        "threat": asdict(threat),
+        "shows": sorted(protocol.shows.get(SERVER, frozenset())),
+        "traffic": kinds,
+        "samples": samples,
+        "uplink_bytes_per_sample": traffic.sent_by(DEVICE) / samples,
+        "downlink_bytes_per_sample": traffic.received_by(DEVICE) / samples,
+        "utility": exact_count("accuracy", (outputs.argmax(1) == truth).tolist()),
+        "majority": exact_count("accuracy", (truth == common).tolist()),
+        "victim": order.victim,
+        "seconds": round(seconds, 2),
+    }

@@ -1,0 +1,1 @@
+"""Attacks apart: workers that see a view and public knowledge, and what they leave behind."""

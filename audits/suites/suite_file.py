@@ -1,0 +1,90 @@
+"""Suites from their files, every name and setting checked before anything is read or written."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from ...attacks import ATTACKS
+from ...system.errors import UnknownName, UsageError
+from ...system.protocols import PROTOCOLS
+from .settings import build
+from .suite import RunPlan, Suite, settings_of, validated
+from .sweeps import points
+
+BUILT_IN = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
+
+
+def load_suite(reference: str) -> Suite:
+    """A suite by built-in name or from one's own TOML file."""
+    path = BUILT_IN.get(reference, Path(reference))
+    if reference not in BUILT_IN and path.suffix != ".toml":
+        raise UnknownName("suite", reference, BUILT_IN)
+    if not path.is_file():
+        raise UsageError(f"the suite file {reference} does not exist; give quick, standard or a TOML file")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{reference} is not valid TOML: {error}") from None
+    suite = validated(Suite, values, reference)
+    _check(suite, reference)
+    return suite.model_copy(update={"name": suite.name or path.stem})
+
+
+def _check(suite: Suite, reference: str) -> None:
+    known = {name for run in suite.runs for name in settings_of(run.protocol)}
+    for name in suite.protocol:
+        if name not in known:
+            raise UnknownName("setting of the suite's protocols", name, known)
+    for at, run in enumerate(suite.runs):
+        if run.sweep:
+            _check_sweep(suite, run, f"runs.{at} in {reference}")
+        else:
+            _check_run(suite, run, f"runs.{at} in {reference}")
+    _check_repeats(suite, reference)
+
+
+def _check_repeats(suite: Suite, reference: str) -> None:
+    rows = [(at, _built(suite, run)) for at, run in enumerate(suite.runs) if not run.sweep]
+    for place, (at, one) in enumerate(rows):
+        for before, other in rows[:place]:
+            if one == other:
+                raise UsageError(f"runs.{at} in {reference} repeats runs.{before}; give each run once")
+
+
+def _built(suite: Suite, run: RunPlan) -> tuple[object, ...]:
+    """What a run is, with every default filled in."""
+    protocol = build(PROTOCOLS[run.protocol], {**suite.shared(run), **run.settings}, run.protocol)
+    return protocol, suite.threat_of(run), suite.data_of(run), run.labels
+
+
+def _check_sweep(suite: Suite, run: RunPlan, where: str) -> None:
+    if len(run.sweep) != 1:
+        raise UsageError(f"sweep of {where} varies {len(run.sweep)} settings; give one, and another run for another")
+    [(setting, values)] = run.sweep.items()
+    if len(values) < 2 or any(value in values[:at] for at, value in enumerate(values)):
+        raise UsageError(f"sweep.{setting} of {where} needs at least two values, each once")
+    for one, _ in points(run):
+        _check_run(suite, one, where)
+
+
+def _check_run(suite: Suite, run: RunPlan, where: str) -> None:
+    _built(suite, run)
+    _check_attacks(run, where)
+    for name, control in run.controls.items():
+        beside = run.model_copy(update={"settings": {**run.settings, **control.settings}, "labels": control.labels})
+        if _built(suite, beside) == _built(suite, run):
+            raise UsageError(f"controls.{name} of {where} is the run itself; give it other settings or labels")
+
+
+def _check_attacks(run: RunPlan, where: str) -> None:
+    for name in [*(run.attacks or ()), *run.vary]:
+        ATTACKS[name]
+    if run.attacks is not None and len(set(run.attacks)) < len(run.attacks):
+        raise UsageError(f"attacks of {where} name one attack twice; give each once, and its settings in vary")
+    for name, cells in run.vary.items():
+        if run.attacks is not None and name not in run.attacks:
+            raise UsageError(f"vary of {where} has {name!r}, which is none of its attacks; add it to them")
+        built = [build(ATTACKS[name], settings, name) for settings in cells]
+        if any(attack in built[:at] for at, attack in enumerate(built)) or not built:
+            raise UsageError(f"vary.{name} of {where} is empty or repeats a cell; give different settings")
