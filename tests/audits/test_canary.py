@@ -50,15 +50,23 @@ class Planted:
     streams: Streams
     settings: Mapping[str, Any]
 
-    def secrets(self) -> set[str]:
-        """Digests of the victim's texts and of its keys, as the canary writes them."""
+    def texts(self) -> set[str]:
+        """Digests of the victim's texts, as the canary writes them."""
         canary = importlib.import_module("canary")
-        made = {canary.digest(row.text) for row in generate(canary.ROWS, self.streams.numpy("data"))}
-        return made | {canary.digest(str(self.streams.integer(name))) for name in ("key", "noise")}
+        return {canary.digest(row.text) for row in generate(canary.ROWS, self.streams.numpy("data"))}
+
+    def keys(self) -> set[str]:
+        """Digests of the victim's keys."""
+        canary = importlib.import_module("canary")
+        return {canary.digest(str(self.streams.integer(name))) for name in ("key", "noise")}
 
     def regenerated(self, found: Mapping[str, list[str]]) -> set[str]:
-        """The victim's secrets that the canary made from a seed."""
-        return self.secrets() & set(found["seeds"])
+        """The victim's secrets that the canary made from a seed.
+
+        Its texts count together: some seed or other draws one of them by chance, as short texts have few slots.
+        """
+        made = set(found["seeds"])
+        return self.keys() & made | (self.texts() if self.texts() <= made else set())
 
     def truths(self, found: Mapping[str, list[str]]) -> dict[str, list[str]]:
         """What each probe saw or was able to do; empty probes are left out."""
@@ -140,5 +148,5 @@ def test_the_canary_makes_the_texts_of_a_victim_whose_seed_can_be_guessed(plante
     canary = importlib.import_module("canary")
     weak = Planted(planted.run, Streams("7"), planted.settings)
     made = {"seeds": list(canary.seeds({6, 7}))}
-    assert weak.regenerated(made) == weak.secrets()
+    assert weak.regenerated(made) == weak.texts() | weak.keys()
     assert planted.regenerated(made) == set()
