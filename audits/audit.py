@@ -42,16 +42,15 @@ def run_audit(request: Request, progress: Progress) -> bool:
         about = describe(plan, workers.sandbox)
         cells = [cell for cell in plan.cells.values() if cell.run.name not in failures]
         running = Running(plan, workers, repeated(about), progress)
-        began = time.monotonic()
+        began = time.process_time()
         running.run(cells)
-        attacking = time.monotonic() - began
+        harness = time.process_time() - began - running.twin_seconds
         shutil.rmtree(request.out / "scratch", ignore_errors=True)  # guesses hold what was reconstructed
         make_composites(request.out, plan.layout, plan.backbone, repeated(about))
         whole = compile_results(request.out)
-        spent = {"seconds": time.monotonic() - started, "attacking_seconds": attacking}
-        spent |= {"attack_seconds": running.attack_seconds}
-        rounded = {name: round(seconds, 1) for name, seconds in spent.items()}
-        files.write_json(request.out / "audit.json", {**about, **rounded, "processes": request.processes})
+        spent = {"seconds": time.monotonic() - started, "attack_seconds": running.attack_seconds}
+        spent |= {"twin_seconds": running.twin_seconds, "harness_seconds": harness}
+        files.write_json(request.out / "audit.json", {**about, **{name: round(s, 1) for name, s in spent.items()}})
     return whole
 
 

@@ -53,8 +53,8 @@ class Running:
         shelf_limits = Limits(limits.prepare_seconds, self._memory)
         self._shelf = Shelf(plan.request.out / "prepared", workers, shelf_limits, progress.part)
         self._prepared: dict[str, float] = {}
-        self.attack_seconds = 0.0
-        """Own time of all attacks so far, those on twins among them."""
+        self.attack_seconds = self.twin_seconds = 0.0
+        """Own time of all attacks so far, shuffled ones among them, and of the harness's own twins."""
         self._open = lru_cache(maxsize=OPEN_RUNS)(_open)
         self._judge = lru_cache(maxsize=OPEN_RUNS)(lambda run: Judge(run, plan.backbone))
 
@@ -125,7 +125,11 @@ class Running:
         """The score of a cell's guesses; whatever goes wrong in scoring it fails this cell and no other."""
         mine = guesses[store.WHOLE]
         try:
-            return self._judge(cell.run).judge(cell, mine, guesses.get(store.SHUFFLED))
+            judge = self._judge(cell.run)
+            before = judge.twin_seconds
+            scored = judge.judge(cell, mine, guesses.get(store.SHUFFLED))
+            self.twin_seconds += judge.twin_seconds - before
+            return scored
         except Exception as error:  # a scorer meets guesses that nobody foresaw
             return Scored("failed", f"scoring failed: {place(error)}", mine.seconds)
 

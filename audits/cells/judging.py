@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class Judge:
         self.answers = Answers(load_truth(run / "truth"), labels, targets, backbone.tokenizer.decode)
         self._vocabulary = backbone.vocabulary
         self._blind = Blind(load_view(run / "view"), self.public, backbone, targets)
+        self.twin_seconds = 0.0
+        """This thread's time in making twins: work of the audit, as the attacks are, and no overhead."""
         self._sides: dict[tuple[Goal, frozenset[str]], tuple[Twin, Twin]] = {}
 
     def judge(self, cell: Cell, mine: Done | Broken, shuffled: Done | Broken | None) -> Scored:
@@ -68,9 +71,11 @@ class Judge:
         """The outsider's candidates and those that saw the rest of the view."""
         asked = (attack.goal, attack.attacked)
         if asked not in self._sides:
+            started = time.thread_time()
             sides = (self._blind.outsider(attack.goal), self._blind.rest(*asked))
             scored = [{name: score(attack.goal, g, self.answers) for name, g in side.items()} for side in sides]
             self._sides[asked] = (scored[0], scored[1])
+            self.twin_seconds += time.thread_time() - started
         outsiders, rest = self._sides[asked]
         if isinstance(shuffled, Done) and self._fault(shuffled, attack.goal) is None:
             outsiders = {**outsiders, SHUFFLED_TWIN: score(attack.goal, shuffled.guess, self.answers)}

@@ -17,7 +17,6 @@ from functools import cached_property, lru_cache
 
 import numpy
 import torch
-from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -79,9 +78,7 @@ class Blind:
         first: dict[str, torch.Tensor] = {}
         for item in seen.sequences():
             first.setdefault(item.sample_id, _pooled(item.activations[:, -1], facts["selector"]))
-        learnt = self._features([e.text for e in self.public.auxiliary], layer)
-        classifier = _classifier().fit(learnt, self._auxiliary_labels())
-        guessed = classifier.predict(torch.stack(list(first.values())).numpy())
+        guessed = self._fitted(layer).predict(torch.stack(list(first.values())).numpy())
         return LabelGuess(tuple(first), torch.from_numpy(guessed.astype(numpy.int64)))
 
     def _text_prior(self, by_label: bool) -> TextGuess:
@@ -99,16 +96,9 @@ class Blind:
         whole = _common_tokens(tokens)
         return TextGuess(self.targets, tuple(guesses.get(labels.get(i, -1), whole) for i in self.targets))
 
-    @torch.no_grad()
     def _continuation(self) -> TextGuess:
-        """What the public backbone writes from the opening tokens, greedily: one text for all."""
-        row = list(self.backbone.prefix) or [0]
-        for _ in range(min(LONGEST, self.public.facts["longest"])):
-            tokens = self.backbone.pad([row])
-            row.append(
-                int(self.backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[0, -1].argmax())
-            )
-        text = tuple(row[len(self.backbone.prefix) :])
+        """What the public backbone writes from the opening tokens: one text for all."""
+        text = _written(self.backbone, min(LONGEST, self.public.facts["longest"]))
         return TextGuess(self.targets, (text,) * len(self.targets))
 
     @torch.no_grad()
@@ -125,9 +115,8 @@ class Blind:
         if not self._learnable():
             return self._untuned()
         layer = len(self.backbone.blocks)
-        learnt = self._features([e.text for e in self.public.auxiliary], layer)
-        asked = self._features([q.text for q in self.public.queries], layer)
-        classifier = _classifier().fit(learnt, self._auxiliary_labels())
+        asked = self._states([q.text for q in self.public.queries], layer).numpy()
+        classifier = self._fitted(layer)
         outputs = torch.zeros(len(ids), len(self.public.labels))
         found = torch.from_numpy(classifier.predict_proba(asked).astype(numpy.float32))
         outputs[:, torch.from_numpy(classifier.classes_)] = found
@@ -137,12 +126,12 @@ class Blind:
         """Whether auxiliary rows tell two classes apart."""
         return len({example.label for example in self.public.auxiliary}) > 1
 
-    def _auxiliary_labels(self) -> NDArray[numpy.int64]:
-        return numpy.array([self.public.labels.index(e.label) for e in self.public.auxiliary])
-
-    def _features(self, texts: Sequence[str], layer: int) -> NDArray[numpy.float32]:
-        features: NDArray[numpy.float32] = self._states(texts, layer).numpy()
-        return features
+    def _fitted(self, layer: int) -> Pipeline:
+        """A classifier of auxiliary rows' states after a block."""
+        facts = self.public.facts
+        texts = tuple(e.text for e in self.public.auxiliary)
+        labels = tuple(self.public.labels.index(e.label) for e in self.public.auxiliary)
+        return _fitted(self.backbone, texts, labels, layer, facts["longest"], facts["prompt"], facts["selector"])
 
     def _states(self, texts: Sequence[str], layer: int) -> torch.Tensor:
         """The selected position's state after a block, (N, d)."""
@@ -158,6 +147,31 @@ def _states(
     """The selected position's state after a block, (N, d); kept, because all runs of a victim ask for the same."""
     chunks = (backbone.tokens(texts[i : i + CHUNK], longest, prompt) for i in range(0, len(texts), CHUNK))
     return torch.cat([select(backbone.activations(t, layer)[:, :, -1], t.mask, selector) for t in chunks])
+
+
+@lru_cache(maxsize=16)
+def _fitted(
+    backbone: Backbone,
+    texts: tuple[str, ...],
+    labels: tuple[int, ...],
+    layer: int,
+    longest: int,
+    prompt: str,
+    selector: Selector,
+) -> Pipeline:
+    """A classifier of the selected position's state; kept, because all runs of a victim ask for the same."""
+    return _classifier().fit(_states(backbone, texts, layer, longest, prompt, selector).numpy(), numpy.array(labels))
+
+
+@lru_cache(maxsize=4)
+@torch.no_grad()
+def _written(backbone: Backbone, longest: int) -> tuple[int, ...]:
+    """What a backbone writes from its opening tokens, greedily; kept, because it is the same for every victim."""
+    row = list(backbone.prefix) or [0]
+    for _ in range(longest):
+        tokens = backbone.pad([row])
+        row.append(int(backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[0, -1].argmax()))
+    return tuple(row[len(backbone.prefix) :])
 
 
 def _pooled(states: torch.Tensor, selector: str) -> torch.Tensor:

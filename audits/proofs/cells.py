@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -63,26 +62,16 @@ class Measured(NamedTuple):
     cells: int
     peak: int
     """Largest resident memory of the audit's own process, in bytes."""
-    attacking: float
-    """Seconds from the first attack to the last stored cell."""
     attacks: float
     """Own seconds of all workers."""
-
-    @property
-    def harness(self) -> float:
-        """Milliseconds a cell beyond its attacks' own, a core at a time."""
-        return 1000 * (self.attacking * cores() - self.attacks) / self.cells
-
-
-def cores() -> int:
-    """Attacks that run side by side."""
-    return os.cpu_count() or 1
+    harness: float
+    """Processor seconds of the audit's own process, without the twins that it makes."""
 
 
 def overhead(out: Path) -> float:
-    """What a finished audit took beyond its attacks' own time, as a share of it; all cores count."""
+    """What the harness of a finished audit took beside its attacks, as a share of their own time."""
     about = json.loads((out / "audit.json").read_text(encoding="utf-8"))
-    return float(about["attacking_seconds"] * about["processes"] / about["attack_seconds"] - 1)
+    return float(about["harness_seconds"] / about["attack_seconds"])
 
 
 def measured(cells: int, folder: Path) -> Measured:
@@ -100,7 +89,7 @@ def measured(cells: int, folder: Path) -> Measured:
         raise SidelightError(f"the audit ended with status {process.returncode}: {log.read_text()[-300:]}")
     about = json.loads((out / "audit.json").read_text(encoding="utf-8"))
     check(out, cells)
-    return Measured(cells, peak, about["attacking_seconds"], about["attack_seconds"])
+    return Measured(cells, peak, about["attack_seconds"], about["harness_seconds"])
 
 
 def check(out: Path, cells: int) -> None:
@@ -124,6 +113,12 @@ def peak_of(process: int) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
+def shown(one: Measured) -> str:
+    """A line of the table."""
+    each = f"harness {1000 * one.harness / one.cells:>5.1f} ms a cell"
+    return f"{one.cells:>7,} cells, workers {one.attacks:>8.1f} s, {each}, {one.peak / MIB:>6.0f} MiB at the peak"
+
+
 def main() -> int:
     """Print the table; 1 where a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,11 +134,7 @@ def main() -> int:
         for cells in (arguments.cells // 10, arguments.cells):
             one = measured(cells // ATTACKS * ATTACKS, Path(folder))
             found.append(one)
-            print(
-                f"{one.cells:>7,} cells {one.attacking:>8.1f} s, attacks' own {one.attacks:>8.1f} s, harness "
-                f"{one.harness:>5.1f} ms a cell, {one.peak / MIB:>6.0f} MiB at the peak",
-                flush=True,
-            )
+            print(shown(one), flush=True)
     grown = found[1].peak - found[0].peak
     print(f"the peak grows by {grown / MIB:.1f} MiB; at most {BOUND // MIB} MiB are allowed")
     return int(grown > BOUND)
