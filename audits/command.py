@@ -49,9 +49,12 @@ def audit(
 def judge(folder: Annotated[Path, typer.Argument(help="The folder that `sidelight audit` wrote.")]) -> None:
     """State every number again from the stored cells, and report: for when the rules of evidence have changed."""
     from .compiling.results import compile_results, state_again
+    from .planning.home import held
 
-    state_again(folder)
-    whole = compile_results(folder)
+    _refuse_foreign(folder)
+    with held(folder):
+        state_again(folder)
+        whole = compile_results(folder)
     _report(folder)
     if not whole:
         raise typer.Exit(1)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..attacks.attack import Goal, Needs
+from ..attacks.attack import Goal, Guess, Needs
 from ..system import files
 from ..system.backbone import Backbone
+from ..system.errors import place
 from .cells import cell as store
 from .cells.cell import Cell, Scored
 from .cells.composites import FEWEST, Composite, combined, composite_identity, measure_composite
-from .cells.fields import common
-from .cells.judging import Judge, examples, numbers
+from .cells.fields import called, common, stated
+from .cells.judging import Judge, examples
 from .cells.scoring import score
 from .planning.layout import Layout
-from .sandbox import guess_files
-from .statistics import PerfectTwin
+from .statistics import Measured, PerfectTwin
 
 
 @dataclass(frozen=True)
@@ -50,38 +50,58 @@ def make_composites(out: Path, layout: Layout, backbone: Backbone, audit: Mappin
     judge = lru_cache(maxsize=1)(lambda run: Judge(out / "runs" / run, backbone))
     for vote in votes(layout):
         records = {key: store.read(root, key) for key in vote.members if (root / key / "result.json").exists()}
-        voters = [key for key, record in records.items() if record["fields"]["status"] == "scored"]
-        if len(voters) >= FEWEST and _voters(root, vote.key) != voters:
-            _make(out, vote, voters, records, judge(vote.run), audit)
+        voters = {key: record for key, record in records.items() if record["fields"]["status"] == "scored"}
+        if len(voters) >= FEWEST and _voters(root, vote.key) != list(voters):
+            _make(out, vote, voters, judge(vote.run), audit)
 
 
 def _voters(root: Path, key: str) -> list[str]:
-    """Whose votes a stored composite holds."""
+    """Whose votes a stored composite holds; none where it failed."""
     path = root / key / "result.json"
-    return list(files.read_json(path)["fields"]["voters"]) if path.exists() else []
+    fields = files.read_json(path)["fields"] if path.exists() else {"status": "failed"}
+    return list(fields["voters"]) if fields["status"] == "scored" else []
 
 
 def _make(
     out: Path,
     vote: Vote,
-    voters: Sequence[str],
-    records: Mapping[str, Mapping[str, Any]],
+    voters: Mapping[str, Mapping[str, Any]],
     judge: Judge,
     audit: Mapping[str, Any],
 ) -> None:
-    root, run = out / "cells", out / "runs" / vote.run
-    needs = Needs(frozenset(kind for key in voters for kind in records[key]["fields"]["consumes"]))
+    needs = Needs(frozenset(kind for record in voters.values() for kind in record["fields"]["consumes"]))
     identity = composite_identity(vote.run, vote.goal, vote.members, vote.repeat)
+    run = out / "runs" / vote.run
     cell = Cell(vote.key, run, Composite(vote.goal, needs), identity)
-    guess = combined([guess_files.load(root / key) for key in voters])
-    if guess is None:
-        return
-    found = score(vote.goal, guess, judge.answers)
-    measured = measure_composite(found, [store.read_rows(root, key) for key in voters])
     try:
-        metrics = list(numbers(measured, vote.goal, vote.key))
-        scored = Scored("scored", None, None, metrics, measured, guess, examples(guess, judge.answers))
-    except PerfectTwin as error:
-        scored = Scored("failed", str(error), measured=measured, guess=guess)
-    fields = {**common(cell, files.read_json(run / "run.json"), audit), "voters": list(voters)}
-    store.store(root, cell, fields, scored)
+        scored = _scored(out / "cells", vote, voters, judge)
+    except Exception as error:  # a vote may meet guesses that nobody foresaw; it fails this cell and no other
+        said = str(error) if isinstance(error, PerfectTwin) else f"voting failed: {place(error)}"
+        scored = Scored("failed", said)
+    if scored is not None:
+        fields = {**common(cell, files.read_json(run / "run.json"), audit), "voters": list(voters)}
+        store.store(out / "cells", cell, fields, scored)
+
+
+def _scored(root: Path, vote: Vote, voters: Mapping[str, Mapping[str, Any]], judge: Judge) -> Scored | None:
+    """The vote beside that of the shuffled guesses; None where the guesses cannot be combined."""
+    guess = _vote(root, voters, store.WHOLE)
+    if guess is None:
+        return None
+    blind = _vote(root, voters, store.SHUFFLED)
+    members: dict[str, Mapping[str, Measured]] = {}
+    for key, record in voters.items():
+        name = called(record["fields"])
+        members[f"{name} {key}" if name in members else name] = store.read_rows(root, key)
+    shuffled = {} if blind is None else score(vote.goal, blind, judge.answers)
+    measured = measure_composite(score(vote.goal, guess, judge.answers), shuffled, members)
+    metrics = stated([measured], vote.goal, vote.key)
+    shown = examples(guess, judge.answers)
+    return Scored("scored", None, None, metrics, measured, guess, blind, shown)
+
+
+def _vote(root: Path, voters: Iterable[str], view: str) -> Guess | None:
+    """The voters' guesses on a view, combined; None where one has none."""
+    guesses = [store.read_guess(root, key, view) for key in voters]
+    given = [guess for guess in guesses if guess is not None]
+    return combined(given) if len(given) == len(guesses) else None

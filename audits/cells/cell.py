@@ -20,8 +20,8 @@ from ..suites.settings import changed
 WHOLE, SHUFFLED = "", "shuffled"
 """The view as it is, and the twin whose samples are filed under each other's ids."""
 
-BLIND = "blind"
-"""Entry of ids.json that holds the metrics whose chance level is known exactly."""
+SIDES = ("outsider", "rest")
+"""Of the twins."""
 
 
 class Contender(Protocol):
@@ -76,6 +76,8 @@ class Scored:
     measured: Mapping[str, Measured] = field(default_factory=dict)
     """By metric, the score of each row and of its twins."""
     guess: Guess | None = None
+    shuffled: Guess | None = None
+    """The guess on the view whose samples are filed under each other's ids."""
     examples: Sequence[Mapping[str, Any]] = ()
 
 
@@ -87,8 +89,10 @@ def store(root: Path, cell: Cell, fields: Mapping[str, Any], scored: Scored) -> 
         files.write_json(partial / "result.json", record)
         files.write_lines(partial / "examples.jsonl", scored.examples)
         _store_rows(partial, scored.measured)
-        if scored.guess is not None:
-            guess_files.save(scored.guess, partial)
+        for name, guess in ((WHOLE, scored.guess), (SHUFFLED, scored.shuffled)):
+            if guess is not None:
+                (partial / name).mkdir(exist_ok=True, mode=files.PRIVATE)
+                guess_files.save(guess, partial / name)
 
 
 def finished(root: Path, cell: Cell) -> dict[str, Any] | None:
@@ -111,33 +115,39 @@ def read(root: Path, key: str) -> dict[str, Any]:
     return record
 
 
+def read_guess(root: Path, key: str, view: str = WHOLE) -> Guess | None:
+    """A cell's stored guess on a view; None where it has none."""
+    folder_ = root / key / view
+    return guess_files.load(folder_) if (folder_ / guess_files.INDEX).exists() else None
+
+
 def read_rows(root: Path, key: str) -> dict[str, Measured]:
-    """By metric, the stored score of each row and of its twins."""
-    ids = files.read_json(root / key / "ids.json")
-    blind = ids.pop(BLIND)
-    sides: dict[str, dict[str, dict[str, Any]]] = {metric: {"attack": {}, "outsider": {}, "rest": {}} for metric in ids}
-    for name, values in folder.read_tensors(root / key / "scores.safetensors").items():
-        metric, side, candidate = name.split("/", 2)
-        sides[metric][side][candidate] = values.numpy().astype(numpy.float64)
-    return {
-        metric: Measured(
-            tuple(ids[metric]), side["attack"][""], side["outsider"], side["rest"], blind=blind.get(metric)
-        )
-        for metric, side in sides.items()
-    }
+    """By metric, the stored score of each row and of its twins, everything in its stored order."""
+    tensors = folder.read_tensors(root / key / "scores.safetensors")
+    columns = {name: values.numpy().astype(numpy.float64) for name, values in tensors.items()}
+    measured = {}
+    for about in files.read_json(root / key / "ids.json"):
+        metric = about["metric"]
+        sides = [{name: columns[f"{metric}/{side}/{name}"] for name in about[side]} for side in SIDES]
+        rows = columns[f"{metric}/attack/"]
+        measured[metric] = Measured(tuple(about["ids"]), rows, sides[0], sides[1], blind=about["blind"])
+    return measured
 
 
 def _store_rows(partial: Path, measured: Mapping[str, Measured]) -> None:
     tensors = {name: torch.from_numpy(values) for metric, m in measured.items() for name, values in _columns(metric, m)}
     folder.write_tensors(partial / "scores.safetensors", tensors)
-    blind = {metric: m.blind for metric, m in measured.items() if m.blind is not None}
-    files.write_json(partial / "ids.json", {**{metric: list(m.ids) for metric, m in measured.items()}, BLIND: blind})
+    about = [
+        {"metric": metric, "ids": list(m.ids), "blind": m.blind, **{side: list(getattr(m, side)) for side in SIDES}}
+        for metric, m in measured.items()
+    ]
+    files.write_json(partial / "ids.json", about)
 
 
 def _columns(metric: str, measured: Measured) -> Iterator[tuple[str, Any]]:
     yield f"{metric}/attack/", measured.attack
-    for side, candidates in (("outsider", measured.outsider), ("rest", measured.rest)):
-        for name, values in candidates.items():
+    for side in SIDES:
+        for name, values in getattr(measured, side).items():
             # candidates of the two sides may share one array, which safetensors refuses to store twice
             yield f"{metric}/{side}/{name}", values.copy()
 

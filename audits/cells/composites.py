@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-import numpy
 import torch
 
 from ...attacks.attack import Goal, Guess, LabelGuess, Needs, StolenModel, TextGuess
 from ..digest import code_digest
 from ..statistics import Measured, Values
+from .cell import SHUFFLED
 from .scoring import Rows
 
 NAME = "composite"
@@ -59,25 +59,27 @@ def composite_identity(run: str, goal: Goal, members: Sequence[str], repeat: int
     return {**named, "goal": str(goal), "members": list(members)}
 
 
-def measure_composite(found: Mapping[str, Rows], members: Sequence[Mapping[str, Measured]]) -> dict[str, Measured]:
-    """The combined guess's rows beside the twins of all members."""
+def measure_composite(
+    found: Mapping[str, Rows], shuffled: Mapping[str, Rows], members: Mapping[str, Mapping[str, Measured]]
+) -> dict[str, Measured]:
+    """The combined guess's rows beside the vote of the members' shuffled guesses and every member's own twins."""
     measured = {}
     for metric, rows in found.items():
-        own = [member[metric] for member in members if metric in member and member[metric].ids == rows.ids]
-        blind = next((m.blind for m in own if m.blind is not None), None)
-        outsider, rest = _united([m.outsider for m in own]), _united([m.rest for m in own])
-        measured[metric] = Measured(rows.ids, rows.values, outsider, rest, blind=blind)
+        own = {name: m[metric] for name, m in members.items() if metric in m and m[metric].ids == rows.ids}
+        blind = next((m.blind for m in own.values() if m.blind is not None), None)
+        if blind is not None:
+            measured[metric] = Measured(rows.ids, rows.values, {}, {}, blind=blind)
+            continue
+        outsider, rest = _named(own, "outsider"), _named(own, "rest")
+        if metric in shuffled and shuffled[metric].ids == rows.ids:
+            outsider[SHUFFLED] = shuffled[metric].values
+        measured[metric] = Measured(rows.ids, rows.values, outsider, rest)
     return measured
 
 
-def _united(sides: Sequence[Mapping[str, Values]]) -> dict[str, Values]:
-    """Every different candidate once; those of one name are told apart by the member's number."""
-    united: dict[str, Values] = {}
-    for at, side in enumerate(sides):
-        for name, values in side.items():
-            if not any(numpy.array_equal(values, other) for other in united.values()):
-                united[f"{name} {at}" if name in united else name] = values
-    return united
+def _named(members: Mapping[str, Measured], side: str) -> dict[str, Values]:
+    """Every member's candidates, told apart by the member."""
+    return {f"{name} of {member}": values for member, m in members.items() for name, values in getattr(m, side).items()}
 
 
 def _labels(guesses: Sequence[LabelGuess]) -> LabelGuess:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..digest import SCHEMA
-from ..statistics import Interval, Numbers, Twin
+import numpy
+
+from ...attacks.attack import Goal
+from ..digest import SCHEMA, digest
+from ..statistics import Interval, Measured, Numbers, Twin, state
 from .cell import Cell
+from .scoring import JUDGED, PRIMARY
 
 DIRECTION = "higher"
 """All scores so far grow with the leak."""
@@ -48,6 +52,12 @@ def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict
     }
 
 
+def called(fields: Mapping[str, Any]) -> str:
+    """An attack with the settings that differ from its defaults."""
+    inside = ", ".join(f"{name}={value}" for name, value in sorted(fields["settings"].items()))
+    return f"{fields['attack']} ({inside})" if inside else str(fields["attack"])
+
+
 def numbered(metric: str, primary: bool, judged: bool, numbers: Numbers) -> dict[str, Any]:
     """A metric's numbers as results store them."""
     gain = numbers.advantage
@@ -65,6 +75,21 @@ def numbered(metric: str, primary: bool, judged: bool, numbers: Numbers) -> dict
         "p": gain and gain.p,
         "n": numbers.n,
     }
+
+
+def stated(victims: Sequence[Mapping[str, Measured]], goal: Goal, code: str) -> list[dict[str, Any]]:
+    """Each metric's numbers on one victim, or over several; a metric that some victim lacks is left out.
+
+    The resampling follows from `code` and the metric's name. PerfectTwin where a judged metric leaves no room for an
+    advantage.
+    """
+    found = []
+    for metric in [m for m in victims[0] if all(m in one for one in victims)]:
+        generator = numpy.random.default_rng([int(digest([code, metric]), 16)])
+        judged = metric in JUDGED
+        numbers = state([one[metric] for one in victims], generator, judged=judged)
+        found.append(numbered(metric, metric == PRIMARY[goal], judged, numbers))
+    return found
 
 
 def without_numbers() -> dict[str, Any]:

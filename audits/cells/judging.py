@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy
 
 from ...attacks.attack import Attack, Goal, Guess, LabelGuess, StolenModel, TextGuess
 from ...system.backbone import Backbone
@@ -16,9 +15,9 @@ from ...system.truth import load_truth
 from ...system.view import load_view
 from ..sandbox import guess_checks
 from ..sandbox.workers import Broken, Done
-from ..statistics import Measured, PerfectTwin, state
+from ..statistics import Measured, PerfectTwin
 from .cell import Cell, Scored
-from .fields import numbered
+from .fields import stated
 from .scoring import JUDGED, PRIMARY, RANDOM, Answers, Rows, score
 from .twins import Blind
 
@@ -50,15 +49,20 @@ class Judge:
         assert isinstance(attack, Attack)
         if fault := self._fault(mine, attack.goal):
             return Scored("failed", fault, seconds)
+        if shuffled is not None and (fault := self._fault(shuffled, attack.goal)):
+            # without it, an attack that reads the truth elsewhere could not be told
+            return Scored("failed", f"its twin on the shuffled view failed: {fault}", seconds)
         assert isinstance(mine, Done)
         twins = self._twins(attack, shuffled)
         measured = measure(score(attack.goal, mine.guess, self.answers), twins, len(self.answers.labels))
+        blind = shuffled.guess if isinstance(shuffled, Done) else None
+        scored = Scored("scored", None, seconds, (), measured, mine.guess, blind)
         try:
-            metrics = list(numbers(measured, attack.goal, cell.key))
+            metrics = stated([measured], attack.goal, cell.key)
         except PerfectTwin as error:
-            return Scored("failed", _perfect(error, twins[0], attack.goal), seconds, (), measured, mine.guess)
-        remark = "; ".join(self._remarks(attack.goal, mine.guess, shuffled, measured)) or None
-        return Scored("scored", remark, seconds, metrics, measured, mine.guess, examples(mine.guess, self.answers))
+            return replace(scored, status="failed", reason=_perfect(error, twins[0], attack.goal))
+        remark = "; ".join(self._remarks(attack.goal, mine.guess, measured)) or None
+        return replace(scored, reason=remark, metrics=metrics, examples=examples(mine.guess, self.answers))
 
     def _fault(self, outcome: Done | Broken, goal: Goal) -> str | None:
         if isinstance(outcome, Broken):
@@ -77,13 +81,11 @@ class Judge:
             self._sides[asked] = (scored[0], scored[1])
             self.twin_seconds += time.thread_time() - started
         outsiders, rest = self._sides[asked]
-        if isinstance(shuffled, Done) and self._fault(shuffled, attack.goal) is None:
+        if isinstance(shuffled, Done):
             outsiders = {**outsiders, SHUFFLED_TWIN: score(attack.goal, shuffled.guess, self.answers)}
         return outsiders, rest
 
-    def _remarks(
-        self, goal: Goal, guess: Guess, shuffled: Done | Broken | None, measured: Mapping[str, Measured]
-    ) -> Iterator[str]:
+    def _remarks(self, goal: Goal, guess: Guess, measured: Mapping[str, Measured]) -> Iterator[str]:
         """What a reader must know of a scored cell."""
         known = {
             Goal.LABELS: tuple(row.id for row in self.answers.truth.rows),
@@ -96,8 +98,6 @@ class Judge:
             yield "the guess is the same for every row"
         if isinstance(guess, TextGuess) and "pii_recall" not in measured:
             yield "the data mark no personal spans, so that none can be recalled"
-        if shuffled is not None and (fault := self._fault(shuffled, goal)):
-            yield f"the twin on the shuffled view failed: {fault}"
 
 
 def _perfect(error: PerfectTwin, outsiders: Twin, goal: Goal) -> str:
@@ -126,14 +126,6 @@ def measure(found: Mapping[str, Rows], twins: tuple[Twin, Twin], classes: int) -
             raise ValueError(f"a twin of {metric} was scored on other rows than the attack")
         measured[metric] = Measured(rows.ids, rows.values, aligned[0], aligned[1])
     return measured
-
-
-def numbers(measured: Mapping[str, Measured], goal: Goal, key: str) -> Iterator[dict[str, Any]]:
-    """Each metric's numbers on one victim; PerfectTwin where a judged metric leaves no room for an advantage."""
-    for at, (metric, rows) in enumerate(measured.items()):
-        generator = numpy.random.default_rng([int(key[-12:], 16), at])
-        judged = metric in JUDGED
-        yield numbered(metric, metric == PRIMARY[goal], judged, state([rows], generator, judged=judged))
 
 
 def constant(guess: Guess) -> bool:

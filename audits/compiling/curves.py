@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..planning.layout import Layout
 from ..suites.sweeps import axis
 
 Row = dict[str, Any]
@@ -20,8 +19,7 @@ POINT_FIELDS = (
 class Curves:
     """Collects the rows of role `point`."""
 
-    def __init__(self, layout: Layout, groups: Mapping[str, Row]) -> None:
-        self._labels = {e.place.curve: (e.place.label, e.place.settings) for e in layout.entries if e.place}
+    def __init__(self, groups: Mapping[str, Row]) -> None:
         self._groups = groups
         self._curves: dict[tuple[str, int | None], list[Row]] = {}
 
@@ -41,13 +39,12 @@ class Curves:
     def _curve(self, rows: list[Row], metric: str | None) -> Row:
         kept = [row for row in rows if row["metric"] in (metric, None)]
         first = next((row for row in kept if row["metric"] == metric), kept[0])
-        label, settings = self._labels[first["sweep"]["curve"].removesuffix("best")]
         return {
             "curve": first["sweep"]["curve"],
-            "label": label,
+            "label": first["sweep"]["label"],
             "protocol": first["protocol"],
             "attack": first["attack"],
-            "settings": dict(settings),
+            "settings": first["sweep"]["settings"],
             "goal": first["goal"],
             "metric": metric,
             "direction": first["direction"],

@@ -12,15 +12,13 @@ from typing import Any
 from ...attacks.attack import Goal
 from ...system import files
 from ..cells import cell as store
-from ..cells.fields import without_numbers
-from ..cells.judging import numbers
-from ..digest import SCHEMA
-from ..planning.layout import Layout, load_layout
+from ..cells.fields import stated
+from ..planning.layout import load_layout
 from ..statistics import Measured, PerfectTwin
 from .curves import Curves
-from .evidence import Evidence
 from .floors import describe_groups, set_floors
-from .tables import Families, rows
+from .stating import Cells
+from .tables import Families, Tables
 
 Row = dict[str, Any]
 
@@ -31,12 +29,12 @@ def compile_results(out: Path) -> bool:
     set_floors(out, [key for key in layout.runs if (out / "runs" / key / "run.json").exists()])
     groups = describe_groups(out, layout)
     families, first = Families(), out / "results.unjudged.jsonl"
-    evidence = Evidence(out, layout)
-    files.write_lines(first, _noted(rows(layout, evidence), families))
+    cells = Cells(out, layout)
+    files.write_lines(first, _noted(Tables(cells).rows(), families))
     families.close()
-    curves = Curves(layout, {group["group"]: group for group in groups})
+    curves = Curves({group["group"]: group for group in groups})
     outcome = Outcome()
-    files.write_lines(out / "results.jsonl", outcome.watch(_judged(out, layout, first, families, curves)))
+    files.write_lines(out / "results.jsonl", outcome.watch(_judged(first, families, curves)))
     first.unlink()
     files.write_lines(out / "curves.jsonl", curves.curves())
     files.write_lines(out / "groups.jsonl", groups)
@@ -44,22 +42,27 @@ def compile_results(out: Path) -> bool:
 
 
 def state_again(out: Path) -> None:
-    """State the numbers of every scored cell again from its stored rows."""
+    """State the numbers of every cell again from its stored rows, those of votes after those of their voters."""
     layout, root = load_layout(out), out / "cells"
-    for key in dict.fromkeys(key for entry in layout.entries for keys in entry.cells.values() for key in keys):
-        if not (root / key / "result.json").exists():
-            continue
-        record = store.read(root, key)
-        if record["fields"]["status"] == "scored":
-            files.write_json(root / key / "result.json", _restated(record, store.read_rows(root, key)))
+    for votes in (False, True):
+        entries = [entry for entry in layout.entries if bool(entry.among) is votes]
+        for key in dict.fromkeys(key for entry in entries for keys in entry.cells.values() for key in keys):
+            if (root / key / "ids.json").exists() and (rows := store.read_rows(root, key)):
+                files.write_json(root / key / "result.json", _restated(root, store.read(root, key), rows))
 
 
-def _restated(record: Row, rows: Mapping[str, Measured]) -> Row:
+def _restated(root: Path, record: Row, rows: Mapping[str, Measured]) -> Row:
     fields = record["fields"]
+    outcome: Row = {"status": "scored", "reason": fields["reason"] if fields["status"] == "scored" else None}
+    metrics: list[Row] = []
+    voters = [store.read(root, voter)["fields"]["status"] for voter in fields.get("voters", ())]
     try:
-        return {**record, "metrics": list(numbers(rows, Goal(fields["goal"]), fields["cell"]))}
+        metrics = stated([rows], Goal(fields["goal"]), fields["cell"])
     except PerfectTwin as error:
-        return {**record, "metrics": [], "fields": {**fields, "status": "failed", "reason": str(error)}}
+        outcome = {"status": "failed", "reason": str(error)}
+    if any(status != "scored" for status in voters):
+        outcome = {"status": "failed", "reason": "one of its voters has no score any more; run the audit again"}
+    return {**record, "metrics": metrics, "fields": {**fields, **outcome}}
 
 
 class Outcome:
@@ -81,33 +84,8 @@ def _noted(found: Iterator[Row], families: Families) -> Iterator[Row]:
         yield row
 
 
-def _judged(out: Path, layout: Layout, first: Path, families: Families, curves: Curves) -> Iterator[Row]:
+def _judged(first: Path, families: Families, curves: Curves) -> Iterator[Row]:
     for row in files.iterate_lines(first):
         judged = families.judged(row)
         curves.add(judged)
         yield judged
-    yield from unrecorded(out, layout)
-
-
-def unrecorded(out: Path, layout: Layout) -> Iterator[Row]:
-    """A failed row for each run that could not be recorded, so that no report leaves it out."""
-    path = out / "unrecorded.json"
-    reasons: Mapping[str, str] = files.read_json(path) if path.exists() else {}
-    for group in layout.groups:
-        for victim, key in group.runs.items():
-            if not (out / "runs" / key / "run.json").exists():
-                yield {
-                    **without_numbers(),
-                    "schema": SCHEMA,
-                    "cell": key,
-                    "run": key,
-                    "group": group.group,
-                    "role": group.role,
-                    "protocol": group.protocol,
-                    "label": group.label,
-                    "attack": "recording",
-                    "seed": victim,
-                    "victims": [victim],
-                    "status": "failed",
-                    "reason": reasons.get(key, "the run was not recorded"),
-                }

@@ -6,12 +6,15 @@ p-values stay in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
-from ..planning.layout import Entry, Layout
+from ..planning.layout import Control, Entry, Placed
 from ..statistics import Advantage, holm, succeeded, verdict
-from .evidence import Evidence, Stated
+from ..suites.arrange import Role
+from .contests import contest
+from .stating import KEPT, Cells, Stated
 
 Row = dict[str, Any]
 
@@ -19,42 +22,58 @@ ONE_VICTIM = "conditional on this victim"
 TABLE = "table"
 """Family of all leak claims that are no curve's."""
 
-REASSIGNED = "reassigned"
-"""The control that tells inference from disclosure; no success is asked of it."""
+ROLES: tuple[Role, ...] = ("control", "row", "point")
+"""In which the same attack on a control's group is looked for."""
 
 
-def rows(layout: Layout, evidence: Evidence) -> Iterator[Row]:
-    """Every row without its verdict, in the order of the layout; `best` after the attacks that it chose among."""
-    for at, entry in enumerate(layout.entries):
-        stated = evidence.stated(at)
-        yield from _rows(layout, evidence, entry, stated, "")
-        if entry.among:
-            yield from _rows(layout, evidence, entry, evidence.contest(at), "best")
+class Tables:
+    """Makes the rows of an audit from its cells."""
 
+    def __init__(self, cells: Cells) -> None:
+        self._cells, self._layout = cells, cells.layout
+        self._by_code = {(e.group, e.code, e.role): at for at, e in enumerate(self._layout.entries)}
+        self._contest = lru_cache(maxsize=KEPT)(partial(contest, cells))
 
-def _rows(layout: Layout, evidence: Evidence, entry: Entry, stated: tuple[Stated, ...], best: str) -> Iterator[Row]:
-    whole = stated[0].fields["cell"] if stated and stated[0].victim is None else None
-    for one in stated:
-        part_of = whole if one.victim is not None else None
-        controls = {} if entry.role == "control" else dict(_controls(layout, evidence, entry, one.victim, best))
-        for metric in one.metrics:
-            yield {
-                "chosen": None,
-                "among": None,
-                **one.fields,
-                **metric,
-                "group": entry.group,
-                "role": "victim" if part_of else entry.role,
-                "best": bool(best),
-                "scope": f"over {len(one.victims)} victims" if one.victim is None else ONE_VICTIM,
-                "victims": list(one.victims),
-                "cells": list(one.cells),
-                "part_of": part_of,
-                "attacker_seeds": len(next(iter(entry.cells.values()))),
-                "family": _family(entry, best) if _claimed(entry, metric, part_of) else None,
-                "controls": {name: found.get(metric["metric"], _BROKEN) for name, found in controls.items()},
-                "sweep": _sweep(entry, best),
-            }
+    def rows(self) -> Iterator[Row]:
+        """Every row without its verdict, in the order of the layout; `best` after the attacks that it chose among."""
+        for at, entry in enumerate(self._layout.entries):
+            yield from self._rows(entry, self._cells.stated(at), best=False)
+            if entry.among:
+                yield from self._rows(entry, self._contest(at), best=True)
+
+    def _rows(self, entry: Entry, stated: tuple[Stated, ...], best: bool) -> Iterator[Row]:
+        whole = stated[0].fields["cell"] if stated and stated[0].victim is None else None
+        for one in stated:
+            part_of = whole if one.victim is not None else None
+            controls = {} if entry.role == "control" else dict(self._controls(entry, one.victim, best))
+            for metric in one.metrics:
+                yield {
+                    "chosen": None,
+                    "among": None,
+                    **one.fields,
+                    **metric,
+                    "group": entry.group,
+                    "role": "victim" if part_of else entry.role,
+                    "scope": f"over {len(one.victims)} victims" if one.victim is None else ONE_VICTIM,
+                    "victims": list(one.victims),
+                    "cells": list(one.cells),
+                    "part_of": part_of,
+                    "attacker_seeds": len(next(iter(entry.cells.values()))),
+                    "family": _family(entry, best) if _claimed(entry, metric, part_of) else None,
+                    "controls": {name: found(metric["metric"]) for name, found in controls.items()},
+                    "sweep": _sweep(entry, best),
+                }
+
+    def _controls(
+        self, entry: Entry, victim: int | None, best: bool
+    ) -> Iterator[tuple[str, Callable[[str | None], Row]]]:
+        """By name, what the same attack reached on each control, for any metric."""
+        for name, control in entry.controls.items():
+            places = (self._by_code.get((control.group, entry.code, role)) for role in ROLES)
+            at = next((place for place in places if place is not None), None)
+            stated = () if at is None else self._contest(at) if best else self._cells.stated(at)
+            found = next((one for one in stated if one.victim == victim and one.scored), None)
+            yield name, partial(_control, control, found)
 
 
 def _claimed(entry: Entry, metric: Mapping[str, Any], part_of: str | None) -> bool:
@@ -62,41 +81,39 @@ def _claimed(entry: Entry, metric: Mapping[str, Any], part_of: str | None) -> bo
     return metric["judged"] and metric["p"] is not None and part_of is None and entry.role != "control"
 
 
-def _family(entry: Entry, best: str) -> str:
-    return entry.place.curve + best if entry.place else TABLE
+def _family(entry: Entry, best: bool) -> str:
+    return _curve(entry.place, best) if entry.place else TABLE
 
 
-def _sweep(entry: Entry, best: str) -> dict[str, Any] | None:
+def _sweep(entry: Entry, best: bool) -> dict[str, Any] | None:
     place = entry.place
     if place is None:
         return None
-    return {"curve": place.curve + best, "setting": place.setting, "value": place.value, "at": place.at}
+    return {
+        "curve": _curve(place, best),
+        "label": place.label,
+        "settings": dict(place.settings),
+        "setting": place.setting,
+        "value": place.value,
+        "at": place.at,
+    }
 
 
-_BROKEN: Mapping[str, Any] = dict.fromkeys(
-    ("value", "low", "high", "advantage", "advantage_low", "advantage_high", "run")
-) | {"succeeded": False}
-"""A control without a score: nothing was shown to work."""
+def _curve(place: Placed, best: bool) -> str:
+    return f"{place.curve}-best" if best else place.curve
 
 
-def _controls(
-    layout: Layout, evidence: Evidence, entry: Entry, victim: int | None, best: str
-) -> Iterator[tuple[str, dict[str, Row]]]:
-    """By name, what the same attack reached on each control, by metric."""
-    for name, group in entry.controls.items():
-        at = evidence.control(entry, group)
-        stated: tuple[Stated, ...] = ()
-        if at is not None:
-            stated = evidence.contest(at) if best else evidence.stated(at)
-        found = next((one for one in stated if one.victim == victim and one.scored), None)
-        yield name, {} if found is None else {m["metric"]: _control(name, found, m) for m in found.metrics}
+CONTROL_FIELDS = ("value", "low", "high", "advantage", "advantage_low", "advantage_high")
 
 
-def _control(name: str, found: Stated, metric: Mapping[str, Any]) -> Row:
-    gain = advantage_of(metric)
-    worked = None if name == REASSIGNED else gain is not None and succeeded(gain)
-    kept = ("value", "low", "high", "advantage", "advantage_low", "advantage_high")
-    return {**{field: metric[field] for field in kept}, "run": found.fields["run"], "succeeded": worked}
+def _control(control: Control, found: Stated | None, metric: str | None) -> Row:
+    """What the attack reached there on a metric; without a score nothing was shown to work."""
+    there = None if found is None else next((m for m in found.metrics if m["metric"] == metric), None)
+    if found is None or there is None:
+        return {**dict.fromkeys((*CONTROL_FIELDS, "run")), "succeeded": False if control.must_succeed else None}
+    gain = advantage_of(there)
+    worked = gain is not None and succeeded(gain) if control.must_succeed else None
+    return {**{name: there[name] for name in CONTROL_FIELDS}, "run": found.fields["run"], "succeeded": worked}
 
 
 def advantage_of(row: Mapping[str, Any]) -> Advantage | None:

@@ -47,6 +47,15 @@ class Placed:
 
 
 @dataclass(frozen=True)
+class Control:
+    """The runs on which the same attack is looked at too."""
+
+    group: str
+    must_succeed: bool
+    """Whether it shows that the attack can work; reassigned labels show what an attack only infers."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """One attack with its settings on one group of runs, in one role."""
 
@@ -58,16 +67,18 @@ class Entry:
     """Those that differ from the attack's defaults."""
     cells: Mapping[int, tuple[str, ...]]
     """By victim, the cells of the attacker's seeds."""
-    controls: Mapping[str, str] = field(default_factory=dict)
-    """By name, the group of the control runs."""
+    controls: Mapping[str, Control] = field(default_factory=dict)
+    """By name."""
     place: Placed | None = None
     among: tuple[int, ...] = ()
     """Of a composite, its members' places among the entries."""
+    members: tuple[str, ...] = ()
+    """Of a composite, its members' codes."""
 
     @property
     def code(self) -> str:
-        """What tells the same attack on two groups apart from others."""
-        return json.dumps([self.attack, dict(self.settings), self.goal], sort_keys=True)
+        """What the same attack has in common on every group; a composite is the same where its members are."""
+        return json.dumps([self.attack, dict(self.settings), self.goal, *self.members], sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,9 @@ def load_layout(out: Path) -> Layout:
 def _entry(stored: dict[str, Any]) -> Entry:
     cells = {victim: tuple(keys) for victim, keys in _by_victim(stored["cells"]).items()}
     place = Placed(**stored["place"]) if stored["place"] else None
-    return Entry(**{**stored, "cells": cells, "place": place, "among": tuple(stored["among"])})
+    controls = {name: Control(**control) for name, control in stored["controls"].items()}
+    lists = {name: tuple(stored[name]) for name in ("among", "members")}
+    return Entry(**{**stored, **lists, "cells": cells, "place": place, "controls": controls})
 
 
 def _by_victim(stored: Mapping[str, Any]) -> dict[int, Any]:

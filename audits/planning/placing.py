@@ -11,7 +11,7 @@ from ..cells import composites
 from ..digest import digest
 from ..suites.suite import RunPlan
 from .identity import cell_key
-from .layout import Entry, Group, Layout, Placed
+from .layout import Control, Entry, Group, Layout, Placed
 from .naming import Named, Request, cells_of
 
 
@@ -32,17 +32,35 @@ def groups(named: Sequence[Named]) -> Iterator[Group]:
         yield Group(group, runs[0].label, runs[0].protocol, role, {run.victim: run.key for run in runs})
 
 
-def entries(request: Request, named: Sequence[Named]) -> Iterator[Entry]:
-    """Every row; after a run's attacks a composite of those that have a goal in common."""
+def entries(request: Request, named: Sequence[Named]) -> list[Entry]:
+    """Every row; after a run's attacks a composite of those that have a goal in common.
+
+    A control that several runs have in common stands once.
+    """
     group_of = {_content(one.planned.run): one.group for one in named}
-    place = 0
+    made: list[Entry] = []
+    controls_at: dict[tuple[str, str], int] = {}
     for one in named:
-        controls = {name: group_of[_content(run)] for name, run in one.planned.controls.items()}
+        controls = {
+            name: Control(group_of[_content(run)], must_succeed=run.labels == "own")
+            for name, run in one.planned.controls.items()
+        }
         own = [replace(entry, controls=controls) for entry in _attacked(request, one)]
-        yield from own
-        composites = list(_composites(one, own, place))
-        yield from composites
-        place += len(own) + len(composites)
+        places = [_put(entry, made, controls_at) for entry in own]
+        for entry in _composites(one, own, places):
+            _put(entry, made, controls_at)
+    return made
+
+
+def _put(entry: Entry, made: list[Entry], controls_at: dict[tuple[str, str], int]) -> int:
+    """The entry's place; a control that is there already keeps its own."""
+    if entry.role != "control":
+        made.append(entry)
+        return len(made) - 1
+    at = controls_at.setdefault((entry.group, entry.code), len(made))
+    if at == len(made):
+        made.append(entry)
+    return at
 
 
 def _attacked(request: Request, one: Named) -> Iterator[Entry]:
@@ -62,7 +80,7 @@ def _attacked(request: Request, one: Named) -> Iterator[Entry]:
         )
 
 
-def _composites(one: Named, own: Sequence[Entry], place: int) -> Iterator[Entry]:
+def _composites(one: Named, own: Sequence[Entry], places: Sequence[int]) -> Iterator[Entry]:
     for goal in dict.fromkeys(entry.goal for entry in own):
         among = tuple(at for at, entry in enumerate(own) if entry.goal == goal)
         if len(among) < composites.FEWEST:
@@ -79,7 +97,8 @@ def _composites(one: Named, own: Sequence[Entry], place: int) -> Iterator[Entry]
             cells=cells,
             controls=own[0].controls,
             place=_placed(one, composites.NAME, {}, goal),
-            among=tuple(place + at for at in among),
+            among=tuple(places[at] for at in among),
+            members=tuple(own[at].code for at in among),
         )
 
 

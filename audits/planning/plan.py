@@ -89,7 +89,9 @@ def settle(request: Request, say: Say) -> Plan:
     say(f"data {dataset.name}: {len(dataset.rows)} rows, {len(dataset.labels)} classes")
     inputs = Inputs(suite, backbone.digest, {plan: read.digest for plan, read in datasets.items()}, seed)
     named = tuple(name_runs(inputs, planned))
-    identity = digest({"suite": suite.model_dump(), "backbone": backbone.digest, "data": dataset.digest})
+    # more victims may be added to a folder: every run is named by its victim
+    asked = suite.model_dump(exclude={"victims"})
+    identity = digest({"suite": asked, "backbone": backbone.digest, "data": dataset.digest})
     home.refuse_another(request.out, identity)
     parts = dict(deal_all(request, seed, datasets))
     home.begin(request.out, seed, parts, identity)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
-from .suite import RunPlan, Suite
+from .suite import ControlPlan, RunPlan, Suite
 from .sweeps import Point, points
 
 Role = Literal["row", "control", "point"]
@@ -44,5 +44,21 @@ def _rows(run: RunPlan) -> Iterator[Planned]:
 
 def _controls(run: RunPlan) -> Iterator[tuple[str, RunPlan]]:
     for name, control in run.controls.items():
-        settings = {**run.settings, **control.settings}
-        yield name, run.model_copy(update={"settings": settings, "labels": control.labels, "controls": {}})
+        beside = controlled(run, control)
+        if beside != run.model_copy(update={"controls": {}}):  # a point of a sweep may be its own control
+            yield name, beside
+
+
+def controlled(run: RunPlan, control: ControlPlan) -> RunPlan:
+    """The run that a control of it is."""
+    settings = laid_over(run.settings, control.settings)
+    return run.model_copy(update={"settings": settings, "labels": control.labels, "controls": {}})
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings over settings, tables within them too."""
+    whole = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(whole.get(name), Mapping)
+        whole[name] = laid_over(whole[name], value) if both else value
+    return whole

@@ -17,7 +17,7 @@ T = TypeVar("T")
 def build(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """An instance with some fields set; one sentence for an unknown name or a wrong value."""
     _check_names(cls, values, what)
-    _check_finite(values, what)
+    check_finite(values, what)
     try:
         return TypeAdapter(cls).validate_python(_over_defaults(cls, values))
     except ValidationError as error:
@@ -41,10 +41,11 @@ def _check_names(cls: Any, values: Mapping[str, Any], what: str) -> None:
             _check_names(hints[name], value, f"{what}.{name}")
 
 
-def _check_finite(values: Mapping[str, Any], what: str) -> None:
+def check_finite(values: Mapping[str, Any], what: str) -> None:
+    """Refuse NaN and infinite values."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            _check_finite(value, f"{what}.{name}")
+            check_finite(value, f"{what}.{name}")
         elif isinstance(value, float) and not isfinite(value):
             raise UsageError(f"setting {name} of {what} is {value}; give a finite number")
 

@@ -127,7 +127,8 @@ def validated(model: type[M], values: Mapping[str, Any], reference: str) -> M:
         if first["type"] == "extra_forbidden":
             names = _names_beside(model, first["loc"])
             raise UnknownName(f"entry of {reference}", str(first["loc"][-1]), names) from None
-        raise UsageError(f"{where} in {reference}: {first['msg'].lower()}") from None
+        hint = '; quote a dotted name, as in sweep."side.epochs"' if "sweep" in first["loc"] else ""
+        raise UsageError(f"{where} in {reference}: {first['msg'].lower()}{hint}") from None
 
 
 def _names_beside(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from ...attacks import ATTACKS
 from ...system.errors import UnknownName, UsageError
 from ...system.protocols import PROTOCOLS
-from .settings import build
+from .arrange import arrange, controlled
+from .settings import build, check_finite
 from .suite import RunPlan, Suite, settings_of, validated
 from .sweeps import points
 
@@ -37,15 +38,19 @@ def _check(suite: Suite, reference: str) -> None:
         if name not in known:
             raise UnknownName("setting of the suite's protocols", name, known)
     for at, run in enumerate(suite.runs):
+        where = f"runs.{at} in {reference}"
+        if run.labels != "own":
+            raise UsageError(f"{where} reassigns labels, which is a control; give controls.NAME.labels of another run")
         if run.sweep:
-            _check_sweep(suite, run, f"runs.{at} in {reference}")
+            _check_sweep(suite, run, where)
         else:
-            _check_run(suite, run, f"runs.{at} in {reference}")
+            _check_run(suite, run, where)
+            _check_controls(suite, run, where)
     _check_repeats(suite, reference)
 
 
 def _check_repeats(suite: Suite, reference: str) -> None:
-    rows = [(at, _built(suite, run)) for at, run in enumerate(suite.runs) if not run.sweep]
+    rows = [(at, run if run.sweep else _built(suite, run)) for at, run in enumerate(suite.runs)]
     for place, (at, one) in enumerate(rows):
         for before, other in rows[:place]:
             if one == other:
@@ -64,20 +69,33 @@ def _check_sweep(suite: Suite, run: RunPlan, where: str) -> None:
     [(setting, values)] = run.sweep.items()
     if len(values) < 2 or any(value in values[:at] for at, value in enumerate(values)):
         raise UsageError(f"sweep.{setting} of {where} needs at least two values, each once")
+    for value in values:
+        check_finite({setting: value}, f"the sweep of {where}")
+    attacked = setting.split(".")[1] if setting.startswith("attack.") else None
+    if attacked and any(name != attacked for name in run.attacks or ()):
+        raise UsageError(f"sweep.{setting} of {where} runs {attacked} alone; leave its other attacks to another run")
     for one, _ in points(run):
         _check_run(suite, one, where)
+    if run.controls and not any(dict(planned.controls) for planned in arrange(Suite(runs=[run]))):
+        raise UsageError(f"controls of {where} are the points themselves; give them other settings or labels")
 
 
 def _check_run(suite: Suite, run: RunPlan, where: str) -> None:
     _built(suite, run)
     _check_attacks(run, where)
+    for control in run.controls.values():
+        _built(suite, controlled(run, control))
+
+
+def _check_controls(suite: Suite, run: RunPlan, where: str) -> None:
     for name, control in run.controls.items():
-        beside = run.model_copy(update={"settings": {**run.settings, **control.settings}, "labels": control.labels})
-        if _built(suite, beside) == _built(suite, run):
+        if _built(suite, controlled(run, control)) == _built(suite, run):
             raise UsageError(f"controls.{name} of {where} is the run itself; give it other settings or labels")
 
 
 def _check_attacks(run: RunPlan, where: str) -> None:
+    if run.attacks == []:
+        raise UsageError(f"attacks of {where} is empty; name at least one, or leave it away for all")
     for name in [*(run.attacks or ()), *run.vary]:
         ATTACKS[name]
     if run.attacks is not None and len(set(run.attacks)) < len(run.attacks):

@@ -29,6 +29,8 @@ def with_random_labels(
 
 
 def with_reassigned_labels(samples: Sequence[Sample], generator: np.random.Generator) -> tuple[Sample, ...]:
-    """Every row gets the label of a row drawn without replacement."""
+    """Every row gets the label of a row drawn without replacement: chance is then the largest class, on every row."""
     order = generator.permutation(len(samples))
-    return tuple(replace(sample, label=samples[int(at)].label) for sample, at in zip(samples, order, strict=True))
+    return tuple(
+        replace(sample, label=samples[int(at)].label, random=False) for sample, at in zip(samples, order, strict=True)
+    )

@@ -13,8 +13,7 @@ from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Goal
 from sidelight.audits.cells import cell as store
 from sidelight.audits.cells.cell import Cell, Scored
-from sidelight.audits.cells.fields import common
-from sidelight.audits.cells.judging import numbers
+from sidelight.audits.cells.fields import common, stated
 from sidelight.audits.compiling.results import compile_results
 from sidelight.audits.planning.layout import Entry, Group, Layout, Placed
 from sidelight.audits.statistics import Measured
@@ -100,7 +99,7 @@ METRIC = {Goal.LABELS: "accuracy", Goal.TEXTS: "position_accuracy", Goal.MODEL: 
 def scored_as(goal: Goal, key: str, measured: Measured) -> Scored:
     """A scored cell of one metric."""
     rows = {METRIC[goal]: measured}
-    return Scored("scored", None, 1.0, list(numbers(rows, goal, key)), rows)
+    return Scored("scored", None, 1.0, stated([rows], goal, key), rows)
 
 
 def rows(

@@ -13,11 +13,10 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Goal, LabelGuess, StolenModel, TextGuess
-from sidelight.audits.cells.cell import Cell, Scored, finished, read, read_rows, store, views
-from sidelight.audits.cells.fields import common, numbered, without_numbers
-from sidelight.audits.cells.judging import constant, measure, numbers
+from sidelight.audits.cells.cell import Cell, Scored, finished, read, read_guess, read_rows, store, views
+from sidelight.audits.cells.fields import common, numbered, stated, without_numbers
+from sidelight.audits.cells.judging import constant, measure
 from sidelight.audits.cells.scoring import RANDOM, Rows
-from sidelight.audits.sandbox import guess_files
 from sidelight.audits.statistics import Measured, PerfectTwin, state
 from sidelight.system import files
 
@@ -59,22 +58,26 @@ MEASURED = rows(0.9, blind=0.3, twins=("prior", "shuffled"))
 
 def scored() -> Scored:
     guess = TextGuess(("a", "b"), ((1, 2), (3,)), (True, False))
-    metrics = list(numbers({"position_accuracy": MEASURED}, Goal.TEXTS, cell().key))
-    return Scored("scored", None, 1.5, metrics, {"position_accuracy": MEASURED}, guess, [{"original": "secret"}])
+    shuffled = TextGuess(("a", "b"), ((3,), (1, 2)), (False, False))
+    measured = {"position_accuracy": MEASURED, "exact": rows(0.4), "bag_f1": rows(0.7)}
+    metrics = stated([measured], Goal.TEXTS, cell().key)
+    return Scored("scored", None, 1.5, metrics, measured, guess, shuffled, [{"original": "secret"}])
 
 
 def test_a_stored_cell_holds_rows_twins_guess_and_private_examples_for_the_owner_only(tmp_path: Path) -> None:
     store(tmp_path, cell(), fields(cell()), scored())
     folder = tmp_path / cell().key
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()} == {0o600}
+    assert list(read_rows(tmp_path, cell().key)) == ["position_accuracy", "exact", "bag_f1"]
     kept = read_rows(tmp_path, cell().key)["position_accuracy"]
     assert kept.ids == MEASURED.ids
     assert kept.attack.tolist() == MEASURED.attack.tolist()
     for side in ("outsider", "rest"):
         own, stored = getattr(MEASURED, side), getattr(kept, side)
-        assert {n: v.tolist() for n, v in stored.items()} == {n: v.tolist() for n, v in own.items()}
-    assert guess_files.load(folder) == scored().guess
+        assert [(n, v.tolist()) for n, v in stored.items()] == [(n, v.tolist()) for n, v in own.items()]
+    assert read_guess(tmp_path, cell().key) == scored().guess
+    assert read_guess(tmp_path, cell().key, "shuffled") == scored().shuffled
     assert files.read_lines(folder / "examples.jsonl") == scored().examples
     record = read(tmp_path, cell().key)
     assert record["fields"]["status"] == "scored"
@@ -120,35 +123,37 @@ def beside(share: float, outsider: dict[str, float], rest: dict[str, float], met
 
 
 def test_the_advantage_is_over_the_stronger_twin() -> None:
-    [found] = numbers({"accuracy": beside(0.9, {"prior": 0.1, "shuffled": 0.2}, {"probe": 0.5})}, Goal.LABELS, "0" * 12)
+    [found] = stated(
+        [{"accuracy": beside(0.9, {"prior": 0.1, "shuffled": 0.2}, {"probe": 0.5})}], Goal.LABELS, "0" * 12
+    )
     assert (found["blind_outsider"]["twin"], found["blind_outsider"]["value"]) == ("shuffled", pytest.approx(0.2))
     assert (found["blind_rest"]["twin"], found["blind_rest"]["value"]) == ("probe", pytest.approx(0.5))
     assert found["advantage"] == pytest.approx((0.9 - 0.5) / 0.5)
     assert (found["primary"], found["judged"], found["n"]) == (True, True, 400)
-    for stated in (found["blind_outsider"], found["blind_rest"], found):
-        assert stated["low"] <= stated["value"] <= stated["high"]
+    for one in (found["blind_outsider"], found["blind_rest"], found):
+        assert one["low"] <= one["value"] <= one["high"]
 
 
 def test_a_perfect_twin_leaves_no_number_of_a_judged_metric_and_no_advantage_of_another() -> None:
     perfect = {"prior": 1.0}
     with pytest.raises(PerfectTwin):
-        list(numbers({"accuracy": beside(1.0, perfect, perfect)}, Goal.LABELS, "0" * 12))
-    [found] = numbers({"exact": beside(1.0, perfect, perfect, "exact")}, Goal.TEXTS, "0" * 12)
+        stated([{"accuracy": beside(1.0, perfect, perfect)}], Goal.LABELS, "0" * 12)
+    [found] = stated([{"exact": beside(1.0, perfect, perfect, "exact")}], Goal.TEXTS, "0" * 12)
     assert (found["value"], found["advantage"], found["judged"]) == (1.0, None, False)
 
 
 def test_random_label_rows_are_compared_with_exactly_one_in_k() -> None:
     ids = ("a", "b", "c", "d")
     found = measure({RANDOM: Rows(ids, numpy.array([1.0, 1.0, 1.0, 0.0]))}, ({}, {}), 20)
-    [stated] = numbers(found, Goal.LABELS, "0" * 12)
-    assert stated["blind_outsider"] == {"value": 0.05, "low": 0.05, "high": 0.05, "twin": "exact"}
-    assert stated["advantage"] == pytest.approx((0.75 - 0.05) / 0.95)
-    assert (stated["primary"], stated["judged"]) == (False, True)
+    [one] = stated([found], Goal.LABELS, "0" * 12)
+    assert one["blind_outsider"] == {"value": 0.05, "low": 0.05, "high": 0.05, "twin": "exact"}
+    assert one["advantage"] == pytest.approx((0.75 - 0.05) / 0.95)
+    assert (one["primary"], one["judged"]) == (False, True)
 
 
 def test_the_same_cell_has_the_same_numbers() -> None:
     measured = {"accuracy": beside(0.7, {"prior": 0.3}, {"probe": 0.4})}
-    assert list(numbers(measured, Goal.LABELS, "0" * 12)) == list(numbers(measured, Goal.LABELS, "0" * 12))
+    assert stated([measured], Goal.LABELS, "0" * 12) == stated([measured], Goal.LABELS, "0" * 12)
 
 
 def test_a_guess_that_needs_no_view_is_seen_to_be_constant() -> None:

@@ -71,16 +71,20 @@ def test_a_bound_is_nothing_to_vote_on() -> None:
     assert combined([EpsilonBound(1.0, 1e-5, 0.95)] * 2) is None
 
 
-def test_a_composite_is_compared_with_the_twins_of_all_its_members_each_once() -> None:
+def test_a_composite_is_compared_with_the_vote_of_the_shuffled_guesses_and_the_twins_of_all_its_members() -> None:
     ids, prior = ("a", "b"), numpy.array([0.0, 1.0])
-    members = [
-        {"accuracy": Measured(ids, prior, {"prior": prior, "shuffled": numpy.array([0.0, 0.0])}, {"prior": prior})},
-        {"accuracy": Measured(ids, prior, {"prior": prior, "shuffled": numpy.array([1.0, 1.0])}, {"probe": 1 - prior})},
-    ]
-    made = measure_composite({"accuracy": Rows(ids, numpy.array([1.0, 1.0]))}, members)["accuracy"]
-    assert {name: values.tolist() for name, values in made.outsider.items()} == {
-        "prior": [0, 1],
-        "shuffled": [0, 0],
-        "shuffled 1": [1, 1],
+    members = {
+        "sign": {"accuracy": Measured(ids, prior, {"prior": prior}, {"prior": prior})},
+        "addback": {"accuracy": Measured(ids, prior, {"prior": 1 - prior}, {"probe": 1 - prior})},
     }
-    assert {name: values.tolist() for name, values in made.rest.items()} == {"prior": [0, 1], "probe": [1, 0]}
+    shuffled = {"accuracy": Rows(ids, numpy.array([0.0, 0.0]))}
+    made = measure_composite({"accuracy": Rows(ids, numpy.array([1.0, 1.0]))}, shuffled, members)["accuracy"]
+    assert {name: values.tolist() for name, values in made.outsider.items()} == {
+        "prior of sign": [0, 1],
+        "prior of addback": [1, 0],
+        "shuffled": [0, 0],
+    }
+    assert {name: values.tolist() for name, values in made.rest.items()} == {
+        "prior of sign": [0, 1],
+        "probe of addback": [1, 0],
+    }

@@ -14,7 +14,8 @@ import pytest
 
 from sidelight.attacks.attack import Goal
 from sidelight.audits.cells.cell import Scored
-from sidelight.audits.cells.judging import measure, numbers
+from sidelight.audits.cells.fields import stated
+from sidelight.audits.cells.judging import measure
 from sidelight.audits.cells.scoring import Rows
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.statistics import Measured, state
@@ -51,7 +52,7 @@ def test_rows_that_are_not_a_number_are_refused_instead_of_dropped() -> None:
     broken = measured.attack.copy()
     broken[3] = numpy.nan
     with pytest.raises(ValueError, match="a row without a score counts as 0"):
-        list(numbers({"accuracy": Measured(**{**vars(measured), "attack": broken})}, Goal.LABELS, "0" * 12))
+        stated([{"accuracy": Measured(**{**vars(measured), "attack": broken})}], Goal.LABELS, "0" * 12)
 
 
 def test_a_failed_victim_is_not_dropped_from_the_mean(tmp_path: Path) -> None:
@@ -74,6 +75,17 @@ def test_seeds_of_one_attacker_count_as_one_victim(tmp_path: Path) -> None:
     single = state([rows(0.5, seed=1)], draws()).found
     assert (row["n"], row["attacker_seeds"], row["scope"]) == (200, 5, "conditional on this victim")
     assert (row["low"], row["high"]) == pytest.approx((single.low, single.high))
+
+
+def test_a_twin_that_one_seed_lacks_is_not_left_out_of_the_others(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    group = made.group("pae")
+    entry = made.entry(group, "sign", rows(0.9, twins=("prior", "shuffled")))
+    other = made.entry(group, "sign", rows(0.9, twins=("prior",))).cells[0][0]
+    made.entries[:] = [entry.__class__(**{**vars(entry), "cells": {0: (*entry.cells[0], other)}})]
+    [row] = made.compile()
+    assert (row["status"], row["verdict"]) == ("failed", None)
+    assert "beside different twins" in row["reason"]
 
 
 # --- in an attack ----------------------------------------------------------------------------------------------

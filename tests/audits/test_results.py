@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy
 import pytest
 from scipy import stats
 
+from sidelight.attacks.attack import Goal
 from sidelight.audits.cells.cell import Scored
+from sidelight.audits.cells.fields import stated
 from sidelight.audits.compiling.floors import set_floors
 from sidelight.audits.compiling.results import compile_results, state_again
+from sidelight.audits.planning.layout import Control
 from sidelight.audits.statistics import LEAK, Measured
 from sidelight.system import files
 
@@ -46,13 +50,25 @@ def test_an_outcome_without_a_score_keeps_its_reason_and_claims_nothing(tmp_path
     assert row["reason"] == "difference never reaches the adversary"
 
 
-def test_a_run_that_was_not_recorded_is_a_failed_row(tmp_path: Path) -> None:
+def test_an_attack_on_a_run_that_was_not_recorded_is_a_failed_row_with_the_reason(tmp_path: Path) -> None:
     made = Made(tmp_path)
-    made.entry(made.group("pae"), "sign", rows(0.9))
+    entry = made.entry(made.group("pae"), "sign", rows(0.9))
+    shutil.rmtree(tmp_path / "cells" / entry.cells[0][0])
     (tmp_path / "runs" / "pae-0" / "run.json").unlink()
     files.write_json(tmp_path / "unrecorded.json", {"pae-0": "MemoryError in pae.py, line 3"})
-    failed = [row for row in made.compile() if row["attack"] == "recording"]
-    assert [(row["status"], row["reason"]) for row in failed] == [("failed", "MemoryError in pae.py, line 3")]
+    [row] = made.compile()
+    assert (row["status"], row["verdict"]) == ("failed", None)
+    assert row["reason"] == "its run was not recorded: MemoryError in pae.py, line 3"
+    assert not compile_results(tmp_path)
+
+
+def test_a_cell_that_is_missing_is_a_failed_row_and_not_left_out(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    group = made.group("pae")
+    made.entry(group, "sign", rows(0.9))
+    gone = made.entry(group, "addback", rows(0.9))
+    shutil.rmtree(tmp_path / "cells" / gone.cells[0][0])
+    assert [(row["attack"], row["status"]) for row in made.compile()] == [("sign", "scored"), ("addback", "failed")]
     assert not compile_results(tmp_path)
 
 
@@ -97,7 +113,7 @@ def test_a_victim_whose_cell_failed_fails_the_row_over_victims_and_is_not_droppe
     made.entry(made.group("pae", 5), "sign", *outcomes)
     whole, *single = made.compile()
     assert (whole["status"], whole["verdict"]) == ("failed", None)
-    assert whole["reason"] == "1 of 5 failed: ValueError: no"
+    assert whole["reason"] == "1 of 5 victims failed: ValueError: no"
     assert [row["status"] for row in single] == ["scored", "scored", "failed", "scored", "scored"]
 
 
@@ -126,7 +142,8 @@ def test_a_weak_leak_that_stands_alone_does_not_stand_among_many(tmp_path: Path)
 def defended(tmp_path: Path, control: float, name: str = "undefended") -> dict[str, object]:
     made = Made(tmp_path)
     defended_, plain = made.group("int4"), made.group("fp32", role="control")
-    made.entry(defended_, "sign", rows(0.2, seed=3, count=4000), controls={name: plain})
+    control_ = Control(plain, must_succeed=name != "reassigned")
+    made.entry(defended_, "sign", rows(0.2, seed=3, count=4000), controls={name: control_})
     made.entry(plain, "sign", rows(control, seed=4))
     return dict(made.compile()[0])
 
@@ -144,6 +161,25 @@ def test_reassigned_labels_are_no_control_that_could_succeed(tmp_path: Path) -> 
     row = defended(tmp_path, 0.9, "reassigned")
     assert row["controls"]["reassigned"]["succeeded"] is None  # type: ignore[index]
     assert row["verdict"] == "inconclusive"
+
+
+def test_a_vote_is_compared_with_the_vote_of_the_same_attacks_on_its_control(tmp_path: Path) -> None:
+    """Two runs share a control group, on which each has a vote of its own."""
+    made = Made(tmp_path)
+    plain = made.group("plain", role="control")
+    for name, share, attacks in (("a", 0.25, ("sign", "addback")), ("b", 0.95, ("sign", "plaintext"))):
+        group = made.group(name)
+        for at, one in enumerate((group, plain)):
+            members = [made.entry(one, attack, rows(share if at else 0.2, seed=at)) for attack in attacks]
+            places = tuple(range(len(made.entries) - 2, len(made.entries)))
+            vote = made.entry(one, "sign", rows(share if at else 0.2, seed=7 + at))
+            about = {"attack": "composite", "among": places, "members": tuple(m.code for m in members)}
+            control = {} if at else {"controls": {"plain": Control(plain, True)}}
+            made.entries[-1] = vote.__class__(**{**vars(vote), **about, **control})
+    votes = [row for row in made.compile() if row["controls"] and row["chosen"] is None]
+    found = {row["group"]: row["controls"]["plain"] for row in votes}
+    assert found["a"]["value"] == pytest.approx(0.25)
+    assert found["b"]["value"] == pytest.approx(0.95)
 
 
 def test_a_control_claims_no_leak_of_its_own(tmp_path: Path) -> None:
@@ -179,6 +215,20 @@ def test_the_best_attack_is_chosen_on_one_half_and_reported_on_the_other(tmp_pat
 def test_the_best_of_noise_is_not_better_than_noise(tmp_path: Path) -> None:
     found = [of_attack(contest(tmp_path / str(at), 0.2, 0.2, 0.2), "best")[0]["verdict"] for at in range(3)]
     assert found == ["inconclusive"] * 3
+
+
+def test_each_victims_best_has_that_victims_run_choice_and_utility(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    group = made.group("pae", 2)
+    made.entry(group, "sign", rows(0.9, seed=0), rows(0.3, seed=1))
+    made.entry(group, "addback", rows(0.3, seed=2), rows(0.9, seed=3))
+    cells = {victim: (f"absent-{victim}",) for victim in range(2)}
+    made.entries.append(made.entries[0].__class__(group, "row", "composite", "labels", {}, cells, among=(0, 1)))
+    found = of_attack(made.compile(), "best")
+    assert [(row["seed"], row["run"], row["chosen"]) for row in found] == [
+        (0, "pae-0", ["sign"]),
+        (1, "pae-1", ["addback"]),
+    ]
 
 
 def test_over_victims_the_best_is_chosen_for_each(tmp_path: Path) -> None:
@@ -239,15 +289,33 @@ def test_a_group_that_is_a_row_and_a_point_has_its_victims_under_each_apart(tmp_
 # --- again -----------------------------------------------------------------------------------------------------
 
 
-def test_results_compiled_again_from_stored_rows_are_the_same(tmp_path: Path) -> None:
+def test_results_stated_again_from_stored_rows_are_the_same(tmp_path: Path) -> None:
     made = Made(tmp_path)
-    made.entry(made.group("pae", 5), "sign", *(rows(0.5 + 0.1 * v, seed=v) for v in range(5)))
+    twins = ("prior", "language model", "auxiliary tokens")
+    for attack in ("sign", "addback"):
+        made.entry(made.group(attack, 5), attack, *(rows(0.5 + 0.1 * v, seed=v, twins=twins) for v in range(5)))
+    several = {name: fractions(seed) for seed, name in enumerate(("position_accuracy", "exact", "bag_f1"))}
+    scored = Scored("scored", None, 1.0, stated([several], Goal.TEXTS, "match"), several)
+    made.entry(made.group("texts"), "match", scored)
     before = made.compile()
     for name in ("results.jsonl", "curves.jsonl", "groups.jsonl"):
         (tmp_path / name).unlink()
     state_again(tmp_path)
     compile_results(tmp_path)
-    assert files.read_lines(tmp_path / "results.jsonl") == before
+    after = files.read_lines(tmp_path / "results.jsonl")
+    again = {row["metric"]: row for row in after if row["attack"] == "match"}
+    assert list(again) == list(several)
+    assert [row for row in after if row["attack"] != "match"] == [row for row in before if row["attack"] != "match"]
+    state_again(tmp_path)
+    compile_results(tmp_path)
+    assert files.read_lines(tmp_path / "results.jsonl") == after
+
+
+def fractions(seed: int) -> Measured:
+    generator = numpy.random.default_rng(seed)
+    ids = tuple(f"{i:016x}" for i in range(60))
+    sides = [{name: generator.beta(1, 6, 60) for name in ("prior", "language model")} for _ in range(2)]
+    return Measured(ids, generator.beta(2, 2, 60), sides[0], sides[1])
 
 
 # --- floors ----------------------------------------------------------------------------------------------------

@@ -32,6 +32,11 @@ def test_the_true_label_of_a_random_row_is_hit_by_the_old_one_as_often_as_by_cha
     assert binomtest(sum(hits), len(hits), 1 / len(LABELS)).pvalue > 0.001
 
 
+def test_reassigned_rows_are_no_longer_random_since_their_labels_are_not_uniform() -> None:
+    drawn = with_random_labels(SAMPLES, 0.5, LABELS, np.random.default_rng(1))
+    assert not any(sample.random for sample in with_reassigned_labels(drawn, np.random.default_rng(0)))
+
+
 def test_reassigned_labels_keep_every_class_as_large_and_follow_no_row() -> None:
     made = with_reassigned_labels(SAMPLES, np.random.default_rng(0))
     assert Counter(s.label for s in made) == Counter(s.label for s in SAMPLES)
