@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Role = Literal["row", "control", "point", "victim", "best"]
+Role = Literal["row", "control", "point", "victim"]
 """What a row is in the report; `victim`: one victim's part of a row over victims."""
 
 

@@ -13,8 +13,6 @@ from .wording import attack, words
 GOALS: Mapping[str, str] = {"labels": "labels", "texts": "texts", "model": "tuned model"}
 """Goals that each protocol is audited for, with the words for them."""
 _RANK = {"leaks": 2, "inconclusive": 1, "resists": 0}
-_STANDING = ("row", "best")
-"""Roles of the rows that stand in the table by themselves."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def summarise(audit: Audit) -> tuple[Summary, ...]:
 
 def beside(audit: Audit) -> tuple[Row, ...]:
     """Failed controls and points that no table and no curve shows."""
-    shown = {row.cell for row in audit.rows if row.role in _STANDING}
+    shown = {row.cell for row in audit.rows if row.role == "row"}
     drawn = {curve.curve for curve in audit.curves}
     failed = (row for row in audit.rows if row.status == "failed" and row.cell not in shown)
     return tuple(row for row in failed if row.role == "control" or (row.role == "point" and _curve(row) not in drawn))
@@ -160,9 +158,9 @@ def _curve(row: Row) -> str | None:
 
 def _summary(audit: Audit, group: Group) -> Summary:
     rows = [row for row in audit.rows if row.group == group.group]
-    standing = {row.cell for row in rows if row.role in _STANDING}
+    standing = {row.cell for row in rows if row.role == "row"}
     # a victim's row whose row over victims is absent stands by itself: nothing that was found gets lost
-    cells = _by_cell(r for r in rows if r.role in _STANDING or (r.role == "victim" and r.part_of not in standing))
+    cells = _by_cell(r for r in rows if r.role == "row" or (r.role == "victim" and r.part_of not in standing))
     parts = _by_cell((r for r in rows if r.role == "victim" and r.part_of in standing), lambda row: row.part_of or "")
     runs = tuple(audit.runs[key] for key in group.runs)
     judged = [row for metrics in cells.values() for row in _judged(metrics)]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from ..digest import SCHEMA, code_digest, digest
+from ..digest import SCHEMA, digest
+from ..sandbox.preparing import code_version
 from ..suites.settings import changed
 from ..suites.suite import Labels
 
@@ -72,7 +73,7 @@ def cell_identity(run: str, attack: str, module: str, settings: Mapping[str, Any
     return {
         "run": run,
         "attack": attack,
-        "code": code_digest(module),
+        "code": code_version(module),
         "settings": dict(settings),
         "repeat": repeat,
     }

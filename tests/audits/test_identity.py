@@ -89,7 +89,7 @@ def test_cells_differ_by_run_attack_settings_and_attackers_seed() -> None:
 
 def test_an_attack_whose_code_changed_has_other_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     before = cell()
-    monkeypatch.setattr(identity, "code_digest", lambda module: "0123")
+    monkeypatch.setattr(identity, "code_version", lambda module: "0123")
     assert cell() != before
 
 

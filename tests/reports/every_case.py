@@ -86,7 +86,7 @@ NEVER_SCORED = {"key revealed": {"value": None, "succeeded": False, "run": None}
 PARTIAL: dict[str, Any] = {"advantage_low": 0.06, "advantage_high": 0.19, "p_holm": 0.081}
 RANDOM: dict[str, Any] = {"primary": False, "metric": "random_row_accuracy"}
 SECONDARY: dict[str, Any] = {"primary": False, "judged": False, "verdict": None, "p_holm": None}
-AMONG: dict[str, Any] = {"role": "best", "among": ["addback", "sign", "norm", "composite"], "n": 200}
+AMONG: dict[str, Any] = {"role": "row", "among": ["addback", "sign", "norm", "composite"], "n": 200}
 
 Attacked = list[tuple[str, str, Mapping[str, Any]]]
 
@@ -162,7 +162,7 @@ def _joined(runs: list[dict[str, Any]], attack: str, goal: str, figures: Mapping
     yield (
         row(runs[0]["run"], runs[0]["label"], attack, goal, group=_key(runs[0]["label"])) | over | scope | dict(figures)
     )
-    if figures.get("role") in ("control", "point", "best") or "value" not in figures:
+    if figures.get("role") in ("control", "point") or "value" not in figures:
         return
     for one in runs:
         part = {"role": "victim", "part_of": whole, "verdict": None, "p_holm": None}

@@ -82,7 +82,7 @@ def test_csv_tells_roles_sweeps_victims_and_controls(tmp_path: Path) -> None:
     with (folder / "report.csv").open(encoding="utf-8", newline="") as file:
         *_, last = rows = list(csv.DictReader(file))
     assert (last["role"], last["sweep_setting"], last["sweep_value"]) == ("point", "sigma", "0.5")
-    best = next(line for line in rows if line["role"] == "best" and line["label"] == DEFENDED)
+    best = next(line for line in rows if line["attack"] == "best" and line["label"] == DEFENDED)
     assert (best["victims"], best["chosen"], best["p_holm"]) == ("0;1;2;3;4;5", "sign;norm", "1.0")
     assert {name: one["succeeded"] for name, one in json.loads(best["controls"]).items()} == {
         "undefended": True, "weakest": True,

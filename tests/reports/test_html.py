@@ -153,7 +153,7 @@ def test_where_a_best_row_decides_every_goal_nothing_is_called_optimistic(
         row(
             "x-0", "x", attack, "labels", role=role, among=["sign", "norm"], **scored(0.9, 0.4, "leaks", "accuracy", [])
         )
-        for attack, role in (("sign", "row"), ("norm", "row"), ("best", "best"))
+        for attack, role in (("sign", "row"), ("norm", "row"), ("best", "row"))
     ]
     audit = read_audit(build(tmp_path / "best", runs=[run("x-0", "x", [])], rows=lines, examples={}))
     assert "slightly optimistic" not in html(audit)

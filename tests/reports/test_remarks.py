@@ -59,7 +59,7 @@ def test_the_corrected_p_value_has_the_digits_that_decide(p: float | None, said:
 
 
 def test_the_best_of_several_says_how_it_was_chosen() -> None:
-    best = made(role="best", attack="best", chosen=["sign"], among=["sign", "norm"])
+    best = made(role="row", attack="best", chosen=["sign"], among=["sign", "norm"])
     assert list(behind(best)) == ["chosen on one half of the rows, reported on the other: sign", "among sign, norm"]
 
 

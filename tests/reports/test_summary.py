@@ -126,7 +126,7 @@ def test_a_run_that_could_not_be_recorded_is_a_failed_row(tmp_path: Path, build:
 def test_a_leak_decides_and_among_equals_the_best_of_several(
     verdict: str, of_best: str, expected: str, tmp_path: Path, build: Build
 ) -> None:
-    best = labels("best", 0.6, of_best, role="best", among=["sign", "norm"], chosen=["sign"])
+    best = labels("best", 0.6, of_best, among=["sign", "norm"], chosen=["sign"])
     strongest = one(tmp_path, build, labels("sign", 0.7, verdict), best).strongest("labels")
     assert shown(strongest)[0] == expected
 
@@ -141,7 +141,7 @@ def test_a_leak_on_rows_labelled_by_coin_decides_the_goal(tmp_path: Path, build:
 def test_a_figure_is_picked_only_where_no_best_of_several_stands(tmp_path: Path, build: Build) -> None:
     several = [labels("sign", 0.9, "leaks"), labels("norm", 0.8, "leaks")]
     assert one(tmp_path / "without", build, *several).picked("labels")
-    best = labels("best", 0.9, "leaks", role="best", among=["sign", "norm"], chosen=["sign"])
+    best = labels("best", 0.9, "leaks", among=["sign", "norm"], chosen=["sign"])
     assert not one(tmp_path / "with", build, *several, best).picked("labels")
     assert not one(tmp_path / "alone", build, several[0]).picked("labels")
 
