@@ -48,10 +48,11 @@ def audit(
 
 def judge(folder: Annotated[Path, typer.Argument(help="The folder that `sidelight audit` wrote.")]) -> None:
     """State every number again from the stored cells, and report: for when the rules of evidence have changed."""
+    if not (folder / "plan.json").is_file():
+        raise UsageError(f"{folder} is no audit (it holds no plan.json); give the folder that `sidelight audit` wrote")
     from .compiling.results import compile_results, state_again
     from .planning.home import held
 
-    _refuse_foreign(folder)
     with held(folder):
         state_again(folder)
         whole = compile_results(folder)

@@ -32,6 +32,8 @@ def _learned(audit: Audit, summaries: Sequence[Summary]) -> str:
     inputs = f"On {PurePath(data.name).name}{rows} and the backbone {backbone.name}"
     if not summaries:
         return f"{inputs} no protocol was audited at a single setting: what each attack found stands in its curve."
+    if not any(summary.scored for summary in summaries):
+        return f"{inputs} no attack has a score, so nothing follows about what was learned."
     where = f"{inputs}, {_adversary(summaries)}"
     parts = [f"the {GOALS[g]} under {listed(names)}" for g in GOALS if (names := _with(summaries, g, "leaks"))]
     if not parts:

@@ -108,6 +108,12 @@ class Row(Judged):
     """The row as it stands in results.jsonl."""
 
     @property
+    def blind(self) -> float | None:
+        """What the stronger of the two twins reaches."""
+        values = [twin.value for twin in (self.blind_outsider, self.blind_rest) if twin and twin.value is not None]
+        return max(values, default=None)
+
+    @property
     def is_best(self) -> bool:
         """Whether the row is the best of several attacks."""
         return self.attack == BEST

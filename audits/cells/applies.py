@@ -20,7 +20,7 @@ class Outside(NamedTuple):
 def outside(attack: Attack, shown: frozenset[str], items: frozenset[str], facts: Mapping[str, Any]) -> Outside | None:
     """None where the attack applies."""
     if absent := sorted(attack.needs.view - shown):
-        return Outside("not_exposed", f"{' and '.join(absent)} never reaches the adversary")
+        return Outside("not_exposed", f"the adversary never receives {' or '.join(absent)}")
     if withheld := sorted(attack.needs.public - items):
         return Outside("not_applicable", f"the threat model withholds: {', '.join(withheld)}")
     for fact, values in attack.assumes.items():

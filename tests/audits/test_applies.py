@@ -25,10 +25,10 @@ def test_an_attack_whose_kind_crosses_applies(name: str, shown: frozenset[str], 
 @pytest.mark.parametrize(
     ("name", "shown", "words"),
     [
-        ("sign", MOBILLM, "difference never reaches the adversary"),
-        ("plaintext", PAE, "labels never reaches the adversary"),
-        ("match", frozenset[str](), "activations never reaches the adversary"),
-        ("addback", frozenset[str](), "activations and difference never reaches the adversary"),
+        ("sign", MOBILLM, "the adversary never receives difference"),
+        ("plaintext", PAE, "the adversary never receives labels"),
+        ("match", frozenset[str](), "the adversary never receives activations"),
+        ("addback", frozenset[str](), "the adversary never receives activations or difference"),
     ],
 )
 def test_a_kind_that_never_crosses_is_a_finding(name: str, shown: frozenset[str], words: str) -> None:

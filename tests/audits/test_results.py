@@ -44,10 +44,10 @@ def test_cells_that_are_not_in_the_plan_stay_out(tmp_path: Path) -> None:
 
 def test_an_outcome_without_a_score_keeps_its_reason_and_claims_nothing(tmp_path: Path) -> None:
     made = Made(tmp_path)
-    made.entry(made.group("pae"), "sign", Scored("not_exposed", "difference never reaches the adversary"))
+    made.entry(made.group("pae"), "sign", Scored("not_exposed", "the adversary never receives difference"))
     [row] = made.compile()
     assert (row["status"], row["verdict"], row["p_holm"], row["value"]) == ("not_exposed", None, None, None)
-    assert row["reason"] == "difference never reaches the adversary"
+    assert row["reason"] == "the adversary never receives difference"
 
 
 def test_an_attack_on_a_run_that_was_not_recorded_is_a_failed_row_with_the_reason(tmp_path: Path) -> None:

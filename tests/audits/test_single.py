@@ -80,7 +80,7 @@ def test_every_attack_that_applies_leaves_its_guess_and_the_others_say_why_not(o
         assert whole
         name = json.loads(line)["attack"] if line.startswith("{") else line.partition(":")[0]
         lines[name] = line
-    assert lines["plaintext"] == "plaintext: not_exposed: labels never reaches the adversary"
+    assert lines["plaintext"] == "plaintext: not_exposed: the adversary never receives labels"
     assert lines["match"].startswith("match: not_applicable: positions is mean")
     guess = guess_files.load(Path(json.loads(lines["sign"])["guess"]))
     assert isinstance(guess, LabelGuess)
