@@ -44,10 +44,10 @@ def run_audit(request: Request, progress: Progress) -> bool:
         running = Running(plan, workers, repeated(about), progress)
         began = time.process_time()
         running.run(cells)
-        harness = time.process_time() - began - running.twin_seconds
         shutil.rmtree(request.out / "scratch", ignore_errors=True)  # guesses hold what was reconstructed
         make_composites(request.out, plan.layout, plan.backbone, repeated(about))
         whole = compile_results(request.out)
+        harness = time.process_time() - began - running.twin_seconds
         spent = {"seconds": time.monotonic() - started, "attack_seconds": running.attack_seconds}
         spent |= {"twin_seconds": running.twin_seconds, "harness_seconds": harness}
         files.write_json(request.out / "audit.json", {**about, **{name: round(s, 1) for name, s in spent.items()}})

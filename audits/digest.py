@@ -21,6 +21,6 @@ def digest(value: Any) -> str:
 
 @cache
 def code_digest(module: str) -> str:
-    """Digest of a module's source: an attack that was rewritten has other cells."""
+    """Digest of a module's source: what it made before it was rewritten is made again."""
     origin = getattr(find_spec(module), "origin", None)
     return hashlib.sha256(Path(origin).read_bytes() if origin else b"").hexdigest()[:12]

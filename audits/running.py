@@ -19,11 +19,11 @@ from .cells.cell import Cell, Scored
 from .cells.fields import common
 from .cells.judging import Judge
 from .cells.scoring import PRIMARY
-from .planning.identity import named
 from .planning.plan import Plan
 from .progress import Progress
-from .sandbox.preparing import Shelf
+from .sandbox.preparing import Shelf, reference
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
+from .suites.settings import named
 
 OPEN_RUNS = 4
 """Runs that stay in memory: their cells come one after another."""
@@ -107,9 +107,9 @@ class Running:
 
     def _task(self, cell: Cell, twin: str, prepared: Path | None) -> Task:
         """What a worker is told: nothing private."""
-        kind = type(cell.attack)
+        assert isinstance(cell.attack, Attack)
         return Task(
-            attack=f"{kind.__module__}:{kind.__qualname__}",
+            attack=reference(cell.attack),
             settings=cell.settings,
             view=cell.run / "view",
             public=cell.run / "public",

@@ -1,7 +1,7 @@
 """The harness's own combination of several attacks' guesses about one run: a contender for `best`.
 
 Attacks do not know of each other; who runs them all may let them vote. Members are the run's scored attacks on one
-goal. Twins are those of all members, the shuffled one of each among them.
+goal. Twins are those of all members, and the vote of their guesses on the shuffled view.
 
 Shapes: M members, N rows, K classes.
 """

@@ -10,6 +10,7 @@ import numpy
 from ...attacks.attack import Goal
 from ..digest import SCHEMA, digest
 from ..statistics import Interval, Measured, Numbers, Twin, state
+from ..suites.settings import named
 from .cell import Cell
 from .scoring import JUDGED, PRIMARY
 
@@ -54,8 +55,7 @@ def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict
 
 def called(fields: Mapping[str, Any]) -> str:
     """An attack with the settings that differ from its defaults."""
-    inside = ", ".join(f"{name}={value}" for name, value in sorted(fields["settings"].items()))
-    return f"{fields['attack']} ({inside})" if inside else str(fields["attack"])
+    return named(fields["attack"], fields["settings"])
 
 
 def numbered(metric: str, primary: bool, judged: bool, numbers: Numbers) -> dict[str, Any]:

@@ -16,15 +16,13 @@ from ...system.view import load_view
 from ..sandbox import guess_checks
 from ..sandbox.workers import Broken, Done
 from ..statistics import Measured, PerfectTwin
-from .cell import Cell, Scored
+from .cell import SHUFFLED, Cell, Scored
 from .fields import stated
 from .scoring import JUDGED, PRIMARY, RANDOM, Answers, Rows, score
 from .twins import Blind
 
 EXAMPLES = 10
 """Guesses kept beside the truth for the report."""
-
-SHUFFLED_TWIN = "shuffled"
 
 Twin = Mapping[str, Mapping[str, Rows]]
 """Candidates for a twin, by name, each with its metrics."""
@@ -82,7 +80,7 @@ class Judge:
             self.twin_seconds += time.thread_time() - started
         outsiders, rest = self._sides[asked]
         if isinstance(shuffled, Done):
-            outsiders = {**outsiders, SHUFFLED_TWIN: score(attack.goal, shuffled.guess, self.answers)}
+            outsiders = {**outsiders, SHUFFLED: score(attack.goal, shuffled.guess, self.answers)}
         return outsiders, rest
 
     def _remarks(self, goal: Goal, guess: Guess, measured: Mapping[str, Measured]) -> Iterator[str]:
@@ -102,7 +100,7 @@ class Judge:
 
 def _perfect(error: PerfectTwin, outsiders: Twin, goal: Goal) -> str:
     """Why a twin without the leak may be perfect."""
-    shuffled = outsiders.get(SHUFFLED_TWIN, {}).get(PRIMARY[goal])
+    shuffled = outsiders.get(SHUFFLED, {}).get(PRIMARY[goal])
     if shuffled is not None and shuffled.values.mean() == 1:
         return "the attack is right about samples filed under wrong ids: it read them elsewhere than in the view"
     return f"{error}; give harder data"

@@ -14,7 +14,7 @@ from ..cells.scoring import JUDGED
 from ..digest import digest
 from ..planning.layout import Entry
 from ..statistics import FEWEST_VICTIMS, Measured, PerfectTwin, best
-from .stating import Cells, OnVictim, Stated, over_victims
+from .stating import Cells, OnVictim, Stated, each_victim, over_victims
 
 NAME = "best"
 
@@ -34,9 +34,7 @@ def contest(cells: Cells, at: int) -> tuple[Stated, ...]:
     composite = cells.layout.entries[at]
     members = [*(cells.layout.entries[m] for m in composite.among), composite]
     chosen = {victim: one for victim in composite.cells if (one := _chosen(cells, composite, members, victim))}
-    single = tuple(
-        Stated(victim, one.fields, one.metrics, composite.cells[victim], (victim,)) for victim, one in chosen.items()
-    )
+    single = each_victim(chosen)
     if len(composite.cells) < FEWEST_VICTIMS or not chosen:
         return single
     whole = over_victims(composite, f"{NAME}-{composite.goal}", chosen)
@@ -58,12 +56,14 @@ def _chosen(cells: Cells, composite: Entry, members: Sequence[Entry], victim: in
         if metric in JUDGED and len(rows.ids) > 1:  # a single row cannot be halved
             halves[metric], name = best(rivals)
             chosen.append(name)
-    key = f"{composite.group}-{NAME}-{digest([*composite.cells[victim], composite.role])}"
+    behind = tuple(key for one in found for key in one.cells)
+    place = composite.place.curve if composite.place else ""
+    key = f"{composite.group}-{NAME}-{digest([*behind, composite.role, place])}"
     fields = {**first.fields, **OWN, "cell": key, "chosen": _united([chosen]), "among": list(scored)}
     try:
-        return OnVictim(fields, stated([halves], Goal(composite.goal), key), halves)
+        return OnVictim(fields, stated([halves], Goal(composite.goal), key), behind, halves)
     except PerfectTwin as error:
-        return OnVictim({**fields, "status": "failed", "reason": str(error)}, [without_numbers()])
+        return OnVictim({**fields, "status": "failed", "reason": str(error)}, [without_numbers()], behind)
 
 
 def _united(names: Sequence[Sequence[str]]) -> list[str]:

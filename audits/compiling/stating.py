@@ -54,6 +54,7 @@ class OnVictim:
 
     fields: Mapping[str, Any]
     metrics: Sequence[Mapping[str, Any]]
+    cells: tuple[str, ...] = ()
     measured: Mapping[str, Measured] = field(default_factory=dict)
 
     @property
@@ -75,9 +76,7 @@ class Cells:
         """Each victim's numbers, the whole entry's first where there are enough victims."""
         entry = self.layout.entries[at]
         found = {victim: one for victim in entry.cells if (one := self.on_victim(entry, victim))}
-        single = tuple(
-            Stated(victim, one.fields, one.metrics, entry.cells[victim], (victim,)) for victim, one in found.items()
-        )
+        single = each_victim(found)
         if len(entry.cells) < FEWEST_VICTIMS or not found:
             return single
         return over_victims(entry, entry.attack, found), *single
@@ -86,19 +85,19 @@ class Cells:
         """One victim's outcome; None of a composite that was not made, as fewer than two attacks had a score."""
         keys = entry.cells[victim]
         if not all((self._root / key / "result.json").exists() for key in keys):
-            return None if entry.among else OnVictim(self._missing(entry, victim), [without_numbers()])
+            return None if entry.among else OnVictim(self._missing(entry, victim), [without_numbers()], keys)
         records = [store.read(self._root, key) for key in keys]
         fields = shared([record["fields"] for record in records], "attacker's seeds")
         if fields["status"] != "scored":
-            return OnVictim(fields, [without_numbers()])
+            return OnVictim(fields, [without_numbers()], keys)
         rows = [store.read_rows(self._root, key) for key in keys]
         if len(keys) == 1:
-            return OnVictim(fields, records[0]["metrics"], rows[0])
+            return OnVictim(fields, records[0]["metrics"], keys, rows[0])
         try:
             measured = nested(rows)
-            return OnVictim(fields, stated([measured], Goal(entry.goal), keys[0]), measured)
+            return OnVictim(fields, stated([measured], Goal(entry.goal), keys[0]), keys, measured)
         except ValueError as error:  # a perfect twin, or seeds that were not scored alike
-            return OnVictim({**fields, "status": "failed", "reason": str(error)}, [without_numbers()])
+            return OnVictim({**fields, "status": "failed", "reason": str(error)}, [without_numbers()], keys)
 
     def _missing(self, entry: Entry, victim: int) -> dict[str, Any]:
         """The fields of a cell that is not there."""
@@ -125,9 +124,14 @@ class Cells:
         }
 
 
+def each_victim(found: Mapping[int, OnVictim]) -> tuple[Stated, ...]:
+    """Every victim for itself."""
+    return tuple(Stated(victim, one.fields, one.metrics, one.cells, (victim,)) for victim, one in found.items())
+
+
 def over_victims(entry: Entry, name: str, found: Mapping[int, OnVictim]) -> Stated:
     """The numbers of all victims; failed where one of them is, since a mean without it would speak of the others."""
-    every = tuple(key for victim in found for key in entry.cells[victim])
+    every = tuple(key for one in found.values() for key in one.cells)
     place = [name, *every, entry.role, entry.place.curve if entry.place else ""]
     fields = shared([one.fields for one in found.values()], "victims")
     fields |= {"cell": f"{entry.group}-{name}-{digest(place)}", "seed": None}

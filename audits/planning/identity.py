@@ -9,7 +9,7 @@ from typing import Any
 
 from ..digest import SCHEMA, digest
 from ..sandbox.preparing import code_version
-from ..suites.settings import changed
+from ..suites.settings import changed, named
 from ..suites.suite import Labels
 
 
@@ -82,8 +82,3 @@ def cell_identity(run: str, attack: str, module: str, settings: Mapping[str, Any
 def cell_key(identity: Mapping[str, Any]) -> str:
     """A cell's folder."""
     return f"{identity['run']}-{identity['attack']}-{digest(identity)}"
-
-
-def named(name: str, different: Mapping[str, Any]) -> str:
-    """A name with the settings that differ from the defaults: how a row is called."""
-    return f"{name} ({', '.join(f'{k}={v}' for k, v in sorted(different.items()))})" if different else name

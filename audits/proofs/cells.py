@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...system.errors import SidelightError
+from .memory import peak_memory
 
 MIB = 1 << 20
 BOUND = 64 * MIB
@@ -71,6 +71,8 @@ class Measured(NamedTuple):
 def overhead(out: Path) -> float:
     """What the harness of a finished audit took beside its attacks, as a share of their own time."""
     about = json.loads((out / "audit.json").read_text(encoding="utf-8"))
+    if not about["attack_seconds"]:
+        raise SidelightError(f"no attack ran when {out} was last finished; give an audit that was not resumed")
     return float(about["harness_seconds"] / about["attack_seconds"])
 
 
@@ -83,7 +85,7 @@ def measured(cells: int, folder: Path) -> Measured:
     with log.open("w") as said, subprocess.Popen(line, stdout=said, stderr=subprocess.STDOUT) as process:
         peak = 0
         while process.poll() is None:
-            peak = max(peak, peak_of(process.pid))
+            peak = max(peak, peak_memory(process.pid))
             time.sleep(GLANCE)
     if process.returncode:
         raise SidelightError(f"the audit ended with status {process.returncode}: {log.read_text()[-300:]}")
@@ -101,16 +103,6 @@ def check(out: Path, cells: int) -> None:
         raise SidelightError(f"{cells} cells were asked for, {len(stored)} are stored, {len(behind)} stand behind rows")
     if any(row["status"] != "scored" for row in rows):
         raise SidelightError("not every row is scored")
-
-
-def peak_of(process: int) -> int:
-    """Largest resident memory of a process so far, in bytes; 0 once it is gone."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-    except OSError:
-        return 0
-    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.M)
-    return int(found[1]) * 1024 if found else 0
 
 
 def shown(one: Measured) -> str:

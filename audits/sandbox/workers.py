@@ -14,7 +14,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -152,10 +151,6 @@ class Workers:
         """Have an attack prepare in a worker of its own; `watch` is called several times a second meanwhile."""
         ended = self._perform(study, (study.public, *study.readable), limits, watch)
         return Ready(ended.seconds, ended.peak_bytes) if ended.status == 0 else _broken(study.scratch, ended)
-
-    def run_many(self, tasks: Iterable[tuple[Task, Limits]], parallel: int = 2) -> Iterator[Finished[Done | Broken]]:
-        """Run tasks side by side and yield each as it finishes; see `side_by_side`."""
-        return self.side_by_side((partial(self.run, *pair) for pair in tasks), parallel)
 
     def side_by_side(self, jobs: Iterable[Callable[[], T]], parallel: int = 2) -> Iterator[Finished[T]]:
         """Have jobs that use these workers done in threads, drawn a few ahead; leaving early ends all workers."""

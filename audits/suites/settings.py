@@ -69,3 +69,8 @@ def changed(settings: Mapping[str, Any], default: Mapping[str, Any], prefix: str
         elif value != default.get(name):
             different[prefix + name] = value
     return different
+
+
+def named(name: str, different: Mapping[str, Any]) -> str:
+    """A name with the settings that differ from the defaults: how a row is called."""
+    return f"{name} ({', '.join(f'{k}={v}' for k, v in sorted(different.items()))})" if different else name

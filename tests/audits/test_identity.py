@@ -12,7 +12,8 @@ from sidelight.attacks import ATTACKS
 from sidelight.audits.cells.cell import Cell, finished
 from sidelight.audits.digest import digest
 from sidelight.audits.planning import identity
-from sidelight.audits.planning.identity import RunIdentity, cell_identity, cell_key, named
+from sidelight.audits.planning.identity import RunIdentity, cell_identity, cell_key
+from sidelight.audits.suites.settings import named
 from sidelight.system import files
 from sidelight.system.errors import SidelightError
 

@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ import torch
 
 from sidelight.attacks.attack import EpsilonBound, LabelGuess, MembershipScores, StolenModel, TextGuess
 from sidelight.audits.sandbox import landlock
-from sidelight.audits.sandbox.workers import Broken, Done, Limits, Task, Workers
+from sidelight.audits.sandbox.workers import Broken, Done, Limits, Workers
 from sidelight.system.errors import SidelightError, UsageError
 
 from .conftest import IDS, Run
@@ -138,21 +139,21 @@ def test_an_attack_that_outgrows_its_memory_is_ended(workers: Workers, run: Run,
 
 def test_tasks_run_side_by_side_and_a_broken_one_stops_no_other(workers: Workers, run: Run, tmp_path: Path) -> None:
     names = ["Zeros", "Raises", "ReadsDifferences", "Crashes", "Zeros"]
-    tasks = [(run.task(name, tmp_path / str(at)), CLEAN) for at, name in enumerate(names)]
-    outcomes = {finished.at: finished.outcome for finished in workers.run_many(tasks, parallel=2)}
+    jobs = [partial(workers.run, run.task(name, tmp_path / str(at)), CLEAN) for at, name in enumerate(names)]
+    outcomes = {finished.at: finished.outcome for finished in workers.side_by_side(jobs, parallel=2)}
     assert [isinstance(outcomes[at], Done) for at in range(5)] == [True, False, True, False, True]
 
 
 def test_tasks_are_drawn_as_others_finish_and_guesses_are_not_kept(workers: Workers, run: Run, tmp_path: Path) -> None:
     drawn: list[int] = []
 
-    def tasks() -> Iterator[tuple[Task, Limits]]:
+    def jobs() -> Iterator[Callable[[], Done | Broken]]:
         for at in range(12):
             drawn.append(at)
-            yield run.task("Zeros", tmp_path / str(at)), CLEAN
+            yield partial(workers.run, run.task("Zeros", tmp_path / str(at)), CLEAN)
 
     seen: list[weakref.ref[object]] = []
-    for finished in workers.run_many(tasks(), parallel=2):
+    for finished in workers.side_by_side(jobs(), parallel=2):
         assert len(drawn) <= len(seen) + 1 + 2 * 2
         assert isinstance(finished.outcome, Done)
         seen.append(weakref.ref(finished.outcome.guess))
@@ -204,12 +205,13 @@ def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, ru
 
 AUDIT = """
 import sys
+from functools import partial
 from pathlib import Path
 from sidelight.audits.sandbox.workers import Limits, Task, Workers
 root, scratch = map(Path, sys.argv[1:])
 task = Task("hostile_attacks:Hangs", {}, root / "view", root / "public", scratch, seed=1)
 with Workers() as workers:
-    list(workers.run_many([(task, Limits())]))
+    list(workers.side_by_side([partial(workers.run, task, Limits())]))
 """
 
 
