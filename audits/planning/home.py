@@ -16,7 +16,7 @@ from ...system.errors import UsageError
 from ...system.randomness import fresh_seed
 from ..runs.parts import save_parts
 
-HALF_WRITTEN = ("runs/*.partial-*", "cells/*.partial-*", "runs/*.old-*", "cells/*.old-*", "scratch")
+HALF_WRITTEN = ("*.partial-*", "*/*.partial-*", "*/*/*.partial-*", "*/*.old-*", "scratch")
 LOCK = "lock"
 PRIVATE_FOLDERS = ("truth", "runs", "cells", "prepared", "scratch")
 
@@ -50,10 +50,13 @@ def begin(out: Path, seed: str, parts: Mapping[Path, Split], identity: str) -> N
 
 
 def clear_half_written(out: Path) -> None:
-    """Remove what was half-written, but no checkpoint of a preparation."""
+    """Remove what was half-written, files and folders, but no checkpoint of a preparation."""
     for pattern in HALF_WRITTEN:
-        for path in out.glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in list(out.glob(pattern)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,0 +1,34 @@
+"""The folder of an audit: what a kill left half-written goes, what is finished or goes on later stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sidelight.audits.planning.home import clear_half_written
+
+HALF = (
+    "audit.json.partial-7",
+    "truth/seed.partial-7",
+    "runs/pae-0.partial-7/view/manifest.json",
+    "runs/pae-0/run.json.partial-7",
+    "cells/pae-0-sign.old-7/result.json",
+    "cells/pae-0-sign/result.json.partial-7",
+    "scratch/guess/labels",
+)
+WHOLE = (
+    "audit.json",
+    "truth/seed",
+    "runs/pae-0/run.json",
+    "cells/pae-0-sign/result.json",
+    "prepared/key.partial/work/state",
+)
+
+
+def test_half_written_files_and_folders_go_and_all_else_stays(tmp_path: Path) -> None:
+    for name in (*HALF, *WHOLE):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="ascii")
+    clear_half_written(tmp_path)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == set(WHOLE)
