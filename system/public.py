@@ -1,4 +1,8 @@
-"""What anybody knows: backbone, public head, the protocol's public settings, auxiliary rows, queries."""
+"""What anybody knows: backbone, public head, the protocol's public settings, auxiliary rows, queries.
+
+Two items are more than public, and are there only where the threat model or a control says so: labels of the victim's
+own rows that the adversary knows beforehand, and a defence's key that a control reveals.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import torch
 from . import files, folder
 from .errors import UnknownName
 
-ITEMS = ("auxiliary", "backbone", "candidates", "head", "queries")
+ITEMS = ("auxiliary", "backbone", "candidates", "head", "keys", "known", "priors", "queries")
 """What the threat model may withhold, as an attack's needs name it."""
 
 
@@ -33,6 +37,14 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Known:
+    """A sample of the victim's whose label the adversary knows beforehand."""
+
+    id: str
+    label: str
+
+
+@dataclass(frozen=True)
 class Public:
     """Public knowledge of one run. An item that the threat model withholds is None or empty."""
 
@@ -49,6 +61,12 @@ class Public:
     queries: tuple[Query, ...] = ()
     targets: tuple[str, ...] = ()
     """Ids of the samples whose texts are asked for, drawn by the auditor; empty for all."""
+    priors: tuple[float, ...] = ()
+    """How frequent each class is among people, by rows that are not the victim's; empty where nobody knows."""
+    known: tuple[Known, ...] = ()
+    """The victim's rows whose labels the threat model gives away; they are not scored."""
+    keys: Mapping[str, torch.Tensor] | None = None
+    """What a control reveals of the defences' keys: see system/defences; None where they stay secret."""
 
     @property
     def items(self) -> frozenset[str]:
@@ -74,12 +92,17 @@ class Public:
                 "head": self.head is not None,
                 "candidates": list(self.candidates),
                 "targets": list(self.targets),
+                "priors": list(self.priors),
+                "known": [asdict(one) for one in self.known],
+                "keys": self.keys is not None,
             },
         )
         files.write_lines(root / "auxiliary.jsonl", map(asdict, self.auxiliary))
         files.write_lines(root / "queries.jsonl", map(asdict, self.queries))
         if self.head is not None:
             folder.write_tensors(root / "head.safetensors", self.head)
+        if self.keys is not None:
+            folder.write_tensors(root / "keys.safetensors", self.keys)
 
 
 def load_public(root: Path) -> Public:
@@ -93,5 +116,8 @@ def load_public(root: Path) -> Public:
         auxiliary=tuple(Example(**row) for row in files.read_lines(root / "auxiliary.jsonl")),
         candidates=tuple(stored["candidates"]),
         targets=tuple(stored["targets"]),
+        priors=tuple(stored["priors"]),
+        known=tuple(Known(**one) for one in stored["known"]),
+        keys=folder.read_tensors(root / "keys.safetensors") if stored["keys"] else None,
         queries=tuple(Query(**row) for row in files.read_lines(root / "queries.jsonl")),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -42,6 +43,10 @@ class Wire:
 
     def __init__(self, roles: Mapping[Party, Role], listener: Listener) -> None:
         self.traffic = Traffic()
+        self.served: defaultdict[Party, float] = defaultdict(float)
+        """CPU seconds that each party took to handle messages."""
+        self.listened = 0.0
+        """CPU seconds of whoever listens."""
         self._roles = roles
         self._listener = listener
         self._steps: Counter[tuple[str, Party]] = Counter()
@@ -49,8 +54,10 @@ class Wire:
     def request(self, message: Message) -> Message:
         """Send a message, return the receiver's answer, both as decoded from their bytes."""
         received = self._cross(message)
+        began = time.process_time()
         with torch.enable_grad():  # the sender's gradient mode is its own, as in another process
             answer = self._roles[message.receiver].handle(received)
+        self.served[message.receiver] += time.process_time() - began
         if (answer.sender, answer.receiver) != (message.receiver, message.sender):
             raise ProtocolError(f"{message.receiver} answered as {answer.sender} to {answer.receiver}")
         return self._cross(answer)
@@ -61,5 +68,7 @@ class Wire:
         self._steps[key] += 1
         received = decode(data)
         self.traffic.count(received, len(data))
+        began = time.process_time()
         self._listener(received)
+        self.listened += time.process_time() - began
         return received

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
+from ..defences.defence import Part
 from ..errors import ProtocolError, UsageError
 from ..fusion import pack_positions, positionwise
 from ..message import Message, Party
@@ -42,6 +43,8 @@ class MobiLLM(Protocol):
         "at the selected token; cross-entropy loss.",
         "The device downloads the side network at the end.",
     )
+
+    defended: ClassVar[frozenset[Part]] = frozenset({Part.LABELS})
 
     precision: Precision = "fp32"
     side: SideTraining = SideTraining(bottleneck=64, epochs=4, batch=16, learning_rate=8e-3)
@@ -73,7 +76,7 @@ class MobiLLMDevice(Device):
     def __init__(self, party: Party, protocol: MobiLLM, scene: Scene, samples: tuple[Sample, ...]) -> None:
         self.party = party
         self._protocol, self._backbone, self._samples = protocol, scene.backbone, samples
-        self._targets = dict(zip((s.id for s in samples), scene.targets(samples).tolist(), strict=True))
+        self._targets = protocol.targets(scene, party, samples)
         self._order = scene.streams.torch(f"{party}:order")
         self._side: SideNetwork | None = None
 

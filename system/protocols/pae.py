@@ -15,10 +15,12 @@ import torch
 
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
-from ..difference import DIFFERENCE_KINDS, DifferenceKind, difference
+from ..defences.defence import Part
+from ..defences.guard import Guard, decoys
+from ..difference import DIFFERENCE_KINDS, DifferenceKind
 from ..errors import ProtocolError, UsageError
-from ..fusion import additive, pivot_activations
-from ..heads import HEAD_KINDS, HeadKind, linear, scores, verbaliser
+from ..fusion import pivot_activations
+from ..heads import HEAD_KINDS, HeadKind, linear, verbaliser
 from ..message import Message, Party
 from ..roles import SERVER, Device, Role, Server
 from ..side_network import SideNetwork, SideShape, from_state
@@ -45,12 +47,12 @@ class PAE(Protocol):
         "is `last` for decoders.",
     )
 
+    defended: ClassVar[frozenset[Part]] = frozenset(Part)
+
     difference: DifferenceKind = "probability"
     scale: float = 5.0
     """Height of the one-hot target of the `logit` difference."""
     head: HeadKind = "verbaliser"
-    secret_head: bool = False
-    """A linear head drawn from the device's key."""
     precision: Precision = "fp32"
     batch: int = 16
     """Samples a message."""
@@ -67,8 +69,6 @@ class PAE(Protocol):
                 raise UsageError(f"{what} {value!r} is none of {', '.join(known)}; give one of them")
         if self.batch < 1:
             raise UsageError(f"batch is {self.batch}; give at least 1 sample")
-        if self.secret_head and self.head != "linear":
-            raise UsageError("a verbaliser head is public by its nature; give head = linear with secret_head")
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
@@ -83,18 +83,22 @@ class PAE(Protocol):
             "layers": layers,
         }
 
-    def head_weight(self, scene: Scene) -> torch.Tensor:
-        """The frozen head (classes, d)."""
-        if self.head == "verbaliser":
-            return verbaliser(scene.backbone, scene.labels)
-        stream = "key:head" if self.secret_head else "public:head"
-        return linear(len(scene.labels), scene.backbone.width, scene.streams.torch(stream))
+    def guard(self, scene: Scene) -> Guard:
+        """The defences of a run with their keys, the same for all devices."""
+        head = verbaliser(scene.backbone, scene.labels)
+        if self.head == "linear":
+            head = linear(head.shape[0], head.shape[1], scene.streams.torch("public:head"))
+        return Guard(self.defences, self.difference, self.scale, head, scene.streams)
 
     def public_head(self, scene: Scene) -> torch.Tensor | None:
-        return None if self.secret_head else self.head_weight(scene)
+        return self.guard(scene).public_head
+
+    def keys(self, scene: Scene) -> Mapping[str, torch.Tensor]:
+        return self.guard(scene).keys
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        shape = SideShape(len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels))
+        blocks, width = len(scene.backbone.blocks), scene.backbone.width
+        shape = SideShape(blocks, width, self.side.bottleneck, self.guard(scene).targets.width)
         server = PAEServer(shape, self.side, scene.streams.torch("server"))
         devices = {party: PAEDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         return {SERVER: server, **devices}
@@ -105,10 +109,13 @@ class PAEDevice(Device):
 
     def __init__(self, party: Party, protocol: PAE, scene: Scene, samples: tuple[Sample, ...]) -> None:
         self.party = party
-        self._protocol, self._backbone, self._samples = protocol, scene.backbone, samples
-        self._targets = dict(zip((s.id for s in samples), scene.targets(samples).tolist(), strict=True))
-        self._head = protocol.head_weight(scene)
+        self._protocol, self._backbone, self._guard = protocol, scene.backbone, protocol.guard(scene)
+        made_up = decoys(protocol.defences, samples, len(scene.labels), scene.streams, party)
+        self._samples = (*samples, *made_up)
+        own = protocol.targets(scene, party, samples)
+        self._targets = {**own, **{sample.id: target for sample, target in made_up.items()}}
         self._order = scene.streams.torch(f"{party}:order")
+        self._noise = scene.streams.torch(f"{party}:noise")
         self._side: SideNetwork | None = None
 
     def work(self, wire: Wire) -> Iterator[None]:
@@ -125,8 +132,7 @@ class PAEDevice(Device):
     def _contribute(self, wire: Wire, rows: list[Sample]) -> None:
         pivots = self._pivots([row.text for row in rows])
         labels = torch.tensor([self._targets[row.id] for row in rows])
-        f_b = scores(self._head, self._backbone, pivots[:, -1])
-        target = difference(self._protocol.difference, f_b, labels, self._protocol.scale)
+        target = self._guard.difference(self._backbone, pivots[:, -1], labels, self._noise)
         ids = tuple(row.id for row in rows)
         for kind, tensor in (("activations", pivots), ("difference", target)):
             wire.request(
@@ -144,9 +150,10 @@ class PAEDevice(Device):
     def predict(self, texts: list[str]) -> torch.Tensor:
         if self._side is None:
             raise ProtocolError("the device has not downloaded a side network; run its work to the end first")
-        kind, head, side = self._protocol.difference, self._head, self._side
-        chunks = batches(texts, CHUNK)
-        return torch.cat([additive(kind, head, self._backbone, self._pivots(chunk), side) for chunk in chunks])
+        return torch.cat([self._scores(self._side, self._pivots(chunk)) for chunk in batches(texts, CHUNK)])
+
+    def _scores(self, side: SideNetwork, pivots: torch.Tensor) -> torch.Tensor:
+        return self._guard.scores(self._backbone, pivots[:, -1], side(pivots))
 
     def _pivots(self, texts: list[str]) -> torch.Tensor:
         protocol = self._protocol

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, TypeVar
 
 import torch
 
 from ..backbone import Backbone
 from ..data import Sample
+from ..defences.defence import Budget, Defence, Part
+from ..defences.guard import budget, relabelled
 from ..errors import UsageError
 from ..message import Party
 from ..randomness import Streams
@@ -57,6 +59,8 @@ class Protocol(ABC):
     """By version of the paper, what it says the server does not learn."""
     departures: ClassVar[tuple[str, ...]] = ()
     """Where the implementation departs from its source or fills a gap; the report prints them."""
+    defended: ClassVar[frozenset[Part]] = frozenset()
+    """What of its messages defences may change."""
 
     selector: Selector = "mean"
     """`last` is PAE MobiLLM's choice for decoders; `mean`, ours, serves the small default backbone better."""
@@ -64,12 +68,19 @@ class Protocol(ABC):
     """Follows every text before the forward pass; empty for none."""
     longest: int = 48
     """Tokens of a text that are used; the rest is cut."""
+    defences: tuple[Defence, ...] = ()
+    """In the order in which they act; their settings are public, their keys are not."""
 
     def __post_init__(self) -> None:
         if self.selector not in SELECTORS:
             raise UsageError(f"selector {self.selector!r} is none of {', '.join(SELECTORS)}; give one of them")
         if self.longest < 1:
             raise UsageError(f"longest is {self.longest}; give at least 1 token")
+        for defence in self.defences:
+            if defence.part not in self.defended:
+                raise UsageError(
+                    f"{self.name} takes no {defence.name}, which changes its {defence.part}; leave it away"
+                )
 
     @property
     @abstractmethod
@@ -91,9 +102,28 @@ class Protocol(ABC):
         """The frozen head (classes, d) where it is public; None where there is none or it is secret."""
         return None
 
+    def keys(self, scene: Scene) -> Mapping[str, torch.Tensor]:
+        """What a control reveals of the defences' keys; empty where they stay secret."""
+        return {}
+
+    def targets(self, scene: Scene, party: Party, samples: Sequence[Sample]) -> dict[str, int]:
+        """By sample id the class that a device uses, randomised once where a defence does so."""
+        drawn = relabelled(self.defences, scene.targets(samples), len(scene.labels), scene.streams, party)
+        return dict(zip((sample.id for sample in samples), drawn.tolist(), strict=True))
+
+    def budget(self, scene: Scene) -> Budget | None:
+        """The privacy that the defences promise; None where they promise none."""
+        return budget(self.defences, len(scene.labels))
+
+    def public_facts(self, scene: Scene) -> dict[str, Any]:
+        """Everything public about a run: settings, those of the defences, and the protocol's facts."""
+        defences = {defence.name: defence.settings() for defence in self.defences}
+        return {**self.settings(), "defences": defences, **self.facts(scene)}
+
     def settings(self) -> dict[str, Any]:
-        """The settings by name."""
-        return asdict(self)
+        """The settings by name, without the defences."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "defences"}
+        return {name: dict(vars(value)) if is_dataclass(value) else value for name, value in own.items()}
 
 
 def interleave(devices: Sequence[Device], wire: Wire) -> None:

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
+from ..defences.defence import Part
 from ..errors import ProtocolError, UsageError
 from ..fusion import pack_positions, unpack_positions
 from ..heads import verbaliser
@@ -40,6 +41,8 @@ class Split(Protocol):
         "Padding does not cross: positions are packed end to end, with the lengths.",
         "The device downloads the server's update at the end, so that it can predict alone.",
     )
+
+    defended: ClassVar[frozenset[Part]] = frozenset({Part.LABELS})
 
     cut: int = 0
     """Blocks on the device; 0 for a third of them."""
@@ -86,7 +89,7 @@ class SplitDevice(Device):
     def __init__(self, party: Party, protocol: Split, scene: Scene, samples: tuple[Sample, ...]) -> None:
         self.party = party
         self._protocol, self._scene, self._samples = protocol, scene, samples
-        self._targets = dict(zip((s.id for s in samples), scene.targets(samples).tolist(), strict=True))
+        self._targets = protocol.targets(scene, party, samples)
         self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
         self._order = scene.streams.torch(f"{party}:order")
         self._trainable = protocol.bottom == "trainable"

@@ -161,10 +161,11 @@ class Run:
         """What anybody knows of the run, with auxiliary rows and queries."""
         head = self.protocol.public_head(self.scene)
         return Public(
-            facts={**self.protocol.settings(), **self.protocol.facts(self.scene)},
+            facts=self.protocol.public_facts(self.scene),
             labels=self.scene.labels,
             backbone=str(folder),
             head=None if head is None else {"weight": head},
+            keys=self.protocol.keys(self.scene) or None,
             auxiliary=tuple(Example(s.text, s.label) for s in AUXILIARY),
             queries=tuple(Query(s.id, s.text) for s in QUERIES),
         )

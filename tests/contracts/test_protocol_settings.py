@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 import torch
 
+from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.errors import UsageError
 from sidelight.system.protocols import PROTOCOLS
 from sidelight.system.protocols.lora_training import LoraTraining
@@ -69,17 +70,14 @@ def test_sizes_below_one_are_refused() -> None:
             make()
 
 
-def test_a_secret_verbaliser_is_refused() -> None:
-    with pytest.raises(UsageError, match="head = linear with secret_head"):
-        PAE(secret_head=True)
-
-
 def test_a_secret_head_is_not_public_and_a_public_one_is_the_devices(runs: Runs) -> None:
     scene = runs.scene(VARIANTS[0])
-    assert PAE(head="linear", secret_head=True).public_head(scene) is None
+    hidden = PAE(head="linear", defences=(SecretHead(),))
+    assert hidden.public_head(scene) is None
     shared = PAE(head="linear")
     head = shared.public_head(scene)
     assert head is not None
-    torch.testing.assert_close(head, shared.head_weight(scene), rtol=0, atol=0)
-    secret = PAE(head="linear", secret_head=True).head_weight(scene)
+    torch.testing.assert_close(head, shared.guard(scene).targets.head, rtol=0, atol=0)
+    secret = hidden.guard(scene).targets.head
+    assert secret is not None
     assert not torch.equal(head, secret)

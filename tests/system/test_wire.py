@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -78,6 +79,27 @@ def test_receiver_and_listener_get_what_the_bytes_hold() -> None:
     assert [m.kind for m in heard] == ["activations", "echo"]
     assert torch.equal(answer.tensors["activations"], 2 * read)
     assert answer.round == sent.round
+
+
+def test_the_clock_tells_the_receivers_work_and_the_listeners_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def spend(seconds: float) -> None:
+        now[0] += seconds
+
+    class Slow(Echo):
+        def handle(self, message: Message) -> Message:
+            spend(2.0)
+            return super().handle(message)
+
+    monkeypatch.setattr(time, "process_time", lambda: now[0])
+    wire = Wire({SERVER: Slow()}, lambda _: spend(0.5))
+    for _ in range(3):
+        spend(7.0)  # the sender's own
+        wire.request(activations())
+    assert dict(wire.served) == {SERVER: 6.0}
+    assert wire.listened == 3.0  # it hears the request and the answer
+    assert now[0] - wire.served[SERVER] - wire.listened == 21.0
 
 
 def test_steps_count_each_kind_of_each_sender() -> None:

@@ -1,0 +1,134 @@
+"""What a defence is: a change to what the device sends, undone where the device holds the key.
+
+A defence overrides the steps that it changes; `guard.py` takes all defences of a run through them in this order:
+
+    labels -> relabel -> targets (codewords, head) -> difference -> noise -> transform -> disguise -> wire
+
+Settings are public. Keys are drawn from the generators that the steps are given, and belong to the truth; a control
+run reveals them (`revealed`), to show that the attacks would work without the secret.
+
+Shapes: N samples, B samples of a message, K classes, D values of a difference, d width, m codewords a class.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import torch
+
+from ..data import Sample
+from ..difference import DifferenceKind
+
+
+class Part(StrEnum):
+    """What of a device's messages a defence changes; a protocol says which parts it has."""
+
+    LABELS = "labels"
+    DIFFERENCE = "difference"
+    SAMPLES = "samples"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What labels become before the backbone's share is taken away."""
+
+    kind: DifferenceKind
+    book: torch.Tensor
+    """(K, m, D) codewords of each class, at the height that is sent: one-hot rows unless a defence changed them."""
+    head: torch.Tensor | None
+    """(D, d) the frozen head behind the backbone's share; None where no share is taken away."""
+    secret_head: bool = False
+    """Whether the head, or a part of it, is the device's own."""
+    secret_book: bool = False
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.book.shape[2]
+
+    @property
+    def sensitivity(self) -> float:
+        """The largest distance between targets of two classes: what one label can change, other things equal."""
+        flat = self.book.flatten(0, 1)
+        apart = torch.cdist(flat.double(), flat.double())
+        own = torch.arange(len(self.book)).repeat_interleave(self.book.shape[1])
+        return float(apart[own.unsqueeze(1) != own].max())
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a defence promises: (epsilon, delta)-differential privacy of one unit."""
+
+    epsilon: float
+    delta: float
+    unit: str
+    """`label`: one sample's label changes, its text does not."""
+
+
+@dataclass(frozen=True)
+class Defence(ABC):
+    """Settings are the fields of a frozen dataclass, checked when it is made."""
+
+    name: ClassVar[str]
+    """Registry key, file name (with `_` for `-`) and word in the report."""
+    title: ClassVar[str]
+    """What it does, in a line."""
+    source: ClassVar[str]
+    part: ClassVar[Part]
+    keyed: ClassVar[bool]
+    """Whether it has a key that a control can reveal."""
+
+    revealed: bool = field(default=False, kw_only=True)
+    """A control: the adversary is given the key."""
+
+    @property
+    def can_reveal(self) -> bool:
+        """Whether these settings have one key for all samples."""
+        return self.keyed
+
+    def check(self, classes: int, kind: DifferenceKind) -> None:  # noqa: B027 - most defences work everywhere
+        """Raise UsageError where the defence cannot work on so many classes or this kind of difference."""
+
+    def relabel(self, labels: torch.Tensor, classes: int, generator: torch.Generator) -> torch.Tensor:
+        """The labels (N,) that the device uses, drawn once."""
+        return labels
+
+    def decoys(self, samples: Sequence[Sample], classes: int, generator: torch.Generator) -> list[tuple[Sample, int]]:
+        """Samples that the device makes up, each with its class; those from K on are decoy classes."""
+        return []
+
+    def targets(self, targets: Targets, generator: torch.Generator) -> Targets:
+        """Other codewords or another head."""
+        return targets
+
+    def noise(self, difference: torch.Tensor, sensitivity: float, generator: torch.Generator) -> torch.Tensor:
+        """The difference (B, D) with noise; `sensitivity` is what one label can change."""
+        return difference
+
+    def transform(self, width: int, generator: torch.Generator) -> torch.Tensor | None:
+        """A secret matrix M (D, D), the same for all samples: x is sent as M x."""
+        return None
+
+    def disguise(self, difference: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """What is sent (B, D), with a key for each sample that is then forgotten."""
+        return difference
+
+    def budget(self, classes: int) -> Budget | None:
+        """What it promises; None where it promises nothing."""
+        return None
+
+    def weakest(self) -> Defence | None:
+        """The same defence at a strength that protects next to nothing; None where it has no strength."""
+        return None
+
+    def shown(self) -> Defence | None:
+        """The same defence with its key revealed; None where there is no key to reveal."""
+        return replace(self, revealed=True) if self.can_reveal else None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings by name."""
+        return dict(vars(self))

@@ -1,0 +1,135 @@
+"""All defences of a run together: from labels to what is sent, and from the server's outputs back to class scores.
+
+Keys come from streams of their own, so that all devices of a run have the same and the server trains one side network.
+
+Shapes: N samples, B samples of a message, K classes, D values of a difference, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch.nn.functional import one_hot
+
+from ..backbone import Backbone
+from ..data import Sample
+from ..difference import DifferenceKind, fused
+from ..heads import scores
+from ..message import Party
+from ..randomness import Streams
+from .defence import Budget, Defence, Targets
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The defences of one run with their keys."""
+
+    defences: tuple[Defence, ...]
+    kind: DifferenceKind
+    scale: float
+    """Height of the one-hot target of a logit difference."""
+    head: torch.Tensor
+    """(K, d) the head that a defence may replace."""
+    streams: Streams
+
+    def __post_init__(self) -> None:
+        for defence in self.defences:
+            defence.check(len(self.head), self.kind)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """Codewords and head after all defences; UsageError where two do not go together."""
+        classes = len(self.head)
+        height = self.scale if self.kind == "logit" else 1.0
+        found = Targets(self.kind, height * one_hot(torch.arange(classes), classes).float().unsqueeze(1), self.head)
+        for defence in self.defences:
+            found = defence.targets(found, self.streams.torch(f"key:{defence.name}:targets"))
+        return found
+
+    @cached_property
+    def transform(self) -> torch.Tensor | None:
+        """The secret matrices' product (D, D); None where there is none."""
+        product: torch.Tensor | None = None
+        for defence in self.defences:
+            matrix = defence.transform(self.targets.width, self.streams.torch(f"key:{defence.name}:transform"))
+            if matrix is not None:
+                product = matrix if product is None else matrix @ product
+        return product
+
+    def difference(
+        self, backbone: Backbone, pivots: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """What is sent (B, D) for last states of pivots (B, d) and labels (B,)."""
+        book = self.targets.book
+        words = torch.randint(book.shape[1], labels.shape, generator=generator) if book.shape[1] > 1 else 0
+        found = book[labels, words] - self._share(backbone, pivots)
+        for defence in self.defences:
+            found = defence.noise(found, self.targets.sensitivity, generator)
+        if self.transform is not None:
+            found = found @ self.transform.T
+        for defence in self.defences:
+            found = defence.disguise(found, generator)
+        return found
+
+    def scores(self, backbone: Backbone, pivots: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        """Class scores (B, K) from last states of pivots (B, d) and the side network's outputs (B, D)."""
+        if self.transform is not None:
+            outputs = torch.linalg.solve(self.transform, outputs.T).T
+        fused_outputs = self._share(backbone, pivots) + outputs
+        classes = len(self.head)
+        if not self.targets.secret_book:
+            return fused_outputs[:, :classes]
+        means = self.targets.book[:classes].mean(1)
+        return fused_outputs @ means.T - 0.5 * means.square().sum(1)
+
+    def _share(self, backbone: Backbone, pivots: torch.Tensor) -> torch.Tensor:
+        if self.targets.head is None:
+            return torch.zeros(len(pivots), self.targets.width)
+        return fused(self.kind, scores(self.targets.head, backbone, pivots))
+
+    @property
+    def public_head(self) -> torch.Tensor | None:
+        """What anybody knows of the head: all of it, the rows that were public before, or nothing."""
+        targets = self.targets
+        if not targets.secret_head or any(d.revealed for d in self.defences):
+            return targets.head
+        assert targets.head is not None
+        same = targets.head.shape[1] == self.head.shape[1] and len(targets.head) > len(self.head)
+        return self.head if same and torch.equal(targets.head[: len(self.head)], self.head) else None
+
+    @property
+    def keys(self) -> dict[str, torch.Tensor]:
+        """What controls reveal: `transform` (D, D) and `book` (K, m, D) at height one."""
+        if not any(defence.revealed for defence in self.defences):
+            return {}
+        found = {} if self.transform is None else {"transform": self.transform}
+        height = self.scale if self.kind == "logit" else 1.0
+        return {**found, "book": self.targets.book[: len(self.head)] / height}
+
+
+def relabelled(
+    defences: Sequence[Defence], labels: torch.Tensor, classes: int, streams: Streams, party: Party
+) -> torch.Tensor:
+    """The labels (N,) that a device uses: drawn once, so that a sample sent again has the same."""
+    for defence in defences:
+        labels = defence.relabel(labels, classes, streams.torch(f"{party}:labels:{defence.name}"))
+    return labels
+
+
+def decoys(
+    defences: Sequence[Defence], samples: Sequence[Sample], classes: int, streams: Streams, party: Party
+) -> Mapping[Sample, int]:
+    """Made-up samples with their classes."""
+    found: dict[Sample, int] = {}
+    for defence in defences:
+        found.update(defence.decoys(samples, classes, streams.torch(f"{party}:decoys:{defence.name}")))
+    return found
+
+
+def budget(defences: Sequence[Defence], classes: int) -> Budget | None:
+    """The strongest promise among the defences: each acts on what the one before it made, so none weakens another."""
+    promised = [found for defence in defences if (found := defence.budget(classes)) is not None]
+    return min(promised, key=lambda found: found.epsilon, default=None)

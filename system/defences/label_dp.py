@@ -1,0 +1,46 @@
+"""Randomised response on labels, once a sample (Warner 1965; label privacy: Ghazi et al. 2021, arXiv 2102.06062)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import expm1, isfinite
+
+import torch
+
+from ..errors import UsageError
+from .defence import Budget, Defence, Part
+
+
+@dataclass(frozen=True)
+class LabelDP(Defence):
+    """A label stays with probability e^epsilon / (e^epsilon + K - 1), else it becomes another one, uniformly."""
+
+    name = "label-dp"
+    title = "labels randomised once"
+    source = "randomised response, Warner 1965; arXiv 2102.06062, section 3"
+    part = Part.LABELS
+    keyed = False
+
+    epsilon: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_epsilon("label-dp", self.epsilon)
+
+    def relabel(self, labels: torch.Tensor, classes: int, generator: torch.Generator) -> torch.Tensor:
+        # uniform over all K with this probability is uniform over the others with the one above
+        mixed = classes / (classes + expm1(self.epsilon))
+        redrawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) < mixed
+        uniform = torch.randint(classes, (len(labels),), generator=generator)
+        return torch.where(redrawn, uniform, labels)
+
+    def budget(self, classes: int) -> Budget:
+        return Budget(self.epsilon, 0.0, "label")
+
+    def weakest(self) -> LabelDP:
+        return LabelDP(epsilon=20.0)
+
+
+def check_epsilon(name: str, epsilon: float) -> None:
+    """Raise UsageError unless it is a positive number."""
+    if not (epsilon > 0 and isfinite(epsilon)):
+        raise UsageError(f"the epsilon of {name} is {epsilon}; give a positive number")
