@@ -16,12 +16,14 @@ from typing import Any
 import torch
 
 from ...system.backbone import Backbone, load_backbone
-from ...system.fusion import additive, pack_positions, pivot_activations, positionwise
+from ...system.fusion import pack_positions, pivot_activations, positionwise
+from ...system.heads import scores
 from ...system.partial import Bottom, stored_top
 from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, StolenModel
+from ..evidence.differences import class_scores, undone
 
 CHUNK = 64
 
@@ -56,11 +58,8 @@ def _additive(backbone: Backbone, texts: list[str], public: Public, tuned: Tuned
     """PAE MobiLLM: the backbone's share plus the side network's output. Without the head only the latter is known."""
     facts = public.facts
     pivots = pivot_activations(backbone, texts, facts["longest"], facts["prompt"], facts["selector"])
-    side = from_state(tuned)
-    if public.head is None:
-        alone: torch.Tensor = side(pivots)
-        return alone
-    return additive(facts["difference"], public.head["weight"], backbone, pivots, side)
+    shares = None if public.head is None else scores(public.head["weight"], backbone, pivots[:, -1])
+    return class_scores(public, undone(from_state(tuned)(pivots), public), shares)
 
 
 def _side(backbone: Backbone, texts: list[str], public: Public, tuned: Tuned) -> torch.Tensor:

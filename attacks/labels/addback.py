@@ -8,16 +8,13 @@ Source: own derivation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 
-from ...system.backbone import load_backbone
-from ...system.difference import DifferenceKind, fused
-from ...system.heads import scores
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
+from ..evidence.differences import backbone_scores, class_scores, differences
 
 
 @dataclass(frozen=True)
@@ -31,15 +28,7 @@ class AddBack(Attack):
     attacked = frozenset({"difference"})
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
-        """argmax of each difference plus f(A_L), both (samples, K)."""
-        assert public.backbone is not None
-        assert public.head is not None
-        ids, difference = view.rows("difference", "difference")
-        where = {sample_id: i for i, sample_id in enumerate(ids)}
-        order, activations = view.rows("activations", "activations")
-        kept = [i for i, sample_id in enumerate(order) if sample_id in where]
-        pivots = activations[kept, -1]
-        f_b = scores(public.head["weight"], load_backbone(public.backbone), pivots)
-        share = fused(cast(DifferenceKind, public.facts["difference"]), f_b)
-        target = difference[[where[order[i]] for i in kept]] + share
-        return LabelGuess(tuple(order[i] for i in kept), target.argmax(1))
+        """argmax of each difference plus f(A_L), both (samples, K); with revealed codewords the nearest one's class."""
+        seen = differences(view, public)
+        found = class_scores(public, seen.values, backbone_scores(public, seen.pivots))
+        return LabelGuess(seen.ids, found.argmax(1))

@@ -14,6 +14,7 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
+from ..evidence.differences import undone
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,6 @@ class Sign(Attack):
     attacked = frozenset({"difference"})
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
-        """argmax of each difference (samples, K)."""
+        """argmax over the classes of each difference (samples, K, or more where there are decoy classes)."""
         ids, difference = view.rows("difference", "difference")
-        return LabelGuess(ids, difference.argmax(1))
+        return LabelGuess(ids, undone(difference, public)[:, : len(public.labels)].argmax(1))

@@ -9,6 +9,7 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import LabelGuess
+from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.message import Message
 from sidelight.system.protocols import Protocol
 from sidelight.system.public import Public
@@ -34,7 +35,7 @@ def share(planted: Planted) -> float:
 def test_sign_finds_every_label_of_a_probability_difference_whatever_the_head(
     micro: Micro, precision: str, secret: bool
 ) -> None:
-    protocol = pae(head="linear", secret_head=secret, precision=precision)
+    protocol = pae(head="linear", defences=(SecretHead(),) if secret else (), precision=precision)
     assert share(from_run(micro, ATTACKS["sign"](), protocol)) == 1.0
 
 

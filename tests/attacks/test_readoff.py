@@ -7,6 +7,7 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import StolenModel
+from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.difference import fused
 from sidelight.system.fusion import pivot_activations
 from sidelight.system.heads import scores
@@ -46,12 +47,12 @@ def test_a_cut_of_two_blocks_is_read_off_as_well(micro: Micro) -> None:
 
 
 def test_without_the_head_the_side_networks_share_is_what_is_left(micro: Micro) -> None:
-    run = record(pae(head="linear", secret_head=True), make_scene(micro.backbone("opt")))
+    run = record(pae(head="linear", defences=(SecretHead(),)), make_scene(micro.backbone("opt")))
     planted = planted_in(run, micro, ATTACKS["readoff"]())
     assert planted.public.head is None
     protocol, backbone = run.protocol, run.scene.backbone
     texts = [sample.text for sample in QUERIES]
-    secret = protocol.head_weight(run.scene)  # type: ignore[attr-defined]
+    secret = protocol.guard(run.scene).targets.head  # type: ignore[attr-defined]
     with torch.no_grad():
         pivots = pivot_activations(backbone, texts, protocol.longest, protocol.prompt, protocol.selector)
         share = fused("probability", scores(secret, backbone, pivots[:, -1]))

@@ -15,6 +15,7 @@ import torch
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Attack, Guess
 from sidelight.attacks.workbench import Workbench
+from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.message import Message
 from sidelight.system.protocols import PROTOCOLS, Protocol
 from sidelight.system.protocols.lora_training import LoraTraining
@@ -113,15 +114,23 @@ PLANTED: dict[str, Callable[[Micro], Planted]] = {
     "match": lambda micro: from_run(micro, ATTACKS["match"](), mobillm()),
     "plaintext": lambda micro: from_run(micro, ATTACKS["plaintext"](), mobillm()),
     "readoff": lambda micro: from_run(micro, ATTACKS["readoff"](), pae()),
-    "sign": lambda micro: from_run(micro, ATTACKS["sign"](), pae(head="linear", secret_head=True)),
+    "sign": lambda micro: from_run(micro, ATTACKS["sign"](), pae(head="linear", defences=(SecretHead(),))),
 }
+
+
+def every_leak() -> dict[str, Callable[[Micro], Planted]]:
+    """Every planted leak: those above, and those of label attacks in files of their own."""
+    from . import leaks_grouped, leaks_texts, leaks_transformed
+
+    return {**PLANTED, **leaks_grouped.LEAKS, **leaks_texts.LEAKS, **leaks_transformed.LEAKS}
 
 
 def plant(name: str, micro: Micro) -> Planted:
     """The planted leak of an attack; fails the test where there is none."""
-    if name not in PLANTED:
+    found = every_leak()
+    if name not in found:
         pytest.fail(f"attack {name!r} has no planted leak: add an entry to PLANTED in tests/contracts/planted.py")
-    return PLANTED[name](micro)
+    return found[name](micro)
 
 
 # --- noise ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,15 @@ from typing import Any
 
 import pytest
 
+from sidelight.audits.suites.settings import named
+from sidelight.system.defences.code import Code
+from sidelight.system.defences.decoy import Decoy
+from sidelight.system.defences.label_dp import LabelDP
+from sidelight.system.defences.noise import Noise
+from sidelight.system.defences.permute import Permute
+from sidelight.system.defences.rotate import Rotate
+from sidelight.system.defences.scale import Scale
+from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.protocols import PROTOCOLS, Protocol, Scene
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.side_training import SideTraining
@@ -49,22 +58,36 @@ class Variant:
 
     def __str__(self) -> str:
         plain = [str(v) for v in self.settings.values() if isinstance(v, str | int | bool)]
-        return "-".join([self.name, *plain, self.family])
+        defences = [named(d.name, d.settings()) for d in self.settings.get("defences", ())]
+        return "-".join([self.name, *plain, *defences, self.family])
 
 
 def variants(name: str, training: Mapping[str, Any], *settings: Mapping[str, Any], **on: str) -> list[Variant]:
     return [Variant(name, {**training, **each}, **on) for each in settings]
 
 
+DEFENDED = (
+    (Permute(),),
+    (Rotate(), Scale()),
+    (Scale(spread=2.0, per_sample=True),),
+    (SecretHead(), Rotate()),
+    (Decoy(),),
+    (LabelDP(epsilon=6.0),),
+    (Noise(epsilon=60.0),),
+)
+CODES = (Code(width=32, words=1), Code(width=4, words=2, share=False))
+
 VARIANTS = [
     *variants("local", {"lora": LORA, "side": SIDE}, {}, {"method": "side"}),
     *variants("local", {"side": SIDE}, {"method": "side", "difference": "logit"}, family="llama"),
     *variants("local", {"lora": LORA}, {"selector": "mean"}, family="llama"),
     *variants("pae", {"side": SIDE}, {}, {"difference": "logit"}, {"selector": "mean"}, {"prompt": ""}),
-    *variants("pae", {"side": SIDE}, {"head": "linear"}, {"head": "linear", "secret_head": True}),
+    *variants("pae", {"side": SIDE}, {"head": "linear"}, {"head": "linear", "defences": (SecretHead(),)}),
     *variants("pae", {"side": SIDE}, *({"precision": precision} for precision in ("fp16", "int8", "int4"))),
     # the Llama tokenizer opens texts with nothing, so the first position is the text's own
     *variants("pae", {"side": SIDE}, {"selector": "first"}, {"difference": "logit"}, family="llama"),
+    *variants("pae", {"side": SIDE}, *({"defences": defences} for defences in DEFENDED)),
+    *variants("pae", {"side": SIDE, "difference": "logit"}, *({"defences": (code,)} for code in CODES)),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, *({"precision": p} for p in ("fp32", "fp16", "int8", "int4"))),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, {"selector": "mean"}, family="llama"),
     *variants("split", {"lora": LORA}, {}, {"cut": 2}, {"precision": "int8"}, {"bottom": "trainable"}),

@@ -1,0 +1,75 @@
+"""A server's differences lined up by sample with the pivots, and class scores of what they are about.
+
+Where a control reveals a defence's key, it is used here and nowhere else, so that every attack on differences is
+judged on the same defence with its key revealed.
+
+Shapes: N samples, L layers, d width, K classes, D values of a difference (K unless a defence changed it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch.nn.functional import pad
+
+from ...system.backbone import load_backbone
+from ...system.difference import DifferenceKind, fused
+from ...system.heads import scores
+from ...system.public import Public
+from ...system.view import View
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What crossed for each sample that sent both kinds, in order of arrival of the activations."""
+
+    ids: tuple[str, ...]
+    values: torch.Tensor
+    """(N, D) differences as received, a revealed transform undone."""
+    pivots: torch.Tensor
+    """(N, L, d) activations as received."""
+
+
+def differences(view: View, public: Public) -> Differences:
+    """Both kinds, joined by sample id."""
+    ids, values = view.rows("difference", "difference")
+    where = {sample_id: i for i, sample_id in enumerate(ids)}
+    order, activations = view.rows("activations", "activations")
+    kept = [i for i, sample_id in enumerate(order) if sample_id in where]
+    joined = values[[where[order[i]] for i in kept]]
+    return Differences(tuple(order[i] for i in kept), undone(joined, public), activations[kept])
+
+
+def undone(values: torch.Tensor, public: Public) -> torch.Tensor:
+    """Differences (N, D) before the secret linear map, where a control reveals it."""
+    if public.keys is None or "transform" not in public.keys:
+        return values
+    # rows were sent as x @ M.T
+    solved: torch.Tensor = torch.linalg.solve(public.keys["transform"], values.T)
+    return solved.T
+
+
+def backbone_scores(public: Public, pivots: torch.Tensor) -> torch.Tensor:
+    """The backbone's scores (N, D) recomputed from pivots (N, L, d); needs the public items backbone and head."""
+    assert public.backbone is not None
+    assert public.head is not None
+    return scores(public.head["weight"], load_backbone(public.backbone), pivots[:, -1])
+
+
+def class_scores(public: Public, values: torch.Tensor, backbone_scores: torch.Tensor | None) -> torch.Tensor:
+    """Class scores (N, K) of differences or a side network's outputs (N, D) plus the backbone's share, where known.
+
+    Values beyond the classes are left out, as far as no revealed codewords say what they mean.
+    """
+    if backbone_scores is not None:
+        share = fused(cast(DifferenceKind, public.facts["difference"]), backbone_scores)
+        both = min(values.shape[1], share.shape[1])  # a public head has no rows for decoy classes
+        values = torch.cat([values[:, :both] + share[:, :both], values[:, both:]], 1)
+    if public.keys is not None and "book" in public.keys:
+        height = public.facts["scale"] if public.facts["difference"] == "logit" else 1.0
+        means = height * public.keys["book"].mean(1)
+        return values @ means.T - 0.5 * means.square().sum(1)
+    classes = len(public.labels)
+    return pad(values[:, :classes], (0, max(0, classes - values.shape[1])))

@@ -1,0 +1,55 @@
+"""Labels behind one secret rotation or permutation, which is estimated from the labels that lengths give.
+
+Lengths alone fail where rounding or noise hides them, but the probabilities that they give suffice to estimate a
+transform that all samples share: a rotation by Procrustes, an order of the entries by assignment. Samples are decoded
+with it and it is estimated anew until the labels stay. Another start knows nothing, since what the backbone takes away
+points to the transform by itself. The family of transforms that explains the differences better, its free values paid
+for, is kept. Decoy columns are columns that no candidate needs.
+
+Threat model: as of `norm`, and a transform, a gain and a height that are the same for all samples.
+Source: own derivation; static obfuscation is known to fail, arXiv 2603.05035. Procrustes: Schonemann 1966.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+
+from ...system.public import Public
+from ...system.view import View
+from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
+from ..evidence.alignment import aligned, permutation, rotation
+from ..evidence.candidates import candidates_of
+from ..evidence.differences import differences
+from ..evidence.lengths import by_length
+
+
+@dataclass(frozen=True)
+class Align(Attack):
+    """Repairs what lengths leave open."""
+
+    name = "align"
+    source = "own derivation; cf. arXiv 2603.05035"
+    goal = Goal.LABELS
+    needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone", "head"}))
+    attacked = frozenset({"difference"})
+
+    trust_height: bool = False
+    """Whether a logit difference's public scale is taken for true."""
+
+    @torch.no_grad()
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
+        """The label of every sample that sent both kinds."""
+        rows = differences(view, public)
+        if not rows.ids:
+            return LabelGuess((), torch.zeros(0, dtype=torch.int64))
+        candidates, received = candidates_of(public, rows.pivots), rows.values.nan_to_num().double()
+        free_height = public.facts["difference"] == "logit" and not self.trust_height
+        start = by_length(received, candidates, generator, free_height)
+        starts = (start.weights, torch.full_like(start.weights, 1 / start.weights.shape[1]))
+        ways = product((permutation, rotation), starts)
+        found = [aligned(received, candidates, weights, solve, free_height) for solve, weights in ways]
+        best = min(found, key=lambda one: one.criterion)
+        return LabelGuess(rows.ids, candidates.labels(best.weights))

@@ -1,0 +1,108 @@
+"""Labels from groups of like differences, and of like outputs of the side network that was trained on them.
+
+Codewords without a backbone share are equal, one-hot rows that are rotated lie close together, and a permuted
+probability difference has one positive entry, whatever the order. The trained side network gives every sample what its
+difference would be on average, and thereby groups samples even where single differences are random. Each source gives
+several partitions; the one whose groups lie farthest apart, relative to their own size, is named by known labels,
+auxiliary texts, class names and priors.
+Threat model: a server that receives differences and pivots and holds the side network; it knows the kinds of defences.
+Source: own derivation; label maps of clusters by enumeration: LEA, arXiv 2603.03777.
+
+Shapes: N samples, L layers, d width, K classes, D values, C groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch.nn.functional import normalize
+
+from ...system.errors import UsageError
+from ...system.public import Public
+from ...system.side_network import from_state
+from ...system.view import View
+from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
+from ..evidence.codewords import group_count, named_groups
+from ..evidence.differences import Differences, differences
+from ..evidence.grouping import finite, grouped, separation
+from ..evidence.mixture import fit, linear_features
+
+Source = Literal["both", "differences", "outputs"]
+ONE_POSITIVE = 0.95
+"""Least share of differences with one positive entry for which that entry is taken to stand for the class."""
+
+
+@dataclass(frozen=True)
+class Cluster(Attack):
+    """Groups first, names after."""
+
+    name = "cluster"
+    source = "own derivation; cf. LEA, arXiv 2603.03777"
+    goal = Goal.LABELS
+    needs = Needs(view=frozenset({"difference", "activations", "held:tuned"}))
+    attacked = frozenset({"difference", "held:tuned"})
+
+    sources: Source = "both"
+    """`differences` as they came, `outputs` of the side network, or both."""
+
+    def __post_init__(self) -> None:
+        if self.sources not in get_args(Source):
+            raise UsageError(f"sources {self.sources!r} is none of {', '.join(get_args(Source))}; give one of them")
+
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
+        """A label (N,) for each sample that sent both kinds."""
+        found = differences(view, public)
+        if not found.ids:
+            return LabelGuess((), torch.empty(0, dtype=torch.int64))
+        tried: list[Partition] = []
+        if self.sources != "outputs":
+            tried += by_differences(finite(found.values), group_count(public))
+        if self.sources != "differences":
+            outputs = side_outputs(view, found)
+            tried += by_outputs(outputs, linear_features(public, found.pivots), len(public.labels), generator)
+        best = max(tried, key=lambda partition: partition.separation)
+        return LabelGuess(found.ids, named_groups(best.groups, public, found.ids, finite(found.pivots)))
+
+
+class Partition(NamedTuple):
+    """Groups and how well they are told apart."""
+
+    groups: torch.Tensor
+    """(N,) int64"""
+    separation: float
+    """At most 1, which means that groups are points."""
+
+
+def side_outputs(view: View, found: Differences) -> torch.Tensor:
+    """(N, D) what the trained side network makes of the received pivots."""
+    with torch.no_grad():
+        return finite(from_state(view.held["tuned"])(finite(found.pivots)))
+
+
+def by_differences(values: torch.Tensor, groups: int) -> Iterator[Partition]:
+    """Partitions of differences (N, D): by their one positive entry, by where they lie, by their directions."""
+    if float(((values > 0).sum(1) == 1).float().mean()) >= ONE_POSITIVE and values.shape[1] > 1:
+        yield Partition(values.argmax(1), 1.0)
+    for points in (values, normalize(values, dim=1)):
+        yield partition(points, groups)
+
+
+def by_outputs(
+    outputs: torch.Tensor, features: torch.Tensor, groups: int, generator: torch.Generator
+) -> Iterator[Partition]:
+    """Partitions of the side network's outputs (N, D): as they are, and without the share that is linear in the pivot.
+
+    The outputs follow the difference, and so hold the share of a secret head or code as well.
+    """
+    yield partition(outputs, groups)
+    mixture = fit(outputs, features, groups, generator)
+    yield Partition(mixture.groups, mixture.separation)
+
+
+def partition(points: torch.Tensor, groups: int) -> Partition:
+    """Ward's groups of points (N, D)."""
+    made = grouped(points, groups)
+    return Partition(made, separation(points, made))

@@ -1,0 +1,105 @@
+"""Labels from differences whose backbone share is secret, by a mixture of linear regressions.
+
+With a secret head, or secret target codes, a logit difference is `c_y - W a`: one unknown slope W for all samples, on
+the pivot a behind the backbone's final norm, and one unknown centre c_y for each class or codeword. The fit needs no
+label; known labels and auxiliary texts give it further starts. Names: with a secret head alone the centres are one-hot
+rows, up to a shift that all share, so the entry that stands out names the class; otherwise groups are named by known
+labels, auxiliary texts, class names and priors. A secret factor for each sample is fitted as well. The softmax of a probability difference is linear only for small
+scores, so that the fit is an approximation there.
+Threat model: a server that receives the pivot's last state and the difference, and knows the kinds of defences; the
+backbone may be private, as long as its final norm is a layer norm.
+Source: own derivation; mixtures of linear regressions: Yi, Caramanis and Sanghavi, arXiv 1310.3745.
+
+Shapes: N samples, L layers, d width, K classes, m codewords a class, D values, C groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+
+from ...system.difference import DifferenceKind, fused
+from ...system.public import Public
+from ...system.view import View
+from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
+from ..evidence.codewords import known_labels, named_groups
+from ..evidence.differences import backbone_scores, differences
+from ..evidence.grouping import finite, nearest
+from ..evidence.mixture import Mixture, linear_features
+from ..evidence.probing import auxiliary_states, probabilities
+from ..evidence.stretched import fit_as_sent
+
+TRANSFORMS = frozenset({"permute", "rotate"})
+PRONOUNCED = 0.5
+"""Least median share of a centre's squared length in its largest entry that is taken for one-hot rows."""
+
+
+@dataclass(frozen=True)
+class Regress(Attack):
+    """One slope for all, one centre a class or codeword."""
+
+    name = "regress"
+    source = "own derivation; mixtures of linear regressions, arXiv 1310.3745"
+    goal = Goal.LABELS
+    needs = Needs(view=frozenset({"difference", "activations"}))
+    attacked = frozenset({"difference"})
+
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
+        """A label (N,) for each sample that sent both kinds."""
+        found = differences(view, public)
+        if not found.ids:
+            return LabelGuess((), torch.empty(0, dtype=torch.int64))
+        values = finite(found.values)
+        if (labels := decoded(values, found.pivots, public)) is not None:
+            return LabelGuess(found.ids, labels)
+        guesses = [known_labels(public, found.ids), read(found.pivots, public)]
+        features = linear_features(public, found.pivots)
+        mixture = fit_as_sent(public, values, features, generator, [g for g in guesses if (g >= 0).any()])
+        labels = named_by_entry(mixture, public)
+        if labels is None:
+            labels = named_groups(mixture.groups, public, found.ids, finite(found.pivots))
+        return LabelGuess(found.ids, labels)
+
+
+def decoded(values: torch.Tensor, pivots: torch.Tensor, public: Public) -> torch.Tensor | None:
+    """(N,) class of the nearest codeword to each target, where a control reveals book and head; None elsewhere."""
+    if public.keys is None or "book" not in public.keys or (public.head is not None and public.backbone is None):
+        return None
+    kind = cast(DifferenceKind, public.facts["difference"])
+    book = public.keys["book"] * (public.facts["scale"] if kind == "logit" else 1.0)
+    targets = values if public.head is None else values + fused(kind, backbone_scores(public, finite(pivots)))
+    return nearest(targets, book.flatten(0, 1)) // book.shape[1]
+
+
+def read(pivots: torch.Tensor, public: Public) -> torch.Tensor:
+    """(N,) labels of pivots (N, L, d) as auxiliary texts teach them, -1 without any."""
+    if public.backbone is None or len({example.label for example in public.auxiliary}) < 2:
+        return torch.full((len(pivots),), -1)
+    states, labels = auxiliary_states(public)
+    return probabilities(states, labels, finite(pivots), len(public.labels)).argmax(1)
+
+
+def named_by_entry(mixture: Mixture, public: Public) -> torch.Tensor | None:
+    """(N,) labels where centres are rows of a multiple of the identity, up to one shift; None where they are not.
+
+    Few centres are high in a column, so that a low quantile of the column is the shift.
+    """
+    classes = len(public.labels)
+    if mixture.centres.shape[1] < classes or hidden(public):
+        return None
+    present = mixture.centres[mixture.groups.unique()]
+    shift = present.quantile(0.25, dim=0, interpolation="lower")
+    raised = (present - shift).clamp_min(0)
+    share = raised.max(1).values.square() / (present - shift).square().sum(1).clamp_min(1e-12)
+    if share.median() < PRONOUNCED:
+        return None
+    return (mixture.centres - shift)[:, :classes].argmax(1)[mixture.groups]
+
+
+def hidden(public: Public) -> bool:
+    """Whether an entry of the difference belongs to no class that the adversary could name."""
+    defences = set(public.facts.get("defences", {}))
+    revealed = public.keys is not None and "transform" in public.keys
+    return "code" in defences or (bool(defences & TRANSFORMS) and not revealed)
