@@ -68,11 +68,15 @@ def record(
     data: DataOption = "messages",
     seed: SeedOption = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, NAME=VALUE; may be repeated.")] = None,
+    defence: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME or NAME:SETTING=VALUE,SETTING=VALUE; may be repeated, in the order of their work."),
+    ] = None,
 ) -> None:
     """Run one protocol and write what the server saw, what anybody knows and, apart, the truth."""
     from .single import record_one
 
-    record_one(protocol, assignments(set_ or []), out, backbone, data, seed)
+    record_one(protocol, assignments(set_ or []), out, backbone, data, seed, defended(defence or []))
     typer.echo(f"{out / 'view'}")
 
 
@@ -126,6 +130,17 @@ def assignments(pairs: list[str]) -> dict[str, Any]:
                 raise UsageError(f"{pair!r} is a setting of {part!r}, which has a value already; give NAME=VALUE once")
         table[last] = value
     return settings
+
+
+def defended(given: list[str]) -> dict[str, dict[str, Any]]:
+    """Defences with their settings by name, in the order given."""
+    defences: dict[str, dict[str, Any]] = {}
+    for one in given:
+        name, colon, settings = one.partition(":")
+        if name in defences:
+            raise UsageError(f"the defence {name} is given twice; give it once, as NAME:SETTING=VALUE,SETTING=VALUE")
+        defences[name] = assignments(settings.split(",")) if colon else {}
+    return defences
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..attacks import ATTACKS
 from ..system.backbone import BACKBONES
+from ..system.defences import DEFENCES
 from ..system.protocols import PROTOCOLS
 from .suites.suite_file import BUILT_IN
 
@@ -14,7 +15,7 @@ Named = list[tuple[str, str]]
 TABLES: dict[str, Callable[[], Named]] = {
     "protocols": lambda: [(name, f"{PROTOCOLS[name].title} ({PROTOCOLS[name].source})") for name in PROTOCOLS],
     "attacks": lambda: [(name, f"{ATTACKS[name].goal}: {ATTACKS[name].source}") for name in ATTACKS],
-    "defences": lambda: [("none yet", "")],
+    "defences": lambda: [(name, f"{DEFENCES[name].title} ({DEFENCES[name].source})") for name in DEFENCES],
     "backbones": lambda: [(name, "packaged; or any local folder or Hugging Face id") for name in BACKBONES],
     "data": lambda: [("messages", "generated; or FILE.jsonl, FILE.csv, or a `datasets` id")],
     "suites": lambda: [(name, "") for name in BUILT_IN],

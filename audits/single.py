@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..attacks import ATTACKS, Attack
@@ -12,7 +13,6 @@ from ..system import files
 from ..system.backbone import TINY, load_backbone, local_folder
 from ..system.data import Sizes, load, refuse_trained_on, split
 from ..system.errors import UsageError
-from ..system.protocols import PROTOCOLS
 from ..system.public import Public, load_public
 from ..system.randomness import Streams, fresh_seed
 from ..system.view import load_view
@@ -21,7 +21,7 @@ from .runs.parts import NAMES, save_parts
 from .runs.recording import RunOrder, record
 from .sandbox.preparing import Shelf, prepares, reference
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
-from .suites.settings import build
+from .suites.building import build_protocol, called
 from .suites.suite import DataPlan
 
 PREPARING = Limits(seconds=1800)
@@ -36,12 +36,18 @@ class Folders(NamedTuple):
 
 
 def record_one(
-    protocol: str, settings: Mapping[str, Any], out: Path, backbone: str, data: str, seed: str | None
+    protocol: str,
+    settings: Mapping[str, Any],
+    out: Path,
+    backbone: str,
+    data: str,
+    seed: str | None,
+    defences: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> None:
-    """Record a run into a new folder."""
+    """Record a run into a new folder; defences by name, in the order in which they act."""
     if out.exists():
         raise UsageError(f"{out} exists already; give a folder that does not")
-    build(PROTOCOLS[protocol], settings, protocol)
+    build_protocol(protocol, settings, defences)
     loaded = load_backbone(backbone)
     folder = local_folder(backbone)
     if folder == local_folder(TINY):
@@ -58,10 +64,11 @@ def record_one(
             RunOrder(
                 key=out.name,
                 identity={},
-                label=protocol,
+                label=" + ".join([protocol, *(called(*one) for one in defences.items())]),
                 victim=0,
                 protocol=protocol,
                 settings=settings,
+                defences=dict(defences),
                 threat={},
                 labels="own",
                 backbone=backbone if folder is None else str(folder),

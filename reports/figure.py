@@ -15,7 +15,7 @@ from .svg import drawing, line, text, twin_mark, value_mark
 from .wording import estimate, number, typeset
 
 WIDTH, X0, X1, VALUES = 1104, 330, 900, 926
-TOP, LINE = 28, 30
+TOP, LINE, NAME_LINE = 28, 30, 18
 LONGEST_NAME = 44
 """Characters of an attack and its goal that fit before the scale."""
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -38,10 +38,11 @@ def forest(summaries: Sequence[Summary]) -> tuple[Drawn, ...]:
 def _block(index: int, summary: Summary) -> Drawn:
     inside = [row for row in summary.scored if fits(row)]
     outside = tuple(row for row in summary.scored if not fits(row))
-    height = TOP + LINE * len(inside)
+    drop = NAME_LINE if len(summary.name) > LONGEST_NAME else 0  # a long name has a line of its own above the scale
+    height = TOP + drop + LINE * len(inside)
     said = "; ".join(_said(summary, row) for row in inside)
-    body = [text("run", 0, 15, summary.name), *_grid(height)]
-    body += [_row(summary.named(row), row, TOP + LINE * i) for i, row in enumerate(inside)]
+    body = [text("run", 0, 15, summary.name), *_grid(height, drop)]
+    body += [_row(summary.named(row), row, TOP + drop + LINE * i) for i, row in enumerate(inside)]
     return Drawn(
         summary.name, drawing(f"forest-{index}", f"Attacks on {summary.name}", said, (WIDTH, height), body), outside
     )
@@ -61,10 +62,10 @@ def _x(value: float) -> float:
     return round(X0 + (X1 - X0) * min(max(value, 0.0), 1.0), 1)
 
 
-def _grid(height: float) -> Iterator[Markup]:
+def _grid(height: float, drop: float = 0) -> Iterator[Markup]:
     for tick in TICKS:
-        yield line("grid", (_x(tick), 22), (_x(tick), round(height)))
-        yield text("tick", _x(tick), 15, f"{tick:g}")
+        yield line("grid", (_x(tick), 22 + drop), (_x(tick), round(height)))
+        yield text("tick", _x(tick), 15 + drop, f"{tick:g}")
 
 
 def _row(name: str, row: Row, top: float) -> Markup:

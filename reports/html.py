@@ -16,7 +16,7 @@ from .wording import typeset
 def html(audit: Audit) -> str:
     """The page of an audit; every stored text is escaped."""
     made = environment()
-    for name in ("number", "estimate", "advantage"):
+    for name in ("number", "estimate", "advantage", "loss"):
         made.filters[name] = _typeset(made.filters[name])
     made.filters["controls"] = _controls
     shown = context(audit)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 from .results import Audit
@@ -15,10 +16,19 @@ FIELDS = (
     "cell", "run", "group", "role", "part_of", "protocol", "label", "paper_version", "attack", "goal", "adversary",
     "seed", "status", "reason", "sandbox", "metric", "primary", "judged", "direction", "value", "low", "high",
     "advantage", "advantage_low", "advantage_high", "p", "p_holm", "family", "verdict", "n", "scope",
-    "attacker_seeds", "seconds", "prepare_seconds",
+    "attacker_seeds", "seconds", "prepare_seconds", "utility", "uplink_bytes_per_sample", "device_seconds_per_sample",
 )  # fmt: skip
 LISTS = ("victims", "chosen", "among")
 TWINS = ("blind_outsider", "blind_rest")
+BUDGET = ("epsilon", "delta", "unit")
+PRICE = {
+    "utility_loss": "utility_loss.value", "utility_loss_low": "utility_loss.low",
+    "utility_loss_high": "utility_loss.high", "utility_loss_verdict": "verdict",
+    "undefended_utility": "undefended.utility",
+    "undefended_uplink_bytes_per_sample": "undefended.uplink_bytes_per_sample",
+    "undefended_device_seconds_per_sample": "undefended.device_seconds_per_sample",
+}  # fmt: skip
+"""Columns, and where their numbers stand in a price."""
 TWIN_FIELDS = ("value", "low", "high", "twin")
 
 
@@ -42,6 +52,9 @@ def _flat(row: Row) -> Iterator[tuple[str, Any]]:
     for twin in TWINS:
         found = getattr(row, twin)
         yield from ((f"{twin}_{name}", getattr(found, name, None)) for name in TWIN_FIELDS)
+    yield "defence", _json(row.defence) if row.defence else None
+    yield from ((name, getattr(row.epsilon, name, None)) for name in BUDGET)
+    yield from ((name, row.price and attrgetter(path)(row.price)) for name, path in PRICE.items())
     yield from ((name, ";".join(map(str, getattr(row, name)))) for name in LISTS)
     yield "sweep_setting", row.sweep and row.sweep.setting
     yield "sweep_value", row.sweep and _plain(row.sweep.value)

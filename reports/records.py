@@ -56,6 +56,34 @@ class Floor(Stored):
     source: str = Field("", alias="from")
 
 
+class Budget(Stored):
+    """What the defences of a run promise: (epsilon, delta)-differential privacy of one unit."""
+
+    epsilon: float
+    delta: float = 0
+    unit: str = ""
+
+
+class Costs(Stored):
+    """One side of a price, in the mean over its victims."""
+
+    utility: float
+    uplink_bytes_per_sample: float
+    downlink_bytes_per_sample: float
+    device_seconds_per_sample: float
+    """Of the device's processor."""
+
+
+class Price(Stored):
+    """What the defences of a run cost against its undefended control."""
+
+    utility_loss: Estimate
+    verdict: Literal["within", "worse", "undecided"]
+    """Whether the loss is within two points."""
+    defended: Costs
+    undefended: Costs
+
+
 class Run(Stored):
     """One recorded run: a protocol with its settings, for one victim."""
 
@@ -68,6 +96,8 @@ class Run(Stored):
     claims: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     departures: tuple[str, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
+    defences: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    budget: Budget | None = None
     threat: dict[str, Any] = Field(default_factory=dict)
     shows: tuple[str, ...] = ()
     """Kinds that the adversary received, and what it holds itself behind `held:`."""
@@ -75,6 +105,7 @@ class Run(Stored):
     samples: int | None = None
     uplink_bytes_per_sample: float | None = None
     downlink_bytes_per_sample: float | None = None
+    device_seconds_per_sample: float | None = None
     utility: Utility | None = None
     majority: Utility | None = None
     floor: Floor | None = None
@@ -102,6 +133,7 @@ class Group(Stored):
     victims: tuple[int, ...] = ()
     utility: Spanned | None = None
     floor: Floor | None = None
+    price: Price | None = None
 
 
 class Backbone(Stored):

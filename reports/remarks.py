@@ -11,8 +11,8 @@ from .wording import advantage, estimate, listed, p_value, seconds, words
 LEAK = 0.05
 """The advantage above which an attack leaks."""
 ON_HALVES = "chosen on one half of the rows, reported on the other"
-GAMES = {"accuracy": "naming", "random_row_accuracy": "strict disclosure"}
-"""The two games of the goal `labels`, by metric."""
+GAMES = {"accuracy": "naming", "partition_accuracy": "grouping", "random_row_accuracy": "strict disclosure"}
+"""The two games of the goal `labels`, and the grouping that needs no names, by metric."""
 
 
 class Shown(NamedTuple):
@@ -35,13 +35,14 @@ def judged_on(row: Row) -> str:
 
 
 def controls(row: Row, digits: int = 3) -> tuple[Shown, ...]:
-    """The row's controls, those that can fail first."""
-    ordered = sorted(row.controls.items(), key=lambda item: item[0] == REASSIGNED)
+    """The row's controls: those of every defence in order, others by their names, the one that cannot fail last."""
+    ranks = {name: rank for rank, name in enumerate(("undefended", "revealed", "weakest", "", REASSIGNED))}
+    ordered = sorted(row.controls.items(), key=lambda item: ranks.get(item[0], ranks[""]))
     return tuple(_shown(name, control, digits) for name, control in ordered)
 
 
 def _shown(name: str, control: Control, digits: int) -> Shown:
-    named = "labels reassigned" if name == REASSIGNED else words(name)
+    named = {REASSIGNED: "labels reassigned", "revealed": "key revealed"}.get(name, words(name))
     value = "without a score" if control.value is None else estimate(control, digits)
     return Shown(named, value, "" if control.advantage is None else advantage(control, digits), _outcome(control))
 

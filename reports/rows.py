@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from .records import Estimate, Floor, Role, Stored, Twin, Utility
+from .records import Budget, Estimate, Floor, Price, Role, Stored, Twin, Utility
 
 Status = Literal["scored", "not_exposed", "not_applicable", "failed"]
 Verdict = Literal["leaks", "resists", "inconclusive"]
@@ -44,6 +44,8 @@ class Judged(Estimate):
     n: int | None = None
     victims: tuple[int, ...] = ()
     scope: str | None = None
+    epsilon: Budget | None = None
+    price: Price | None = None
 
 
 class Control(Estimate):
@@ -80,6 +82,11 @@ class Row(Judged):
     paper_version: str | None = None
     attack_source: str | None = None
     settings: Settings = Field(default_factory=dict)
+    defence: dict[str, dict[str, Any]] | None = None
+    """By name, the settings that are not their defaults; None where nothing is defended."""
+    utility: float | None = None
+    uplink_bytes_per_sample: float | None = None
+    device_seconds_per_sample: float | None = None
     adversary: str | None = None
     seed: int | None = None
     """The victim's number, None for a row over victims."""

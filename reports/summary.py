@@ -76,6 +76,11 @@ class Summary:
         return _mean(run.downlink_bytes_per_sample for run in self.runs)
 
     @property
+    def defended(self) -> bool:
+        """Whether there are defences, or another run that stands for the undefended one."""
+        return bool(self.run.defences) or self.group.price is not None
+
+    @property
     def majority(self) -> float | None:
         """What the majority class gives, in the mean over the runs."""
         return _mean(run.majority.value for run in self.runs if run.majority)

@@ -18,7 +18,7 @@ from .remarks import ON_HALVES, controls, doubt, judged_on
 from .results import Audit, read_audit
 from .rows import Row
 from .summary import GOALS, Summary, beside, summarise
-from .wording import advantage, attack, count, estimate, listed, number, words
+from .wording import advantage, attack, count, estimate, listed, loss, milliseconds, number, promise, words
 
 STYLES = {
     "leaks": "bold red", "refuted": "bold red", "not audited": "red", "failed": "red", "inconclusive": "yellow",
@@ -121,7 +121,19 @@ def _utility(summary: Summary) -> str:
     return ", ".join(number(found.value) for found in each)
 
 
+def _price(summary: Summary) -> Iterator[str]:
+    """What the defences promise, and what they cost beside the undefended control."""
+    if said := promise(summary.run.budget):
+        yield f"promised: {said}"
+    if (price := summary.group.price) is not None:
+        own, without = price.defended, price.undefended
+        up = f"{count(own.uplink_bytes_per_sample)}, undefended {count(without.uplink_bytes_per_sample)}"
+        spent = [milliseconds(side.device_seconds_per_sample) for side in (own, without)]
+        yield f"utility loss {loss(price)}; bytes/sample up {up}; device ms/sample {spent[0]}, undefended {spent[1]}"
+
+
 def _notes(summary: Summary) -> Iterator[Text]:
+    yield from map(Text, _price(summary))
     yield from _beneath(summary)
     for row in summary.failed:
         yield Text(_failed(summary.named(row), row), style=STYLES["failed"])

@@ -18,7 +18,10 @@ from .results import Audit
 from .summary import GOALS, beside, summarise
 from .traffic import seen
 
-WORDS = ("number", "estimate", "advantage", "count", "seconds", "setting", "words", "attack", "certified", "p_value")
+WORDS = (
+    "number", "estimate", "advantage", "count", "seconds", "setting", "words", "attack", "certified", "p_value", "loss",
+    "milliseconds", "promise",
+)  # fmt: skip
 REMARKS = ("behind", "controls", "doubt", "game", "holm")
 CURVES = ("named", "notes", "stronger", "victim", "apart")
 

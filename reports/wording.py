@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .records import Estimate
+from .records import Budget, Estimate, Price
 from .rows import Control, Judged, Row
 
 DASH = "\N{EN DASH}"
@@ -55,6 +55,24 @@ def seconds(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Seconds as milliseconds."""
+    return DASH if value is None else count(1000 * value)
+
+
+def promise(budget: Budget | None) -> str:
+    """A privacy budget with its delta and its unit."""
+    return f"epsilon {budget.epsilon:g}, delta {budget.delta:g} for one {budget.unit}" if budget else ""
+
+
+def loss(price: Price | None, digits: int = 3) -> str:
+    """A utility loss with its interval, and whether it is within two points."""
+    if price is None:
+        return DASH
+    said = {"within": "within 2 points", "worse": "more than 2 points", "undecided": "undecided at 2 points"}
+    return f"{estimate(price.utility_loss, digits)}, {said[price.verdict]}"
 
 
 def setting(value: Any) -> str:

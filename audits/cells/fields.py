@@ -10,6 +10,7 @@ import numpy
 from ...attacks.attack import Goal
 from ..digest import SCHEMA, digest
 from ..statistics import Interval, Measured, Numbers, Twin, state
+from ..suites.building import differing
 from ..suites.settings import named
 from .cell import Cell
 from .scoring import JUDGED, PRIMARY
@@ -33,7 +34,8 @@ def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict
         "label": run["label"],
         "paper_version": run["paper_version"],
         "difference": run["settings"].get("difference") if run["protocol"] == "pae" else None,
-        "defence": None,
+        "defence": {name: differing(name, settings) for name, settings in run["defences"].items()} or None,
+        "epsilon": run["budget"],
         "settings": cell.changed,
         "threat": run["threat"],
         "adversary": run["threat"]["adversary"],
@@ -48,6 +50,7 @@ def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict
         "utility": run["utility"]["value"],
         "uplink_bytes_per_sample": run["uplink_bytes_per_sample"],
         "downlink_bytes_per_sample": run["downlink_bytes_per_sample"],
+        "device_seconds_per_sample": run["device_seconds_per_sample"],
         "prepare_seconds": None,
         "versions": audit["versions"],
     }

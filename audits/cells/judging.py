@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..sandbox.workers import Broken, Done
 from ..statistics import Measured, PerfectTwin
 from .cell import SHUFFLED, Cell, Scored
 from .fields import stated
-from .scoring import JUDGED, PRIMARY, RANDOM, Answers, Rows, score
+from .scoring import PAIRED, PRIMARY, RANDOM, Answers, Rows, random_row_bound, score
 from .twins import Blind
 
 EXAMPLES = 10
@@ -34,9 +34,13 @@ class Judge:
     def __init__(self, run: Path, backbone: Backbone) -> None:
         self.public = load_public(run / "public")
         labels, targets = self.public.labels, self.public.targets
-        self.answers = Answers(load_truth(run / "truth"), labels, targets, backbone.tokenizer.decode)
+        known = frozenset(one.id for one in self.public.known)
+        self.answers = Answers(load_truth(run / "truth"), labels, targets, backbone.tokenizer.decode, known)
         self._vocabulary = backbone.vocabulary
-        self._blind = Blind(load_view(run / "view"), self.public, backbone, targets)
+        view = load_view(run / "view")
+        # a device may make up samples; whoever sees them cannot tell, so that naming them is no fault
+        self._samples = frozenset(view.sample_ids()).union(row.id for row in self.answers.truth.rows)
+        self._blind = Blind(view, self.public, backbone, targets)
         self.twin_seconds = 0.0
         """This thread's time in making twins: work of the audit, as the attacks are, and no overhead."""
         self._sides: dict[tuple[Goal, frozenset[str]], tuple[Twin, Twin]] = {}
@@ -59,15 +63,16 @@ class Judge:
             metrics = stated([measured], attack.goal, cell.key)
         except PerfectTwin as error:
             return replace(scored, status="failed", reason=_perfect(error, twins[0], attack.goal))
-        remark = "; ".join(self._remarks(attack.goal, mine.guess, measured)) or None
+        remark = "; ".join([*self._remarks(attack.goal, mine.guess, measured), *self._broken(metrics)]) or None
         return replace(scored, reason=remark, metrics=metrics, examples=examples(mine.guess, self.answers))
 
     def _fault(self, outcome: Done | Broken, goal: Goal) -> str | None:
         if isinstance(outcome, Broken):
             return outcome.reason
         queries = [query.id for query in self.public.queries]
-        ids = [row.id for row in self.answers.truth.rows]
-        return guess_checks.validate(outcome.guess, goal, ids, len(self.public.labels), self._vocabulary, queries)
+        return guess_checks.validate(
+            outcome.guess, goal, self._samples, len(self.public.labels), self._vocabulary, queries
+        )
 
     def _twins(self, attack: Attack, shuffled: Done | Broken | None) -> tuple[Twin, Twin]:
         """The outsider's candidates and those that saw the rest of the view."""
@@ -86,7 +91,7 @@ class Judge:
     def _remarks(self, goal: Goal, guess: Guess, measured: Mapping[str, Measured]) -> Iterator[str]:
         """What a reader must know of a scored cell."""
         known = {
-            Goal.LABELS: tuple(row.id for row in self.answers.truth.rows),
+            Goal.LABELS: tuple(row.id for row in self.answers.unknown),
             Goal.TEXTS: self.answers.targets,
             Goal.MODEL: self.answers.truth.queries,
         }[goal]
@@ -96,6 +101,18 @@ class Judge:
             yield "the guess is the same for every row"
         if isinstance(guess, TextGuess) and "pii_recall" not in measured:
             yield "the data mark no personal spans, so that none can be recalled"
+
+    def _broken(self, metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        """Where more random-label rows are found than randomised response allows, by the interval's lower end."""
+        promised = self.public.facts.get("defences", {}).get("label-dp")
+        for one in metrics:
+            if promised is None or one["metric"] != RANDOM:
+                continue
+            epsilon = promised["epsilon"]
+            bound = random_row_bound(epsilon, len(self.answers.labels))
+            if one["low"] > bound:
+                found = f"{one['value']:.3f} of the random-label rows are found (from {one['low']:.3f})"
+                yield f"{found} where label-dp with epsilon {epsilon:g} allows {bound:.3f}: a broken promise"
 
 
 def _perfect(error: PerfectTwin, outsiders: Twin, goal: Goal) -> str:
@@ -109,7 +126,7 @@ def _perfect(error: PerfectTwin, outsiders: Twin, goal: Goal) -> str:
 def measure(found: Mapping[str, Rows], twins: tuple[Twin, Twin], classes: int) -> dict[str, Measured]:
     """Each metric's rows beside its twins' rows on the same samples.
 
-    A candidate of a judged metric must have scored the same rows; other metrics may have no twin.
+    A candidate of a metric in PAIRED must have scored the same rows; other metrics may have no twin.
     """
     measured = {}
     for metric, rows in found.items():
@@ -120,7 +137,7 @@ def measure(found: Mapping[str, Rows], twins: tuple[Twin, Twin], classes: int) -
             {name: m[metric].values for name, m in twin.items() if metric in m and m[metric].ids == rows.ids}
             for twin in twins
         ]
-        if metric in JUDGED and any(len(kept) < len(twin) for kept, twin in zip(aligned, twins, strict=True)):
+        if metric in PAIRED and any(len(kept) < len(twin) for kept, twin in zip(aligned, twins, strict=True)):
             raise ValueError(f"a twin of {metric} was scored on other rows than the attack")
         measured[metric] = Measured(rows.ids, rows.values, aligned[0], aligned[1])
     return measured
@@ -139,8 +156,9 @@ def constant(guess: Guess) -> bool:
 
 
 def examples(guess: Guess, answers: Answers) -> list[dict[str, Any]]:
-    """The first few guesses beside the truth: private."""
+    """The first few guesses of what is asked for, beside the truth: private."""
     rows = {row.id: row for row in answers.truth.rows}
+    asked = {row.id for row in answers.unknown}
     if isinstance(guess, TextGuess):
         sure = guess.certified or (False,) * len(guess.ids)
         kept = [t for t in zip(guess.ids, guess.tokens, sure, strict=True) if t[0] in set(answers.targets)][:EXAMPLES]
@@ -149,6 +167,6 @@ def examples(guess: Guess, answers: Answers) -> list[dict[str, Any]]:
             for i, found, certain in kept
         ]
     if isinstance(guess, LabelGuess):
-        pairs = list(zip(guess.ids, guess.labels.tolist(), strict=True))[:EXAMPLES]
+        pairs = [pair for pair in zip(guess.ids, guess.labels.tolist(), strict=True) if pair[0] in asked][:EXAMPLES]
         return [{"id": i, "original": rows[i].label, "guess": answers.labels[found]} for i, found in pairs]
     return []

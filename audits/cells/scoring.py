@@ -3,6 +3,9 @@
 Rows that the guess leaves out count as wrong. A metric that does not apply to a row (no slot in its text) leaves the
 row out of that metric, by name, and n says so.
 
+Rows whose labels the threat model gives away are in no score of labels, whatever a guess says of them. Samples that the
+device made up have no truth, and are in no score at all.
+
 Text scores are left-aligned; the truth's tokens are the denominator; prompt and opening tokens are not counted.
 """
 
@@ -11,9 +14,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import Any
 
 import numpy
+from scipy.optimize import linear_sum_assignment
 
 from ...attacks.attack import Goal, Guess, LabelGuess, StolenModel, TextGuess
 from ...system.truth import TrueText, Truth
@@ -25,8 +30,16 @@ PRIMARY = {Goal.LABELS: "accuracy", Goal.TEXTS: "position_accuracy", Goal.MODEL:
 RANDOM = "random_row_accuracy"
 """Of rows whose label a coin drew: disclosure in the strict sense, chance exactly 1/K."""
 
+PARTITION = "partition_accuracy"
+"""Of ordinary rows, after the best one-to-one matching of guessed to true classes: whether rows of a class are found to
+belong together, whatever the class is called. Its chance level is far above 1/K. The matching is made once, on all
+scored rows, so that intervals are conditional on it; a twin has a matching of its own."""
+
 JUDGED = frozenset({*PRIMARY.values(), RANDOM})
 """Metrics that carry a verdict of their own."""
+
+PAIRED = JUDGED | {PARTITION}
+"""Metrics that no twin may lack."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,13 @@ class Answers:
     """Ids that text guesses are scored on."""
     decode: Callable[[Sequence[int]], str]
     """Tokens to text."""
+    known: frozenset[str] = frozenset()
+    """Ids whose labels the adversary knows beforehand."""
+
+    @property
+    def unknown(self) -> tuple[TrueText, ...]:
+        """The rows whose labels are asked for."""
+        return tuple(row for row in self.truth.rows if row.id not in self.known)
 
 
 def score(goal: Goal, guess: Guess, answers: Answers) -> dict[str, Rows]:
@@ -60,18 +80,38 @@ def score(goal: Goal, guess: Guess, answers: Answers) -> dict[str, Rows]:
     raise TypeError(f"no scorer takes a {type(guess).__name__} for the goal {goal}")
 
 
+def random_row_bound(epsilon: float, classes: int) -> float:
+    """Most of the random-label rows that anybody can be right about under randomised response at an epsilon.
+
+    e^epsilon / (e^epsilon + K - 1), the probability that a label stays as it is (Warner 1965).
+    """
+    return 1 / (1 + (classes - 1) * exp(-epsilon))
+
+
 def _labels(guess: LabelGuess, answers: Answers) -> dict[str, Rows]:
     """Ordinary rows, whose labels their texts may tell, apart from those whose label a coin drew."""
     guessed = dict(zip(guess.ids, guess.labels.tolist(), strict=True))
     index = {label: at for at, label in enumerate(answers.labels)}
+    rows = answers.unknown
+    found = {row.id: (index[row.label], guessed.get(row.id, -1)) for row in rows}
 
-    def right(row: TrueText, found: int) -> float:
-        return float(found == index[row.label])
+    def right(row: TrueText, label: int) -> float:
+        return float(label == found[row.id][0])
 
-    pairs = [(row, guessed.get(row.id, -1)) for row in answers.truth.rows]
-    games = {"accuracy": False, RANDOM: True}
-    scored = {name: _per_row([p for p in pairs if p[0].random is random], right) for name, random in games.items()}
-    return {name: rows for name, rows in scored.items() if rows.ids}
+    ordinary, by_coin = ([(row, found[row.id][1]) for row in rows if row.random is coin] for coin in (False, True))
+    matching = _matching([found[row.id] for row, _ in ordinary], len(index))
+    matched = [(row, matching.get(label, -1)) for row, label in ordinary]
+    scored = {"accuracy": ordinary, PARTITION: matched, RANDOM: by_coin}
+    return {name: _per_row(pairs, right) for name, pairs in scored.items() if pairs}
+
+
+def _matching(pairs: Sequence[tuple[int, int]], classes: int) -> dict[int, int]:
+    """The true class for each guessed one under which most rows (true, guessed) are right; -1 is no guess."""
+    confused = numpy.zeros((classes, classes))
+    for true, label in pairs:
+        confused[label, true] += label >= 0
+    rows, columns = linear_sum_assignment(confused, maximize=True)
+    return dict(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def _model(guess: StolenModel, answers: Answers) -> dict[str, Rows]:

@@ -9,6 +9,7 @@ from typing import Any
 from ...system import files
 from ..planning.layout import Group, Layout
 from ..statistics import FEWEST_VICTIMS, t_interval
+from .prices import Prices
 
 FLOOR = 0.8
 """Share of the gain over majority, made by LoRA in one process, that a protocol must reach."""
@@ -48,9 +49,9 @@ def _floor(run: dict[str, Any], lora: dict[str, Any] | None) -> dict[str, Any] |
     return {"value": value, "reached": run["utility"]["value"] >= value, "from": FLOOR_SOURCE}
 
 
-def describe_groups(out: Path, layout: Layout) -> list[dict[str, Any]]:
-    """groups.jsonl: each group of runs with its utility and floor over the recorded victims."""
-    return [_described(out, group) for group in layout.groups]
+def describe_groups(out: Path, layout: Layout, prices: Prices) -> list[dict[str, Any]]:
+    """groups.jsonl: each group of runs with its utility and floor over the recorded victims, and its price."""
+    return [{**_described(out, group), "price": prices.of(group.group)} for group in layout.groups]
 
 
 def _described(out: Path, group: Group) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..planning.layout import load_layout
 from ..statistics import Measured, PerfectTwin
 from .curves import Curves
 from .floors import describe_groups, set_floors
+from .prices import Prices
 from .stating import Cells
 from .tables import Families, Tables
 
@@ -27,10 +28,11 @@ def compile_results(out: Path) -> bool:
     """Write the compiled files; True where no row failed."""
     layout = load_layout(out)
     set_floors(out, [key for key in layout.runs if (out / "runs" / key / "run.json").exists()])
-    groups = describe_groups(out, layout)
+    prices = Prices(out, layout)
+    groups = describe_groups(out, layout, prices)
     families, first = Families(), out / "results.unjudged.jsonl"
     cells = Cells(out, layout)
-    files.write_lines(first, _noted(Tables(cells).rows(), families))
+    files.write_lines(first, _noted(_priced(Tables(cells).rows(), prices), families))
     families.close()
     curves = Curves({group["group"]: group for group in groups})
     outcome = Outcome()
@@ -76,6 +78,11 @@ class Outcome:
         for row in found:
             self.whole = self.whole and row["status"] != "failed"
             yield row
+
+
+def _priced(found: Iterator[Row], prices: Prices) -> Iterator[Row]:
+    for row in found:
+        yield {**row, "price": prices.of(row["group"], row["seed"])}
 
 
 def _noted(found: Iterator[Row], families: Families) -> Iterator[Row]:

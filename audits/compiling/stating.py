@@ -6,9 +6,10 @@ of more than one (statistics.state).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ from ..cells.fields import stated, without_numbers
 from ..cells.scoring import JUDGED
 from ..digest import SCHEMA, digest
 from ..planning.layout import Entry, Layout
-from ..statistics import FEWEST_VICTIMS, Measured, PerfectTwin
+from ..statistics import FEWEST_VICTIMS, Measured, PerfectTwin, Values
 
 KEPT = 64
 """Entries whose rows stay in memory: a control stands near what it controls."""
 
-AVERAGED = ("utility", "uplink_bytes_per_sample", "downlink_bytes_per_sample")
+AVERAGED = ("utility", "uplink_bytes_per_sample", "downlink_bytes_per_sample", "device_seconds_per_sample")
 """Fields whose mean stands for several victims."""
+
+OUTCOME = ("status", "reason", "seconds", *AVERAGED)
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,13 @@ class Cells:
         keys = entry.cells[victim]
         if not all((self._root / key / "result.json").exists() for key in keys):
             return None if entry.among else OnVictim(self._missing(entry, victim), [without_numbers()], keys)
-        records = [store.read(self._root, key) for key in keys]
-        fields = shared([record["fields"] for record in records], "attacker's seeds")
+        fields = shared((store.read(self._root, key)["fields"] for key in keys), "attacker's seeds")
         if fields["status"] != "scored":
             return OnVictim(fields, [without_numbers()], keys)
-        rows = [store.read_rows(self._root, key) for key in keys]
         if len(keys) == 1:
-            return OnVictim(fields, records[0]["metrics"], keys, rows[0])
+            return OnVictim(fields, store.read(self._root, *keys)["metrics"], keys, store.read_rows(self._root, *keys))
         try:
-            measured = nested(rows)
+            measured = nested(store.read_rows(self._root, key) for key in keys)
             return OnVictim(fields, stated([measured], Goal(entry.goal), keys[0]), keys, measured)
         except ValueError as error:  # a perfect twin, or seeds that were not scored alike
             return OnVictim({**fields, "status": "failed", "reason": str(error)}, [without_numbers()], keys)
@@ -120,7 +121,7 @@ class Cells:
             "status": "failed",
             "reason": reason,
             "seconds": None,
-            **dict.fromkeys(AVERAGED),
+            **dict.fromkeys((*AVERAGED, "defence", "epsilon")),
         }
 
 
@@ -147,45 +148,56 @@ def over_victims(entry: Entry, name: str, found: Mapping[int, OnVictim]) -> Stat
     return Stated(None, fields, metrics, every, tuple(found))
 
 
-def nested(seeds: Sequence[Mapping[str, Measured]]) -> dict[str, Measured]:
-    """One victim's rows, averaged over the attacker's seeds.
+def nested(seeds: Iterable[Mapping[str, Measured]]) -> dict[str, Measured]:
+    """One victim's rows, averaged over the attacker's seeds, of which one at a time is in memory.
 
     A judged metric must have been scored alike under every seed, twins included; ValueError where it was not.
     """
-    averaged = {}
-    for metric, first in seeds[0].items():
-        own = [seed[metric] for seed in seeds if metric in seed]
-        if len(own) == len(seeds) and all(_layout_of(one) == _layout_of(first) for one in own):
-            averaged[metric] = Measured(
-                first.ids,
-                numpy.mean([one.attack for one in own], axis=0),
-                {name: numpy.mean([one.outsider[name] for one in own], axis=0) for name in first.outsider},
-                {name: numpy.mean([one.rest[name] for one in own], axis=0) for name in first.rest},
-                blind=first.blind,
+    several, count = iter(seeds), 1
+    sums = dict(next(several))
+    for seed in several:
+        count += 1
+        alike = {name for name in sums if name in seed and _layout_of(seed[name]) == _layout_of(sums[name])}
+        if apart := [metric for metric in sums if metric not in alike and metric in JUDGED]:
+            raise ValueError(
+                f"the attacker's seeds were scored on different rows or beside different twins ({apart[0]})"
             )
-        elif metric in JUDGED:
-            raise ValueError(f"the attacker's seeds were scored on different rows or beside different twins ({metric})")
-    return averaged
+        sums = {name: _combined(sums[name], seed[name], numpy.add) for name in sums if name in alike}
+    return {name: _combined(one, one, lambda total, _: total / count) for name, one in sums.items()}
+
+
+def _combined(one: Measured, other: Measured, made: Callable[[Values, Values], Values]) -> Measured:
+    """Two results with the same layout, each pair of arrays made into one."""
+    return Measured(
+        one.ids,
+        made(one.attack, other.attack),
+        {name: made(values, other.outsider[name]) for name, values in one.outsider.items()},
+        {name: made(values, other.rest[name]) for name, values in one.rest.items()},
+        blind=one.blind,
+    )
 
 
 def _layout_of(measured: Measured) -> tuple[object, ...]:
     return measured.ids, set(measured.outsider), set(measured.rest), measured.blind
 
 
-def shared(found: Sequence[Mapping[str, Any]], what: str) -> dict[str, Any]:
+def shared(found: Iterable[Mapping[str, Any]], what: str) -> dict[str, Any]:
     """The fields of several outcomes as those of one; one that failed, or outcomes that differ, fail the whole."""
-    statuses = [fields["status"] for fields in found]
+    several = iter(found)
+    first = next(several)
+    outcomes = [{name: f.get(name) for name in OUTCOME} for f in chain([first], several)]
+    statuses = [outcome["status"] for outcome in outcomes]
     status = statuses[0] if len(set(statuses)) == 1 else "failed"
-    told = list(dict.fromkeys(f["reason"] for f in found if f["status"] == status and f["reason"]))
+    told = list(dict.fromkeys(o["reason"] for o in outcomes if o["status"] == status and o["reason"]))
     reason = "; ".join(told) or None
-    if status == "failed" and len(found) > 1:
+    if status == "failed" and len(outcomes) > 1:
         failed = statuses.count("failed")
-        differ = f"the {len(found)} {what} have different outcomes"
-        reason = f"{failed} of {len(found)} {what} failed: {reason}" if failed else differ
-    times = [f["seconds"] for f in found if f["seconds"] is not None]
-    means = {name: _mean([f.get(name) for f in found]) for name in AVERAGED}
+        differ = f"the {len(outcomes)} {what} have different outcomes"
+        reason = f"{failed} of {len(outcomes)} {what} failed: {reason}" if failed else differ
+    times = [o["seconds"] for o in outcomes if o["seconds"] is not None]
+    means = {name: _mean([o[name] for o in outcomes]) for name in AVERAGED}
     whole = {"status": status, "reason": reason, "seconds": round(sum(times), 3) if times else None}
-    return {**found[0], **means, **whole}
+    return {**first, **means, **whole}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..digest import SCHEMA, digest
 from ..sandbox.preparing import code_version
+from ..suites.building import called
 from ..suites.settings import changed, named
 from ..suites.suite import Labels
 
@@ -28,15 +29,18 @@ class RunIdentity:
     victim: int
     seed: str
     """Digest of the secret seed: two audits with different seeds are different runs."""
+    defences: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By name, all their settings, in the order in which they act."""
     labels: Labels = "own"
     varied: Mapping[str, Any] = field(default_factory=dict)
     """What else differs from the suite, such as data.max_classes: only for the name that people read."""
 
     @property
     def label(self) -> str:
-        """The row's name: protocol and what differs from its defaults."""
+        """The row's name: the protocol and its defences, each with what differs from its defaults."""
         other = {"labels": self.labels} if self.labels != "own" else {}
-        return named(self.protocol, {**changed(self.settings, self.default), **self.varied, **other})
+        name = named(self.protocol, {**changed(self.settings, self.default), **self.varied, **other})
+        return " + ".join([name, *(called(*one) for one in self.defences.items())])
 
     @property
     def common(self) -> dict[str, Any]:
@@ -46,6 +50,7 @@ class RunIdentity:
             "version": version("sidelight"),
             "protocol": self.protocol,
             "settings": dict(self.settings),
+            "defences": [[name, dict(settings)] for name, settings in self.defences.items()],  # their order counts
             "threat": dict(self.threat),
             "backbone": self.backbone,
             "sizes": dict(self.sizes),

@@ -10,7 +10,6 @@ from typing import Any
 
 from ...attacks import ATTACKS
 from ...system.backbone import TINY, local_folder
-from ...system.protocols import PROTOCOLS
 from ...system.randomness import Streams
 from ..cells.cell import Cell
 from ..digest import digest
@@ -70,18 +69,19 @@ def name_runs(inputs: Inputs, planned: Sequence[Planned]) -> Iterator[Named]:
 
 def name_run(inputs: Inputs, run: RunPlan, victim: int) -> RunIdentity:
     """One run on one victim."""
-    kind, suite, data = PROTOCOLS[run.protocol], inputs.suite, inputs.suite.data_of(run)
-    bare = RunPlan(protocol=run.protocol)
+    suite, data = inputs.suite, inputs.suite.data_of(run)
+    protocol, bare = suite.protocol_of(run), RunPlan(protocol=run.protocol)
     return RunIdentity(
         protocol=run.protocol,
-        settings=build(kind, {**suite.shared(run), **run.settings}, run.protocol).settings(),
-        default=build(kind, suite.shared(run), run.protocol).settings(),
+        settings=protocol.settings(),
+        default=suite.protocol_of(bare).settings(),
         threat=asdict(suite.threat_of(run)),
         backbone=inputs.backbone,
         data=inputs.data[data],
         sizes=data.model_dump(),
         victim=victim,
         seed=hashlib.sha256(victim_streams(inputs.seed, victim).seed.encode()).hexdigest(),
+        defences={one.name: one.settings() for one in protocol.defences},
         labels=run.labels,
         varied={
             **_changed("data", data, suite.data),
@@ -110,6 +110,7 @@ def order_run(request: Request, folder: Path, seed: str, run: RunPlan, name: Run
         victim=name.victim,
         protocol=name.protocol,
         settings=name.settings,
+        defences=name.defences,
         threat=name.threat,
         labels=name.labels,
         backbone=TINY if folder == local_folder(TINY) else str(folder),

@@ -18,6 +18,7 @@ from ..runs.recording import RunOrder
 from ..suites.arrange import arrange
 from ..suites.suite import DataPlan
 from . import home
+from .fitting import refuse_all_known, refuse_unfit
 from .layout import Layout
 from .naming import Inputs, Named, Request, cells_of, name_runs, order_run, parts_path, victim_streams
 from .placing import lay_out
@@ -87,6 +88,7 @@ def settle(request: Request, say: Say) -> Plan:
     datasets = read_data(request, seed, [suite.data, *(suite.data_of(one.run) for one in planned)])
     dataset = datasets[suite.data]
     say(f"data {dataset.name}: {len(dataset.rows)} rows, {len(dataset.labels)} classes")
+    refuse_unfit(suite, planned, backbone, datasets)
     inputs = Inputs(suite, backbone.digest, {plan: read.digest for plan, read in datasets.items()}, seed)
     named = tuple(name_runs(inputs, planned))
     # more victims may be added to a folder: every run is named by its victim
@@ -94,6 +96,7 @@ def settle(request: Request, say: Say) -> Plan:
     identity = digest({"suite": asked, "backbone": backbone.digest, "data": dataset.digest})
     home.refuse_another(request.out, identity)
     parts = dict(deal_all(request, seed, datasets))
+    refuse_all_known(request, planned, parts)
     home.begin(request.out, seed, parts, identity)
     first = parts[parts_path(request, suite.data, 0)]
     return Plan(

@@ -14,7 +14,7 @@ from ...system import files
 
 RESULTS = {"runs": "run.json", "prepared": "prepared.json", "cells": "result.json"}
 """The file whose presence says that a run's, a preparation's or a cell's folder is finished."""
-TIMES = frozenset({"seconds", "prepare_seconds", "versions"})
+TIMES = frozenset({"seconds", "prepare_seconds", "device_seconds_per_sample", "versions"})
 """Fields of a compiled row that may differ between two audits with one seed."""
 
 
@@ -98,5 +98,13 @@ def _paired(one: Path, other: Path) -> list[tuple[Any, Any]]:
     pairs: dict[int, list[Any]] = defaultdict(lambda: [None, None])
     for side, path in enumerate((one, other)):
         for at, row in enumerate(files.iterate_lines(path)):
-            pairs[at][side] = {name: value for name, value in row.items() if name not in TIMES}
+            pairs[at][side] = _untimed(row)
     return [(here, there) for here, there in pairs.values()]
+
+
+def _untimed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_untimed(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _untimed(inner) for name, inner in value.items() if name not in TIMES}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -14,16 +15,17 @@ import torch
 from ...system import files
 from ...system.backbone import Backbone
 from ...system.data import Sample, Split, with_reassigned_labels
-from ...system.errors import ProtocolError
+from ...system.errors import ProtocolError, UsageError
 from ...system.message import Party
-from ...system.protocols import PROTOCOLS, Protocol, Scene, interleave
-from ...system.public import Example, Public, Query
+from ...system.protocols import Protocol, Scene, interleave
+from ...system.public import Example, Known, Public, Query
 from ...system.randomness import Streams
 from ...system.roles import SERVER, Device, Role
 from ...system.truth import Truth, true_texts
 from ...system.view import HELD, ViewWriter
 from ...system.wire import Traffic, Wire
 from ..statistics import exact_count
+from ..suites.building import build_protocol
 from ..suites.settings import build
 from ..suites.suite import Labels
 from ..suites.threat import Threat
@@ -44,6 +46,8 @@ class RunOrder:
     victim: int
     protocol: str
     settings: Mapping[str, Any]
+    defences: Mapping[str, Mapping[str, Any]]
+    """By name, their settings, in the order in which they act."""
     threat: Mapping[str, Any]
     labels: Labels
     backbone: str
@@ -65,25 +69,37 @@ def record(order: RunOrder, backbone: Backbone) -> None:
     streams = Streams(order.seed)
     parts = victims_parts(order, streams)
     threat = build(Threat, order.threat, "threat")
-    protocol = build(PROTOCOLS[order.protocol], order.settings, order.protocol)
+    protocol = build_protocol(order.protocol, order.settings, order.defences)
     scene = Scene(backbone, parts.labels, {DEVICE: parts.victim_train}, streams)
     with files.whole(Path(order.root)) as root:
         roles = protocol.roles(scene)
         writer = ViewWriter(root / "view", frozenset({SERVER}))
         wire = Wire(roles, writer)
-        interleave([role for role in roles.values() if isinstance(role, Device)], wire)
+        spent = work(roles, wire) / len(parts.victim_train)
         facts = public_facts(protocol, scene, threat)
         held = roles[SERVER].held() if SERVER in roles else {}
         check_declared(protocol, writer.received | {HELD + name for name in held})
         writer.close(held, facts)
         asked = draw(parts.victim_train, order.texts, streams)
-        public_knowledge(protocol, scene, threat, facts, parts, asked, order.backbone).save(root / "public")
+        known = draw_known(parts, threat.known_labels, streams)
+        public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
+        replace(public, targets=asked, known=known).save(root / "public")
         device = roles[DEVICE]
         outputs = predictions(device, parts.victim_test)
         rows = true_texts(backbone, parts.victim_train, protocol.longest)
         Truth(rows, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
         seconds = time.monotonic() - started
-        files.write_json(root / "run.json", summary(order, protocol, threat, wire.traffic, parts, outputs, seconds))
+        about = summary(order, protocol, threat, wire.traffic, parts, outputs, seconds)
+        promised = protocol.budget(scene)
+        price = {"budget": promised and asdict(promised), "device_seconds_per_sample": spent}
+        files.write_json(root / "run.json", {**about, **price})
+
+
+def work(roles: Mapping[Party, Role], wire: Wire) -> float:
+    """Run every device's work; CPU seconds, without those of the server and of the recording."""
+    began = time.process_time()
+    interleave([role for role in roles.values() if isinstance(role, Device)], wire)
+    return time.process_time() - began - wire.served[SERVER] - wire.listened
 
 
 def victims_parts(order: RunOrder, streams: Streams) -> Split:
@@ -105,8 +121,7 @@ def public_facts(protocol: Protocol, scene: Scene, threat: Threat) -> dict[str, 
     return {
         "protocol": protocol.name,
         "source": protocol.source,
-        **protocol.settings(),
-        **protocol.facts(scene),
+        **protocol.public_facts(scene),
         "threat": asdict(threat),
         "versions": {name: version(name) for name in LIBRARIES},
     }
@@ -118,7 +133,6 @@ def public_knowledge(
     threat: Threat,
     facts: Mapping[str, Any],
     parts: Split,
-    asked: Sequence[str],
     backbone: str,
 ) -> Public:
     """Public knowledge under a threat model."""
@@ -131,8 +145,32 @@ def public_knowledge(
         head=None if head is None else {"weight": head},
         auxiliary=tuple(Example(row.text, row.label) for row in rows),
         queries=tuple(Query(row.id, row.text) for row in parts.victim_test),
-        targets=tuple(asked),
+        priors=frequencies(parts),
+        keys=protocol.keys(scene) or None,
     )
+
+
+def frequencies(parts: Split) -> tuple[float, ...]:
+    """How frequent each class is among the rows that are not the victim's; empty where there are none."""
+    counts = Counter(row.label for row in (*parts.auxiliary, *parts.non_member))
+    return tuple(counts[label] / counts.total() for label in parts.labels) if counts else ()
+
+
+def draw_known(parts: Split, a_class: int, streams: Streams) -> tuple[Known, ...]:
+    """Rows of the victim's whose labels the adversary knows beforehand, so many of each class."""
+    if not a_class:
+        return ()
+    order = torch.randperm(len(parts.victim_train), generator=streams.torch("known labels")).tolist()
+    drawn: list[Known] = []
+    for label in parts.labels:
+        own = [parts.victim_train[i] for i in order if parts.victim_train[i].label == label]
+        if len(own) <= a_class:
+            raise UsageError(
+                f"known_labels is {a_class} and the victim has {len(own)} rows of one class; "
+                "give fewer, so that rows are left to be guessed, or a larger victim_train"
+            )
+        drawn += [Known(row.id, row.label) for row in own[:a_class]]
+    return tuple(drawn)
 
 
 def draw(samples: Sequence[Sample], count: int, streams: Streams) -> tuple[str, ...]:
@@ -176,9 +214,11 @@ def summary(
         "claims": {name: list(said) for name, said in protocol.claims.items()},
         "departures": list(protocol.departures),
         "settings": protocol.settings(),
+        "defences": {one.name: one.settings() for one in protocol.defences},
         "threat": asdict(threat),
         "shows": sorted(protocol.shows.get(SERVER, frozenset())),
         "traffic": kinds,
+        "parts": Path(order.parts).name,
         "samples": samples,
         "uplink_bytes_per_sample": traffic.sent_by(DEVICE) / samples,
         "downlink_bytes_per_sample": traffic.received_by(DEVICE) / samples,

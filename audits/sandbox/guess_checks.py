@@ -24,8 +24,8 @@ def validate(
 ) -> str | None:
     """Why a guess cannot be scored, in one sentence; None where it can.
 
-    `ids` are the samples or, for membership, the candidates; a stolen model answers `queries`. An id without a
-    row is allowed: see `missing`.
+    `ids` are all samples that crossed, those that a device made up among them, or, for membership, the candidates; a
+    stolen model answers `queries`. An id without a row is allowed: see `missing`.
     """
     expected = TYPES[goal]
     if not isinstance(guess, expected):

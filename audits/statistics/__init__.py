@@ -12,6 +12,7 @@ Where each rule stands, in reading order:
 - `measured`: one metric of one attack on one victim, and what is refused
 - `selection`: choosing on one half of the rows, reporting on the other: twins, and the best of several attacks
 - `evidence`: all numbers of one metric on one victim or over several
+- `losses`: what a defence costs in utility, and whether that is within two points
 - `decisions`: Holm's correction, the verdict, and when a control succeeded
 
 `sidelight.audits.proofs.simulation` runs synthetic audits through these rules and compares their error rates with the
@@ -24,6 +25,7 @@ from .advantage import LEAK, Advantage, advantage, advantage_over_chance
 from .decisions import CONTROL, LEVEL, Verdict, holm, succeeded, verdict
 from .evidence import FEWEST_VICTIMS, Numbers, PerfectTwin, Twin, state
 from .intervals import CONFIDENCE, RESAMPLES, Interval, Values, exact_count, interval, t_interval
+from .losses import Loss, loss
 from .measured import Measured
 from .selection import best, best_of, half_of
 
@@ -36,6 +38,7 @@ __all__ = [
     "RESAMPLES",
     "Advantage",
     "Interval",
+    "Loss",
     "Measured",
     "Numbers",
     "PerfectTwin",
@@ -50,6 +53,7 @@ __all__ = [
     "half_of",
     "holm",
     "interval",
+    "loss",
     "state",
     "succeeded",
     "t_interval",

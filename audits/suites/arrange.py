@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .defended import controls_of, shortened
 from .suite import ControlPlan, RunPlan, Suite
 from .sweeps import Point, points
 
@@ -36,14 +37,14 @@ def arrange(suite: Suite) -> Iterator[Planned]:
 
 def _rows(run: RunPlan) -> Iterator[Planned]:
     if not run.sweep:
-        yield Planned(run, "row")
+        yield Planned(shortened(run), "row")
         return
-    base = run.model_copy(update={"sweep": {}})
-    yield from (Planned(one, "point", point, base) for one, point in points(run))
+    base = shortened(run.model_copy(update={"sweep": {}}))
+    yield from (Planned(shortened(one), "point", point, base) for one, point in points(run))
 
 
 def _controls(run: RunPlan) -> Iterator[tuple[str, RunPlan]]:
-    for name, control in run.controls.items():
+    for name, control in controls_of(run).items():
         beside = controlled(run, control)
         if beside != run.model_copy(update={"controls": {}}):  # a point of a sweep may be its own control
             yield name, beside
@@ -52,7 +53,9 @@ def _controls(run: RunPlan) -> Iterator[tuple[str, RunPlan]]:
 def controlled(run: RunPlan, control: ControlPlan) -> RunPlan:
     """The run that a control of it is."""
     settings = laid_over(run.settings, control.settings)
-    return run.model_copy(update={"settings": settings, "labels": control.labels, "controls": {}})
+    defences = run.defences if control.defences is None else control.defences
+    other = {"settings": settings, "defences": defences, "labels": control.labels, "controls": {}}
+    return shortened(run.model_copy(update=other))
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

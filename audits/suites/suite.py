@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...attacks import ATTACKS
 from ...system.errors import UnknownName, UsageError
-from ...system.protocols import PROTOCOLS
+from ...system.protocols import PROTOCOLS, Protocol
+from .building import build_protocol
 from .settings import build
 from .threat import Threat
 
@@ -55,6 +56,8 @@ class ControlPlan(_Strict):
 
     settings: dict[str, Any] = {}
     """Laid over those of the run."""
+    defences: dict[str, dict[str, Any]] | None = None
+    """In place of those of the run, where given."""
     labels: Labels = "own"
 
 
@@ -63,6 +66,8 @@ class RunPlan(_Strict):
 
     protocol: str
     settings: dict[str, Any] = {}
+    defences: dict[str, dict[str, Any]] = {}
+    """By name, their settings, in the order in which they act."""
     threat: dict[str, Any] = {}
     """Laid over the suite's."""
     data: dict[str, Any] = {}
@@ -73,10 +78,10 @@ class RunPlan(_Strict):
     vary: dict[str, list[dict[str, Any]]] = {}
     """By attack, the settings of each of its cells; one cell with the defaults where absent."""
     controls: dict[str, ControlPlan] = {}
-    """By name: the undefended run, the weakest strength, labels reassigned."""
+    """By name: labels reassigned, say. A defended run has those of defended.py beside them."""
     sweep: dict[str, list[Any]] = {}
     """One setting with its values, drawn as a curve: NAME or NAME.NAME of the protocol, `data.NAME`, `threat.NAME`,
-    or `attack.ATTACK.NAME`."""
+    `defences.DEFENCE.NAME`, or `attack.ATTACK.NAME`."""
 
     def attacked(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each cell's attack, by name, with its settings."""
@@ -97,11 +102,17 @@ class Suite(_Strict):
     protocol: dict[str, Any] = {}
     """Settings given to every protocol that has them, such as selector, prompt and longest."""
     limits: LimitPlan = LimitPlan()
+    attacks: list[str] | None = None
+    """Names, for every run that names none; all that are installed where absent."""
     runs: list[RunPlan] = Field(min_length=1)
 
     def shared(self, run: RunPlan) -> dict[str, Any]:
         """The settings given to every protocol, as far as this run's has them."""
         return {name: value for name, value in self.protocol.items() if name in settings_of(run.protocol)}
+
+    def protocol_of(self, run: RunPlan) -> Protocol:
+        """A run's protocol with all its settings and defences."""
+        return build_protocol(run.protocol, {**self.shared(run), **run.settings}, run.defences)
 
     def data_of(self, run: RunPlan) -> DataPlan:
         """How much data a run has."""
@@ -114,7 +125,7 @@ class Suite(_Strict):
 
 def settings_of(protocol: str) -> frozenset[str]:
     """The names of a protocol's settings."""
-    return frozenset(field.name for field in fields(PROTOCOLS[protocol]))
+    return frozenset(field.name for field in fields(PROTOCOLS[protocol])) - {"defences"}
 
 
 def validated(model: type[M], values: Mapping[str, Any], reference: str) -> M:

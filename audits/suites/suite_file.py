@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ...attacks import ATTACKS
 from ...system.errors import UnknownName, UsageError
-from ...system.protocols import PROTOCOLS
 from .arrange import arrange, controlled
 from .settings import build, check_finite
 from .suite import RunPlan, Suite, settings_of, validated
@@ -27,9 +26,20 @@ def load_suite(reference: str) -> Suite:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{reference} is not valid TOML: {error}") from None
-    suite = validated(Suite, values, reference)
+    suite = with_attacks(validated(Suite, values, reference))
     _check(suite, reference)
     return suite.model_copy(update={"name": suite.name or path.stem})
+
+
+def with_attacks(suite: Suite) -> Suite:
+    """The suite with its own attacks given to every run that names none, and sweeps no attack's setting."""
+    runs = [
+        run
+        if suite.attacks is None or run.attacks is not None or any(name.startswith("attack.") for name in run.sweep)
+        else run.model_copy(update={"attacks": suite.attacks})
+        for run in suite.runs
+    ]
+    return suite.model_copy(update={"runs": runs})
 
 
 def _check(suite: Suite, reference: str) -> None:
@@ -50,7 +60,7 @@ def _check(suite: Suite, reference: str) -> None:
 
 
 def _check_repeats(suite: Suite, reference: str) -> None:
-    rows = [(at, run if run.sweep else _built(suite, run)) for at, run in enumerate(suite.runs)]
+    rows = [(at, (run, [*run.defences]) if run.sweep else _built(suite, run)) for at, run in enumerate(suite.runs)]
     for place, (at, one) in enumerate(rows):
         for before, other in rows[:place]:
             if one == other:
@@ -59,8 +69,7 @@ def _check_repeats(suite: Suite, reference: str) -> None:
 
 def _built(suite: Suite, run: RunPlan) -> tuple[object, ...]:
     """What a run is, with every default filled in."""
-    protocol = build(PROTOCOLS[run.protocol], {**suite.shared(run), **run.settings}, run.protocol)
-    return protocol, suite.threat_of(run), suite.data_of(run), run.labels
+    return suite.protocol_of(run), suite.threat_of(run), suite.data_of(run), run.labels
 
 
 def _check_sweep(suite: Suite, run: RunPlan, where: str) -> None:
@@ -76,11 +85,14 @@ def _check_sweep(suite: Suite, run: RunPlan, where: str) -> None:
         raise UsageError(f"sweep.{setting} of {where} runs {attacked} alone; leave its other attacks to another run")
     for one, _ in points(run):
         _check_run(suite, one, where)
-    if run.controls and not any(dict(planned.controls) for planned in arrange(Suite(runs=[run]))):
+    if run.controls and not any(run.controls.keys() & planned.controls for planned in arrange(Suite(runs=[run]))):
         raise UsageError(f"controls of {where} are the points themselves; give them other settings or labels")
 
 
 def _check_run(suite: Suite, run: RunPlan, where: str) -> None:
+    for defence in suite.protocol_of(run).defences:
+        if defence.revealed:
+            raise UsageError(f"{where} reveals the key of {defence.name}, which is a control; leave revealed away")
     _built(suite, run)
     _check_attacks(run, where)
     for control in run.controls.values():

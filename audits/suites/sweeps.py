@@ -35,7 +35,7 @@ class Point:
 def points(run: RunPlan) -> Iterator[tuple[RunPlan, Point]]:
     """The run with each value in turn."""
     [(setting, values)] = run.sweep.items()
-    common = digest(run.model_dump())
+    common = digest([run.model_dump(), list(run.defences)])
     for at, value in enumerate(values):
         yield varied(run.model_copy(update={"sweep": {}}), setting, value), Point(common, setting, value, at)
 
@@ -47,17 +47,25 @@ def varied(run: RunPlan, setting: str, value: Any) -> RunPlan:
         return run.model_copy(update={table: {**getattr(run, table), rest: value}})
     if table == "attack":
         return _attacked(run, setting, value)
+    if table == "defences":
+        path = _path(setting, "defences.DEFENCE.SETTING")
+        return run.model_copy(update={"defences": _with(run.defences, path, value)})
     return run.model_copy(update={"settings": _with(run.settings, setting.split("."), value)})
 
 
 def _attacked(run: RunPlan, setting: str, value: Any) -> RunPlan:
     """A sweep of an attack's setting runs that attack alone: the others would not change."""
-    _, name, *path = setting.split(".")
-    if not name or not path:
-        raise UsageError(f"sweep {setting!r} names no setting; give attack.ATTACK.SETTING")
+    name, *path = _path(setting, "attack.ATTACK.SETTING")
     before = run.vary.get(name, [{}])
     cells = [_with(settings, path, value) for settings in before]
     return run.model_copy(update={"attacks": [name], "vary": {name: cells}})
+
+
+def _path(setting: str, form: str) -> list[str]:
+    _, *path = setting.split(".")
+    if len(path) < 2 or not all(path):
+        raise UsageError(f"sweep {setting!r} names no setting; give {form}")
+    return path
 
 
 def _with(settings: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...system.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Threat:
@@ -17,3 +19,9 @@ class Threat:
     """Auxiliary rows with their labels, never the victim's: of the same domain, or of the same distribution where the
     data set does not tell two pools apart."""
     prompt: Literal["known"] = "known"
+    known_labels: int = 0
+    """Rows of each class whose labels the adversary knows beforehand; they are not scored."""
+
+    def __post_init__(self) -> None:
+        if self.known_labels < 0:
+            raise UsageError(f"known_labels is {self.known_labels}; give 0 or more rows a class")

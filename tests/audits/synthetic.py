@@ -82,6 +82,8 @@ def recorded(key: str, label: str, victim: int, utility: float, **run: Any) -> d
         "protocol": "pae",
         "paper_version": None,
         "settings": {},
+        "defences": {},
+        "budget": None,
         "labels": "own",
         "threat": {"adversary": "server"},
         "victim": victim,
@@ -89,6 +91,7 @@ def recorded(key: str, label: str, victim: int, utility: float, **run: Any) -> d
         "majority": {"value": 0.1},
         "uplink_bytes_per_sample": 10.0,
         "downlink_bytes_per_sample": 1.0,
+        "device_seconds_per_sample": 0.002,
         **run,
     }
 

@@ -13,6 +13,7 @@ import pytest
 
 from sidelight.audits.audit import run_audit
 from sidelight.audits.progress import Progress
+from sidelight.audits.proofs.survivors import TIMES
 from sidelight.audits.runs.parts import load_parts
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.system.errors import UsageError
@@ -36,9 +37,7 @@ def out(small: Small, suite: Path) -> Path:
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
     """Results without what may differ between two audits that are the same, in a fixed order."""
-    kept = [
-        {k: v for k, v in row.items() if k not in ("seconds", "prepare_seconds", "versions")} for row in results(out)
-    ]
+    kept = [{k: v for k, v in row.items() if k not in TIMES} for row in results(out)]
     return sorted(kept, key=lambda row: (row["cell"], str(row["metric"])))
 
 

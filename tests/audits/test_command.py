@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidelight.audits.command import assignments
+from sidelight.audits.command import assignments, defended
 from sidelight.audits.planning.naming import Request
 from sidelight.system import command
 from sidelight.system.errors import UsageError
@@ -123,16 +123,16 @@ def test_every_table_of_names_can_be_listed(what: str, capsys: pytest.CaptureFix
     assert sidelight("list", what) == 0
     shown = capsys.readouterr().out
     examples = {"protocols": "pae", "attacks": "sign", "backbones": "sidelight-tiny", "data": "messages"}
+    examples["defences"] = "label-dp         labels randomised once (randomised response, Warner 1965"
     assert examples.get(what, "") in shown
 
 
 def test_assignments_are_toml_values_or_else_text_and_dots_name_tables() -> None:
-    pairs = ["selector=mean", "side.epochs=3", "side.batch = 4", "scale=1.5", "secret_head=true", "prompt=a = b"]
+    pairs = ["selector=mean", "side.epochs=3", "side.batch = 4", "scale=1.5", "prompt=a = b"]
     assert assignments(pairs) == {
         "selector": "mean",
         "side": {"epochs": 3, "batch": 4},
         "scale": 1.5,
-        "secret_head": True,
         "prompt": "a = b",
     }
 
@@ -141,3 +141,45 @@ def test_assignments_are_toml_values_or_else_text_and_dots_name_tables() -> None
 def test_what_is_no_assignment_is_refused(pairs: list[str]) -> None:
     with pytest.raises(UsageError, match="give NAME=VALUE"):
         assignments(pairs)
+
+
+def test_defences_are_given_by_name_with_their_settings_and_keep_their_order() -> None:
+    given = ["scale:spread=2,per_sample=true", "rotate", "label-dp:epsilon=1"]
+    assert list(defended(given).items()) == [
+        ("scale", {"spread": 2, "per_sample": True}),
+        ("rotate", {}),
+        ("label-dp", {"epsilon": 1}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["rotate", "rotate:per_sample=true"], "the defence rotate is given twice; give it once"),
+        (["label-dp:1"], "'1' is no setting; give NAME=VALUE"),
+        (["label-dp:"], "'' is no setting; give NAME=VALUE"),
+    ],
+)
+def test_what_is_no_defence_is_refused(given: list[str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        defended(given)
+
+
+def test_every_defence_of_a_command_line_reaches_the_recorder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recorded: list[Any] = []
+    monkeypatch.setattr("sidelight.audits.single.record_one", lambda *given: recorded.append(given))
+    options = ["--defence", "rotate", "--defence", "label-dp:epsilon=1", "--set", "scale=2.0"]
+    assert sidelight("record", "pae", "--out", tmp_path / "o", *options) == 0
+    [(protocol, settings, *_, defences)] = recorded
+    assert (protocol, settings, defences) == ("pae", {"scale": 2.0}, {"rotate": {}, "label-dp": {"epsilon": 1}})
+
+
+def test_a_wrong_defence_on_the_command_line_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for defence, words in (("rotat", "did you mean 'rotate'"), ("label-dp:epsilon=0", "give a positive number")):
+        assert sidelight("record", "pae", "--out", tmp_path / "o", "--defence", defence) == 2
+        said = capsys.readouterr().err
+        assert words in said
+        assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

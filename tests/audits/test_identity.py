@@ -51,6 +51,7 @@ def test_the_same_run_has_the_same_key_whatever_the_order_of_its_settings() -> N
         {"victim": 1},
         {"seed": "89ac"},
         {"labels": "reassigned"},
+        {"defences": {"rotate": {"revealed": False, "per_sample": False}}},
     ],
 )
 def test_whatever_changes_the_numbers_changes_the_key(change: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ ORDER = RunOrder(
     victim=0,
     protocol="pae",
     settings={"side": {"epochs": 1}},
+    defences={},
     threat={},
     labels="own",
     backbone="sidelight-tiny",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
+from math import log
 from typing import Any
 
 import pytest
 import torch
 
 from sidelight.attacks.attack import EpsilonBound, Goal, LabelGuess, StolenModel, TextGuess
-from sidelight.audits.cells.scoring import PRIMARY, Answers, score
+from sidelight.audits.cells.scoring import PARTITION, PRIMARY, RANDOM, Answers, random_row_bound, score
 from sidelight.system.truth import TrueText, Truth
 
 WORDS = ["my", "card", "ends", "in", "1234", "please", "call", "ann", "now", "?"]
@@ -53,10 +56,107 @@ def test_labels_are_joined_on_ids_whatever_their_order() -> None:
 
 
 def test_missing_labels_texts_and_queries_count_as_wrong() -> None:
-    assert means(Goal.LABELS, LabelGuess(("a",), torch.tensor([0]))) == {"accuracy": 1 / 4}
+    labels = means(Goal.LABELS, LabelGuess(("a",), torch.tensor([0])))
+    assert labels == {"accuracy": 1 / 4, PARTITION: 1 / 4}
     found = score(Goal.TEXTS, texts(("c", ROWS[2].tokens)), ANSWERS)["position_accuracy"]
     assert (found.ids, found.values.tolist()) == (("a", "b", "c"), [0, 0, 1])
     assert means(Goal.MODEL, StolenModel(("q0",), OUTPUTS[:1])) == {"agreement": pytest.approx(1 / 3)}
+
+
+# --- labels ----------------------------------------------------------------------------------------------------
+
+
+def drawn(classes: int, count: int, seed: int) -> tuple[Answers, LabelGuess]:
+    """Rows with uniform labels, and a guess that knows nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    true, guessed = torch.randint(classes, (2, count), generator=generator)
+    names = tuple(f"{label:03d}" for label in range(classes))
+    rows = tuple(row(f"{i}", names[label], ()) for i, label in enumerate(true.tolist()))
+    return Answers(Truth(rows, (), OUTPUTS), names, (), decode), LabelGuess(tuple(r.id for r in rows), guessed)
+
+
+def labelled(guess: LabelGuess, answers: Answers) -> dict[str, float]:
+    return {name: float(rows.values.mean()) for name, rows in score(Goal.LABELS, guess, answers).items()}
+
+
+def test_rows_whose_labels_are_known_are_in_no_score_of_labels_whatever_a_guess_says_of_them() -> None:
+    rows = (*ROWS, replace(ROWS[0], id="e", random=True), replace(ROWS[1], id="f", random=True))
+    answers = replace(ANSWERS, truth=Truth(rows, (), OUTPUTS), known=frozenset({"b", "e"}))
+    ids = tuple(r.id for r in rows)
+    true = torch.tensor([answers.labels.index(r.label) for r in rows])
+    told = torch.tensor([r.id in answers.known for r in rows])
+    for of_known in (true, 1 - true):
+        found = score(Goal.LABELS, LabelGuess(ids, torch.where(told, of_known, true)), answers)
+        assert {name: one.ids for name, one in found.items()} == {
+            "accuracy": ("a", "c", "d"),
+            PARTITION: ("a", "c", "d"),
+            RANDOM: ("f",),
+        }
+        assert all(one.values.all() for one in found.values())
+
+
+def test_a_known_label_leaves_the_rows_text_to_be_guessed() -> None:
+    found = score(Goal.TEXTS, PERFECT, replace(ANSWERS, known=frozenset({"a", "b"})))
+    assert found["position_accuracy"].ids == ("a", "b", "c")
+
+
+def test_samples_that_the_device_made_up_are_not_scored() -> None:
+    guess = LabelGuess(("decoy", "a", "b", "c", "d"), torch.tensor([0, 1, 0, 0, 1]))
+    assert labelled(guess, ANSWERS) == {"accuracy": 0, PARTITION: 1}
+
+
+def test_right_groups_under_wrong_names_are_right_after_the_matching_alone() -> None:
+    answers, _ = drawn(5, 100, seed=0)
+    true = torch.tensor([answers.labels.index(r.label) for r in answers.truth.rows])
+    guess = LabelGuess(tuple(r.id for r in answers.truth.rows), (true + 2) % 5)
+    assert labelled(guess, answers) == {"accuracy": 0, PARTITION: 1}
+
+
+def test_the_matching_is_the_best_of_all_one_to_one_renamings() -> None:
+    for seed in range(5):
+        answers, guess = drawn(4, 30, seed)
+        true = torch.tensor([answers.labels.index(r.label) for r in answers.truth.rows])
+        expected = max((torch.tensor(p)[guess.labels] == true).float().mean().item() for p in permutations(range(4)))
+        assert labelled(guess, answers)[PARTITION] == pytest.approx(expected)
+
+
+def test_two_guessed_classes_are_never_matched_with_one_true_class() -> None:
+    answers = replace(ANSWERS, truth=Truth(tuple(replace(r, label="no") for r in ROWS), (), OUTPUTS))
+    guess = LabelGuess(("a", "b", "c", "d"), torch.tensor([0, 0, 0, 1]))
+    assert labelled(guess, answers)[PARTITION] == 3 / 4
+
+
+def test_random_label_rows_have_no_say_in_the_matching() -> None:
+    others = [replace(ROWS[1], id=f"r{i}", random=True) for i in range(9)]
+    answers = replace(ANSWERS, truth=Truth((*ROWS, *others), (), OUTPUTS))
+    ids = ("a", "b", *(r.id for r in others))
+    found = score(Goal.LABELS, LabelGuess(ids, torch.tensor([0, 1] + [0] * 9)), answers)
+    assert found[PARTITION].values.tolist() == [1, 1, 0, 0]
+    assert found[RANDOM].values.sum() == 0
+
+
+def test_rows_without_a_guess_have_no_say_in_the_matching() -> None:
+    """Most of them are "yes"; the only guess, of a "no", is still the best name for "no"."""
+    answers = replace(ANSWERS, truth=Truth((*ROWS, replace(ROWS[1], id="e")), (), OUTPUTS))
+    for guessed in (0, 1):
+        found = score(Goal.LABELS, LabelGuess(("a",), torch.tensor([guessed])), answers)[PARTITION]
+        assert found.values.tolist() == [1, 0, 0, 0, 0]
+
+
+def test_of_77_classes_and_300_rows_a_guess_that_knows_nothing_has_a_partition_of_0_27() -> None:
+    found = [labelled(guess, answers) for answers, guess in (drawn(77, 300, seed) for seed in range(10))]
+    assert sum(one[PARTITION] for one in found) / 10 == pytest.approx(0.27, abs=0.01)
+    assert sum(one["accuracy"] for one in found) / 10 == pytest.approx(1 / 77, abs=0.01)
+
+
+def test_randomised_response_bounds_random_rows_by_the_probability_that_a_label_stays() -> None:
+    assert random_row_bound(log(3), 2) == pytest.approx(3 / 4)
+    assert random_row_bound(log(6), 7) == pytest.approx(1 / 2)
+    assert random_row_bound(1e-12, 20) == pytest.approx(1 / 20)
+    assert random_row_bound(1000.0, 20) == 1
+
+
+# --- models and texts ------------------------------------------------------------------------------------------
 
 
 def test_agreement_compares_the_largest_output_not_the_outputs() -> None:

@@ -15,6 +15,7 @@ from sidelight.audits.sandbox import guess_files
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.single import attack_one, record_one
 from sidelight.system.errors import UnknownName, UsageError
+from sidelight.system.files import read_json
 from sidelight.system.truth import load_truth
 from sidelight.system.view import load_view
 
@@ -56,6 +57,18 @@ def test_the_same_seed_records_the_same_messages(out: Path, small: Small, tmp_pa
     ids, rows = mine.rows("difference", "difference")
     assert other.rows("difference", "difference")[0] == ids
     assert other.rows("difference", "difference")[1].equal(rows)
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_defended_run_is_recorded_and_attacked_like_any_other(small: Small, tmp_path: Path) -> None:
+    defences = {"rotate": {}, "label-dp": {"epsilon": 1.0}}
+    record_one("pae", SETTINGS, tmp_path / "run", str(small.backbone), str(small.rows), SEED, defences)
+    about = read_json(tmp_path / "run" / "run.json")
+    assert about["label"] == "pae + rotate + label-dp (epsilon=1.0)"
+    assert about["budget"] == {"epsilon": 1.0, "delta": 0.0, "unit": "label"}
+    ((line, whole),) = attack_one(tmp_path / "run" / "view", tmp_path / "run" / "public", "addback", tmp_path / "g")
+    assert whole, line
+    assert isinstance(guess_files.load(tmp_path / "g" / "addback"), LabelGuess)
 
 
 def test_a_folder_that_exists_is_never_written_to(out: Path, small: Small) -> None:

@@ -74,7 +74,7 @@ def test_shared_settings_reach_the_protocols_that_have_them(tmp_path: Path) -> N
         ("runs = []\n", "runs in .*: list should have at least 1 item"),
         ("runs = [\n", "is not valid TOML"),
         (ONE_RUN + ONE_RUN, "runs.1 in .* repeats runs.0"),
-        (ONE_RUN + ONE_RUN + "settings = { secret_head = false }\n", "runs.1 in .* repeats runs.0"),
+        (ONE_RUN + ONE_RUN + "settings = { batch = 16 }\n", "runs.1 in .* repeats runs.0"),
         (ONE_RUN + 'attacks = ["sign", "sign"]\n', "name one attack twice"),
         (ONE_RUN + "vary.match = [{}, { round = 0 }]\n", "vary.match of runs.0 in .* repeats a cell"),
         (ONE_RUN + "vary.match = []\n", "vary.match of runs.0 in .* is empty"),
@@ -91,7 +91,7 @@ def test_shared_settings_reach_the_protocols_that_have_them(tmp_path: Path) -> N
         (ONE_RUN + 'sweep."data.max_clases" = [4, 8]\n', "'max_clases'; did you mean 'max_classes'"),
         (2 * (ONE_RUN + "sweep.longest = [8, 16]\n"), "runs.1 in .* repeats runs.0"),
         (
-            ONE_RUN + "controls.own.settings = { secret_head = false }\n",
+            ONE_RUN + "controls.own.settings = { batch = 16 }\n",
             "controls.own of .* is the run itself",
         ),
         (ONE_RUN + "controls.own.setings = {}\n", "'setings'; did you mean 'settings'"),

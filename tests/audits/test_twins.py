@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 
-from sidelight.attacks.attack import Goal, Guess, LabelGuess, StolenModel, TextGuess
-from sidelight.audits.cells.twins import Blind
+from sidelight.attacks.attack import Goal, LabelGuess, StolenModel, TextGuess
 from sidelight.system.backbone import Backbone, load_backbone
 from sidelight.system.heads import scores, verbaliser
-from sidelight.system.message import Message
-from sidelight.system.public import Example, Public, Query
+from sidelight.system.public import Example, Known, Public
 from sidelight.system.view import View
 
+from .hand_made import FACTS, IDS, LABELS, TRUE, blind, pivots_of, public_of, received, right, seen, view_of
 from .small import KEYWORDS, Small
-
-LABELS = tuple(sorted(KEYWORDS))
-IDS = tuple(f"{i:016x}" for i in range(12))
-TRUE = torch.arange(12) % 3
-OTHERS = "again before quietly near under seven again before quietly near under seven".split()
-TEXTS = [f"{KEYWORDS[LABELS[i % 3]]} {word}" for i, word in enumerate(OTHERS)]
-FACTS: dict[str, Any] = {"layers": [1, 2, 3], "selector": "last", "prompt": " about", "longest": 12}
 
 
 @pytest.fixture(scope="module")
@@ -34,44 +24,17 @@ def backbone(small: Small) -> Backbone:
 
 @pytest.fixture(scope="module")
 def public(small: Small) -> Public:
-    """Auxiliary rows of all classes, mostly of the last."""
-    texts = [(f"{KEYWORDS[label]} {word}", label) for label in LABELS for word in "small bright old today".split()]
-    rows = [*texts, *((f"thunder {word}", "weather") for word in "maybe without north candle".split())]
-    queries = tuple(Query(f"q{i}", text) for i, text in enumerate(TEXTS))
-    return Public(FACTS, LABELS, str(small.backbone), None, tuple(Example(*r) for r in rows), (), queries, IDS[:4])
-
-
-def received(kind: str, tensor: torch.Tensor, ids: Sequence[str] = IDS) -> Message:
-    return Message(kind, "device-0", "server", sample_ids=tuple(ids), tensors={kind: tensor})
-
-
-def seen(*messages: Message) -> View:
-    return View(frozenset({"server"}), list(messages), {}, {})
+    return public_of(small)
 
 
 @pytest.fixture(scope="module")
 def pivots(backbone: Backbone) -> torch.Tensor:
-    """(samples, layers, width): the states of TEXTS at the last token."""
-    tokens = backbone.tokens(TEXTS, FACTS["longest"], FACTS["prompt"])
-    last = tokens.mask.sum(1) - 1
-    return backbone.activations(tokens)[torch.arange(len(TEXTS)), last]
+    return pivots_of(backbone)
 
 
 @pytest.fixture(scope="module")
 def view(pivots: torch.Tensor) -> View:
-    difference = torch.eye(3)[TRUE] - 1 / 3
-    return seen(received("activations", pivots), received("difference", difference))
-
-
-def blind(view: View, public: Public, backbone: Backbone) -> Blind:
-    return Blind(view, public, backbone, public.targets)
-
-
-def right(guess: Guess) -> float:
-    assert isinstance(guess, LabelGuess)
-    found = dict(zip(guess.ids, guess.labels.tolist(), strict=True))
-    hits = [found.get(i) == t for i, t in zip(IDS, TRUE.tolist(), strict=True)]
-    return hits.count(True) / len(IDS)
+    return view_of(pivots)
 
 
 # --- labels ----------------------------------------------------------------------------------------------------
@@ -83,63 +46,22 @@ def test_the_prior_is_the_most_frequent_auxiliary_class(view: View, public: Publ
     assert (prior.ids, prior.labels.tolist()) == (IDS, [LABELS.index("weather")] * 12)
 
 
-def test_without_auxiliary_rows_the_prior_is_one_class_and_there_is_no_probe(
+def test_the_prior_is_the_class_that_the_priors_say_and_the_first_where_nobody_knows(
     view: View, public: Public, backbone: Backbone
 ) -> None:
-    twins = blind(view, replace(public, auxiliary=()), backbone)
-    assert set(twins.rest(Goal.LABELS, frozenset())) == {"prior"}
-    assert right(twins.outsider(Goal.LABELS)["prior"]) == pytest.approx(1 / 3)
+    for other, expected in ((replace(public, priors=(0.2, 0.5, 0.3)), 1), (replace(public, auxiliary=()), 0)):
+        prior = blind(view, other, backbone).outsider(Goal.LABELS)["prior"]
+        assert isinstance(prior, LabelGuess)
+        assert set(prior.labels.tolist()) == {expected}
 
 
-def test_the_probe_reads_labels_off_the_activations_that_are_left(
-    view: View, public: Public, backbone: Backbone
-) -> None:
-    rest = blind(view, public, backbone).rest(Goal.LABELS, frozenset({"difference"}))
-    assert right(rest["probe"]) >= 0.9  # the classes' words are far apart
-
-
-def test_the_probe_learns_from_auxiliary_rows_and_from_nothing_else(
-    view: View, public: Public, backbone: Backbone
-) -> None:
-    turned = {label: LABELS[(i + 1) % 3] for i, label in enumerate(LABELS)}
-    wrong = tuple(Example(e.text, turned[e.label]) for e in public.auxiliary)
-    learnt = blind(view, public, backbone).rest(Goal.LABELS, frozenset({"difference"}))["probe"]
-    misled = blind(view, replace(public, auxiliary=wrong), backbone).rest(Goal.LABELS, frozenset())["probe"]
-    assert isinstance(learnt, LabelGuess)
-    assert isinstance(misled, LabelGuess)
-    assert misled.labels.tolist() == [(label + 1) % 3 for label in learnt.labels.tolist()]
-
-
-def test_no_probe_is_made_of_activations_that_are_attacked_or_of_a_private_backbone(
-    view: View, public: Public, backbone: Backbone
-) -> None:
-    twins = blind(view, public, backbone)
-    assert set(twins.rest(Goal.LABELS, frozenset({"activations"}))) == {"prior"}
-    private = blind(view, replace(public, backbone=None), backbone)
-    assert set(private.rest(Goal.LABELS, frozenset({"difference"}))) == {"prior"}
-
-
-def test_auxiliary_rows_of_a_single_class_leave_twins_without_a_learner(
-    view: View, public: Public, backbone: Backbone
-) -> None:
-    single = replace(public, auxiliary=tuple(e for e in public.auxiliary if e.label == "music"))
-    twins = blind(view, single, backbone)
-    assert set(twins.rest(Goal.LABELS, frozenset({"difference"}))) == {"prior"}
-    assert isinstance(twins.outsider(Goal.MODEL)["learner"], StolenModel)
-
-
-def test_a_probe_of_all_positions_takes_the_one_that_the_selector_names(
-    pivots: torch.Tensor, public: Public, backbone: Backbone
-) -> None:
-    """Full activations, packed end to end, with noise before each text's last token."""
-    generator = torch.Generator().manual_seed(0)
-    lengths = torch.tensor([2, 3] * 6)
-    noise = torch.randn(int(lengths.sum()), *pivots.shape[1:], generator=generator)
-    noise[lengths.cumsum(0) - 1] = pivots
-    tensors = {"activations": noise, "lengths": lengths}
-    message = Message("activations", "device-0", "server", sample_ids=IDS, tensors=tensors)
-    rest = blind(seen(message), public, backbone).rest(Goal.LABELS, frozenset({"labels"}))
-    assert right(rest["probe"]) >= 0.9
+def test_the_outsider_may_guess_the_most_frequent_known_label(view: View, public: Public, backbone: Backbone) -> None:
+    known = tuple(Known(IDS[i], LABELS[TRUE[i]]) for i in (0, 1, 4))
+    outsider = blind(view, replace(public, known=known), backbone).outsider(Goal.LABELS)
+    assert set(outsider) == {"prior", "known prior"}
+    guess = outsider["known prior"]
+    assert isinstance(guess, LabelGuess)
+    assert (guess.ids, guess.labels.tolist()) == (IDS, [1] * 12)
 
 
 # --- the shuffled view -----------------------------------------------------------------------------------------

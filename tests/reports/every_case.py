@@ -56,7 +56,7 @@ def _run(label: str, victim: int) -> dict[str, Any]:
     floor = {"value": 0.71, "reached": label != DEFENDED, "from": "80 % of the gain of local LoRA over majority"}
     use = interval(0.58 if label == DEFENDED else 0.8 + victim / 100, 0.04) | {"metric": "accuracy", "n": 400}
     made = run(f"{_key(label)}-{victim}", label, crossed, victim=victim, utility=use, floor=floor)
-    return made | paper
+    return made | paper | (PROMISED if label == DEFENDED else {})
 
 
 def _key(label: str) -> str:
@@ -68,7 +68,21 @@ def _group(runs: list[dict[str, Any]], role: str) -> dict[str, Any]:
     scope = f"over {len(runs)} victims" if joined else "conditional on this victim"
     known = len(runs) == 1 or joined
     use = {**runs[0]["utility"], "scope": scope} if known else None
-    return group(runs, role=role, group=_key(runs[0]["label"]), utility=use)
+    price = PRICE if runs[0]["label"] == DEFENDED else None
+    return group(runs, role=role, group=_key(runs[0]["label"]), utility=use, price=price)
+
+
+BUDGET = {"epsilon": 2.0, "delta": 1e-05, "unit": "label"}
+PROMISED = {"defences": {"noise": {"epsilon": 2.0, "delta": 1e-05, "revealed": False}}, "budget": BUDGET}
+PRICE = {
+    "utility_loss": {"value": 0.22, "low": 0.18, "high": 0.26, "n": 400, "victims": [0]}, "verdict": "worse",
+    "defended": {"utility": 0.58, "uplink_bytes_per_sample": 4704.4, "downlink_bytes_per_sample": 310.2,
+                 "device_seconds_per_sample": 0.0042},
+    "undefended": {"group": "g", "utility": 0.8, "uplink_bytes_per_sample": 4600.0, "downlink_bytes_per_sample": 300.0,
+                   "device_seconds_per_sample": 0.0031},
+}  # fmt: skip
+PRICED = {"defence": {"noise": {"epsilon": 2.0}}, "epsilon": BUDGET, "price": PRICE, "utility": 0.58,
+          "uplink_bytes_per_sample": 4704.4, "device_seconds_per_sample": 0.0042}  # fmt: skip
 
 
 def _control(value: float, succeeded: bool | None, of: str) -> dict[str, Any]:
@@ -146,8 +160,12 @@ def _rows(runs: list[dict[str, Any]], attacked: Attacked) -> Iterator[dict[str, 
             yield from (_own(one, attack, goal, figures) for one in runs)
 
 
+def _priced(one: Mapping[str, Any]) -> dict[str, Any]:
+    return PRICED if one["label"] == DEFENDED else {}
+
+
 def _own(one: Mapping[str, Any], attack: str, goal: str, figures: Mapping[str, Any]) -> dict[str, Any]:
-    made = row(one["run"], one["label"], attack, goal, group=_key(one["label"]), seed=one["victim"])
+    made = row(one["run"], one["label"], attack, goal, group=_key(one["label"]), seed=one["victim"], **_priced(one))
     return made | {"victims": [one["victim"]]} | _moved(figures, one["victim"] * 0.004)
 
 
@@ -160,7 +178,10 @@ def _joined(runs: list[dict[str, Any]], attack: str, goal: str, figures: Mapping
     over = {"cell": whole, "cells": cells, "run": None, "seed": None, "victims": numbers[: len(numbers) - lost]}
     scope = {"scope": f"over {len(numbers) - lost} victims"}
     yield (
-        row(runs[0]["run"], runs[0]["label"], attack, goal, group=_key(runs[0]["label"])) | over | scope | dict(figures)
+        row(runs[0]["run"], runs[0]["label"], attack, goal, group=_key(runs[0]["label"]), **_priced(runs[0]))
+        | over
+        | scope
+        | dict(figures)
     )
     if figures.get("role") in ("control", "point") or "value" not in figures:
         return

@@ -84,6 +84,18 @@ def test_csv_tells_roles_sweeps_victims_and_controls(tmp_path: Path) -> None:
     assert (last["role"], last["sweep_setting"], last["sweep_value"]) == ("point", "sigma", "0.5")
     best = next(line for line in rows if line["attack"] == "best" and line["label"] == DEFENDED)
     assert (best["victims"], best["chosen"], best["p_holm"]) == ("0;1;2;3;4;5", "sign;norm", "1.0")
+    assert json.loads(best["defence"]) == {"noise": {"epsilon": 2.0}}
+    assert (best["epsilon"], best["delta"], best["unit"]) == ("2.0", "1e-05", "label")
+    lost = [best[f"utility_loss{end}"] for end in ("", "_low", "_high", "_verdict")]
+    assert lost == ["0.22", "0.18", "0.26", "worse"]
+    for name, own, undefended in (
+        ("utility", "0.58", "0.8"),
+        ("uplink_bytes_per_sample", "4704.4", "4600.0"),
+        ("device_seconds_per_sample", "0.0042", "0.0031"),
+    ):
+        assert (best[name], best[f"undefended_{name}"]) == (own, undefended)
+    plain = next(line for line in rows if line["label"] != DEFENDED)
+    assert (plain["defence"], plain["epsilon"], plain["utility_loss"]) == ("", "", "")
     assert {name: one["succeeded"] for name, one in json.loads(best["controls"]).items()} == {
         "undefended": True, "weakest": True,
     }  # fmt: skip

@@ -201,3 +201,34 @@ def test_each_victim_s_own_row_says_whose_it_is(victims: Callable[[int], Path]) 
     page = html(read_audit(victims(3)))
     assert page.count("sign, victim 2") > 1
     assert "an interval over victims takes at least 5 (`--seeds 5`)" in page
+
+
+def test_a_defended_run_shows_what_it_promises_and_costs_beside_the_undefended_one(full: Path) -> None:
+    page = html(read_audit(full))
+    assert page.count("<h3>Defences and their price</h3>") == 1
+    assert "Promised: epsilon 2, delta 1e-05 for one label" in page
+    lines = [" ".join(text.split()) for _, text in Page(page).rows]
+    lost = "0.220 [0.180,\N{NO-BREAK SPACE}0.260],\N{NO-BREAK SPACE}more than 2 points"
+    assert "defended 0.580 " + lost.replace("\N{NO-BREAK SPACE}", " ") + " 4,704 310 4.2" in lines
+    assert "undefended 0.800 4,600 300 3.1" in lines
+    assert f"<small>loss {lost}</small>" in page
+    assert "<small>undefended 4,600</small>" in page
+
+
+def test_a_defended_run_without_its_control_says_that_it_has_no_price(tmp_path: Path, build: Build) -> None:
+    bare = run("x-0", "x", [], defences={"rotate": {}})
+    lines = [row("x-0", "x", "sign", "labels", **scored(0.9, 0.4, "leaks", "accuracy", []))]
+    page = html(read_audit(build(tmp_path / "out", runs=[bare], rows=lines, examples={})))
+    assert "No price: there is no undefended control with the same victims." in page
+
+
+def test_a_long_name_stands_on_a_line_of_its_own_above_the_scale(tmp_path: Path, build: Build) -> None:
+    def scale(name: str) -> list[tuple[str, str]]:
+        lines = [row("x-0", name, "sign", "labels", **scored(0.9, 0.4, "leaks", "accuracy", []))]
+        out = build(tmp_path / str(len(name)), runs=[run("x-0", name, [])], rows=lines, examples={})
+        tags = Page(html(read_audit(out))).tags
+        texts = [(str(a.get("class")), str(a.get("y"))) for tag, a in tags if tag == "text"]
+        return [one for one in texts if one[0] in ("run", "tick")][:2]
+
+    assert scale("pae") == [("run", "15"), ("tick", "15")]
+    assert scale("pae + rotate + label-dp (epsilon=1.0) + scale") == [("run", "15"), ("tick", "33")]

@@ -43,7 +43,7 @@ def test_a_clear_interval_without_a_verdict_says_why(given: dict[str, Any], expe
 
 def test_controls_tell_value_advantage_and_outcome() -> None:
     full = GOOD | {"low": 0.85, "high": 0.95, "advantage": 0.8, "advantage_low": 0.7, "advantage_high": 0.9}
-    shown = controls(made(controls={"reassigned": READ, "key_revealed": full, "weakest": BAD | {"value": None}}))
+    shown = controls(made(controls={"reassigned": READ, "revealed": full, "weakest": BAD | {"value": None}}))
     assert [tuple(control) for control in shown] == [
         ("key revealed", "0.900 [0.850, 0.950]", "0.800 [0.700, 0.900]", "succeeded"),
         ("weakest", "without a score", "", "failed"),

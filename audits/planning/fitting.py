@@ -1,0 +1,35 @@
+"""What is refused before anything is written, though only the backbone and the data can tell that it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ...system.backbone import Backbone
+from ...system.data import Dataset, Split
+from ...system.protocols import Scene
+from ...system.randomness import Streams
+from ..runs.recording import draw_known
+from ..suites.arrange import Planned
+from ..suites.suite import DataPlan, Suite
+from .naming import Request, parts_path
+
+UNUSED = Streams("nothing that is drawn here is kept")
+
+
+def refuse_unfit(
+    suite: Suite, planned: Iterable[Planned], backbone: Backbone, datasets: Mapping[DataPlan, Dataset]
+) -> None:
+    """Refuse defences that do not go together, or not with the classes of the data."""
+    for run in (one.run for one in planned if one.run.defences):
+        labels = datasets[suite.data_of(run)].labels
+        suite.protocol_of(run).public_head(Scene(backbone, labels, {}, UNUSED))  # depends on every defence
+
+
+def refuse_all_known(request: Request, planned: Iterable[Planned], parts: Mapping[Path, Split]) -> None:
+    """Refuse a threat model that knows the labels of a whole class beforehand."""
+    suite = request.suite
+    for run in (one.run for one in planned):
+        for victim in range(suite.victims):
+            dealt = parts[parts_path(request, suite.data_of(run), victim)]
+            draw_known(dealt, suite.threat_of(run).known_labels, UNUSED)
