@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy
@@ -13,10 +14,25 @@ from sidelight.attacks.attack import Goal
 from sidelight.audits.cells.cell import Scored
 from sidelight.audits.cells.fields import stated
 from sidelight.audits.compiling.results import compile_results, state_again
+from sidelight.audits.compiling.stating import nested
 from sidelight.audits.statistics import LEAK, Measured
 from sidelight.system import files
 
 from .synthetic import Made, rows
+
+# --- the attacker's seeds -------------------------------------------------------------------------------------------
+
+
+def test_of_many_attackers_seeds_a_few_at_a_time_are_in_memory() -> None:
+    """500 seeds of 5,000 rows with two twins are 60 MB together, and a few of them at a time well below 3."""
+    tracemalloc.start()
+    found = nested({"accuracy": rows(0.5, seed=seed, count=5000)} for seed in range(500))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3_000_000
+    each = [rows(0.5, seed=seed, count=5000).attack for seed in range(500)]
+    numpy.testing.assert_allclose(found["accuracy"].attack, numpy.mean(each, axis=0), atol=1e-12)
+
 
 # --- one victim -----------------------------------------------------------------------------------------------------
 
