@@ -18,7 +18,7 @@ from .naming import known_evidence, name_clusters, named_by, text_evidence
 
 DIRECTIONS = 128
 FOLDS = 4
-ROUNDS = 5
+ROUNDS = 2
 TEMPERATURE = 2.0
 LEAST = 1e-3
 """Least probability of a class: a single text says no more."""

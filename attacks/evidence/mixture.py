@@ -38,7 +38,8 @@ NEARLY, EXACT = 1e-4, 1e-7
 """Share of the variance left within groups below which no further start, and no better groups, are looked for."""
 RIDGE, FINE = 1e-3, 1e-5
 """Added to the features' unit variance while groups are still wrong, and in the end."""
-RESTARTS = 2
+RESTARTS, TRIED = 2, 6000
+"""Starts by chance, and the rows that all of them together may take where rows are few."""
 SHARPENED = 15
 """Steps in which the tolerance of pairs falls, each time by a factor 1.7."""
 ROUNDS = 25
@@ -86,10 +87,7 @@ def fit(
     generator: torch.Generator,
     labels: Sequence[torch.Tensor] = (),
 ) -> Mixture:
-    """The mixture (values (N, D), features (N, d)) that leaves least within groups, over several starts.
-
-    `labels` are guesses at groups (N,), -1 where there is none: rows with the same guess make a start.
-    """
+    """The mixture of values (N, D) on features (N, d) that leaves least; `labels` (N,) are guesses at groups, or -1."""
     rows = torch.randperm(len(values), generator=generator)[:FITTED].sort().values
     white = whitened(features)
     regression = Regression(values[rows], white[rows])
@@ -206,17 +204,20 @@ def partitions(
 
 
 def slopes(regression: Regression, points: torch.Tensor, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Slopes (F, D) to start from: none, of pairs of neighbours, of all rows with a ridge drawn by chance."""
+    """Slopes (F, D) to start from: none, of pairs of neighbours among the points, and by chance.
+
+    These are of neighbours by points and values, weighed by chance, and of all rows with a ridge drawn by chance.
+    """
     values, features = regression.values, regression.features
     yield torch.zeros(features.shape[1], values.shape[1])
     if len(values) < 3 or not features.shape[1]:
         return
     alone, beside = (spread_out(part) for part in (points, values))
-    for likeness in (torch.cat([alone, beside], dim=1), alone):
-        yield slope_of_pairs(values, features, neighbours(likeness))
     everyone = torch.zeros(len(values), dtype=torch.int64)
-    for power in (4 * torch.rand(RESTARTS, generator=generator) - 3).tolist():
-        yield regression.slope(everyone, 10**power)
+    yield slope_of_pairs(values, features, neighbours(alone))
+    for power in (2 * torch.rand(max(RESTARTS, TRIED // len(values)), generator=generator) - 1).tolist():
+        yield slope_of_pairs(values, features, neighbours(torch.cat([alone, 10**power * beside], dim=1)))
+        yield regression.slope(everyone, 10 ** (2 * power - 1))
 
 
 def slope_of_pairs(values: torch.Tensor, features: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:

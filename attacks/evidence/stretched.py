@@ -1,7 +1,7 @@
 """The mixture of regressions where each sample's difference may have a secret factor of its own.
 
-A target less the backbone's share has about the same length for all samples, so that lengths brought to one are a start.
-The fit then says what each difference would be without its factor, which gives the factor by least squares, in turn.
+A target less the backbone's share is about equally long for all samples, so that equal lengths are a start. The fit
+then says what each difference would be without its factor, which gives the factor by least squares, in turn.
 
 Shapes: N samples, d width, D values, C groups.
 """

@@ -2,10 +2,10 @@
 
 With a secret head, or secret target codes, a logit difference is `c_y - W a`: one unknown slope W for all samples, on
 the pivot a behind the backbone's final norm, and one unknown centre c_y for each class or codeword. The fit needs no
-label; known labels and auxiliary texts give it further starts. Names: with a secret head alone the centres are one-hot
-rows, up to a shift that all share, so the entry that stands out names the class; otherwise groups are named by known
-labels, auxiliary texts, class names and priors. A secret factor for each sample is fitted as well. The softmax of a probability difference is linear only for small
-scores, so that the fit is an approximation there.
+label; known labels and auxiliary texts give it further starts, and a secret factor for each sample is fitted as well.
+Names: with a secret head alone the centres are one-hot rows, up to a shift that all share, so the entry that stands out
+names the class; otherwise groups are named by known labels, auxiliary texts, class names and priors. The softmax of a
+probability difference is linear only for small scores, so that the fit is an approximation there.
 Threat model: a server that receives the pivot's last state and the difference, and knows the kinds of defences; the
 backbone may be private, as long as its final norm is a layer norm.
 Source: own derivation; mixtures of linear regressions: Yi, Caramanis and Sanghavi, arXiv 1310.3745.

@@ -2,119 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from scipy.optimize import linear_sum_assignment
-from torch.nn.functional import layer_norm, normalize
+from torch.nn.functional import layer_norm
 
-from sidelight.attacks import ATTACKS, Attack
 from sidelight.attacks.attack import LabelGuess
-from sidelight.attacks.evidence.grouping import discriminated, grouped, separation, spanned, swapped, whitened
-from sidelight.attacks.evidence.mixture import fit, slope_of_pairs
+from sidelight.attacks.evidence.grouping import grouped
+from sidelight.attacks.evidence.mixture import fit
 from sidelight.system.errors import UsageError
-from sidelight.system.message import Message
 from sidelight.system.public import Known, Public
 from sidelight.system.roles import SERVER
-from sidelight.system.side_network import SideNetwork, SideShape
 from sidelight.system.view import View
 
 from ..contracts.leaks_grouped import codes, defence, secret_head
 from ..contracts.leaks_grouped import grouped as recorded
-from ..contracts.micro import DEVICE, Micro
+from ..contracts.micro import Micro
 from ..contracts.planted import Planted, attacked
-
-WIDTH = 48
-
-
-def drawn(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def attack(name: str, **settings: Any) -> Attack:
-    """An attack with settings, which only itself knows."""
-    made: Callable[..., Attack] = ATTACKS[name]
-    return made(**settings)
-
-
-class Made:
-    """Synthetic differences `c_y - W a` on pivots that follow the classes as far as `follow` says."""
-
-    def __init__(
-        self,
-        classes: int,
-        rows: int = 600,
-        width: int | None = None,
-        words: int = 1,
-        follow: float = 1.0,
-        pivot: int = WIDTH,
-        noise: float = 0.0,
-    ) -> None:
-        generator = drawn(classes)
-        self.labels = torch.randint(classes, (rows,), generator=generator)
-        self.words = torch.randint(words, (rows,), generator=generator)
-        places = follow * torch.randn(classes, pivot, generator=generator)
-        self.pivots = places[self.labels] + torch.randn(rows, pivot, generator=generator)
-        values = width or classes
-        self.book = 5 * torch.eye(classes).unsqueeze(1)
-        if width is not None:
-            self.book = 5 * normalize(torch.randn(classes, words, values, generator=generator), dim=2)
-        self.slope = torch.randn(values, pivot, generator=generator) / pivot**0.5
-        share = layer_norm(self.pivots, (pivot,)) @ self.slope.T
-        self.difference = self.book[self.labels, self.words] - share
-        self.difference += noise * torch.randn(rows, values, generator=generator)
-        defences = {} if width is None else {"code": {"width": width, "words": words, "share": True}}
-        self.public = Public(
-            {"difference": "logit", "scale": 5.0, "defences": defences}, tuple(f"class {k}" for k in range(classes))
-        )
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(f"{i:016x}" for i in range(len(self.labels)))
-
-    def view(self, tuned: Mapping[str, torch.Tensor] | None = None) -> View:
-        kinds = {"activations": self.pivots.unsqueeze(1), "difference": self.difference}
-        messages = [Message(k, DEVICE, SERVER, sample_ids=self.ids, tensors={k: t}) for k, t in kinds.items()]
-        held = tuned or side(self.pivots.shape[1], self.difference.shape[1]).state_dict()
-        return View(frozenset({SERVER}), messages, {"tuned": dict(held)}, {})
-
-    def known(self, each: int) -> Public:
-        """Public knowledge with some labels of each class."""
-        rows = [i for k in self.labels.unique() for i in (self.labels == k).nonzero().squeeze(1)[:each].tolist()]
-        told = tuple(Known(self.ids[i], self.public.labels[int(self.labels[i])]) for i in rows)
-        return replace(self.public, known=told)
-
-
-def side(pivot: int, outputs: int) -> SideNetwork:
-    """A side network that nobody trained: its outputs are a random linear map of the normed pivot."""
-    network = SideNetwork(SideShape(1, pivot, 4, outputs), drawn(1))
-    torch.nn.init.normal_(network.out, generator=drawn(2))
-    return network
-
-
-def guessed(
-    name: str, made: Made, public: Public | None = None, view: View | None = None, **settings: Any
-) -> LabelGuess:
-    found = attack(name, **settings).run(view or made.view(), public or made.public, {}, drawn(3))
-    assert isinstance(found, LabelGuess)
-    assert set(found.ids) == set(made.ids)
-    return found
-
-
-def matched(found: torch.Tensor, truth: torch.Tensor) -> float:
-    """Share of rows that agree under the best one-to-one map of numbers."""
-    table = torch.zeros(int(found.max()) + 1, int(truth.max()) + 1)
-    table.index_put_((found, truth), torch.ones(len(truth)), accumulate=True)
-    rows, columns = linear_sum_assignment(table.numpy(), maximize=True)
-    return float(table[rows, columns].sum()) / len(truth)
-
-
-def share(found: torch.Tensor, truth: torch.Tensor) -> float:
-    return float((found == truth).float().mean())
-
+from .grouped_rows import WIDTH, Made, attack, drawn, guessed, matched, share, side
 
 # --- regress --------------------------------------------------------------------------------------------------
 
@@ -301,61 +208,3 @@ def test_an_empty_view_gets_an_empty_guess(name: str) -> None:
     guess = attack(name).run(view, Public({}, ("a", "b", "c"), known=(Known("0" * 16, "a"),)), {}, drawn())
     assert isinstance(guess, LabelGuess)
     assert guess.ids == ()
-
-
-# --- groups ---------------------------------------------------------------------------------------------------
-
-
-def test_a_slope_is_found_in_spite_of_wrong_pairs() -> None:
-    """Sixty of a hundred pairs come from two groups, in directions of their own."""
-    generator = drawn(6)
-    slope = torch.randn(5, 3, generator=generator)
-    features = torch.randn(2000, 5, generator=generator)
-    values = features @ slope
-    pairs = torch.arange(2000).reshape(-1, 2)
-    values[pairs[:600, 0]] += 5 * normalize(torch.randn(600, 3, generator=generator), dim=1)
-    assert (slope_of_pairs(values, features, pairs) - slope).abs().max() < 0.01
-
-
-def test_separation_by_hand() -> None:
-    """Centres 0.5 and 10.5: distances 0.5 to the own and 10.5, 9.5, 9.5, 10.5 to the other."""
-    points, groups = torch.tensor([[0.0], [1.0], [10.0], [11.0]]), torch.tensor([0, 0, 3, 3])
-    assert separation(points, groups) == pytest.approx(1 - (0.5 / 10.5 + 0.5 / 9.5) / 2)
-    assert separation(points, groups, spent=0.75) == pytest.approx(1 - (1 / 10.5 + 1 / 9.5) / 2)
-    assert separation(points, torch.zeros(4).long()) == -1.0
-
-
-def test_whitened_features_have_the_identity_for_covariance_and_no_empty_direction() -> None:
-    features = torch.randn(500, 4, generator=drawn(7))
-    white = whitened(torch.cat([features, features[:, :1] + 3], dim=1))
-    assert white.shape == (500, 4)
-    assert torch.allclose(white.T @ white / 500, torch.eye(4), atol=1e-4)
-
-
-def test_swaps_mend_a_split_and_a_merged_group() -> None:
-    """Three groups of points, of which one was cut in two while the others were taken for one."""
-    points = torch.tensor([0.0, 10.0, 20.0]).repeat_interleave(30).unsqueeze(1)
-    points = points + 0.1 * torch.randn(90, 1, generator=drawn(8))
-    wrong = torch.cat([torch.arange(30) % 2, torch.full((60,), 2)])
-    truth = torch.arange(3).repeat_interleave(30)
-    assert matched(wrong, truth) < matched(swapped(points, wrong, drawn(9)), truth) == 1.0
-
-
-def test_points_are_kept_to_as_many_directions_as_centres_span() -> None:
-    centres = torch.randn(4, 30, generator=drawn(10))
-    points = centres[torch.arange(200) % 4]
-    reduced = spanned(points, 4)
-    assert reduced.shape == (200, 3)
-    assert torch.allclose(torch.cdist(reduced, reduced), torch.cdist(points, points), atol=1e-2)
-
-
-def test_a_discriminant_never_names_a_class_without_a_row() -> None:
-    points = torch.randn(40, 5, generator=drawn(11))
-    labels = torch.where(torch.arange(40) < 6, torch.arange(40) % 2, -1)
-    assert set(discriminated(points, labels, 3).argmax(1).tolist()) == {0, 1}
-
-
-def test_more_rows_than_are_fitted_at_once_are_grouped_too() -> None:
-    made = Made(5, 6000)
-    mixture = fit(made.difference, layer_norm(made.pivots, (WIDTH,)), 5, drawn())
-    assert matched(mixture.groups, made.labels) == 1.0
