@@ -64,6 +64,16 @@ class Budget(Stored):
     unit: str = ""
 
 
+class Cached(Stored):
+    """How much of a label stands in what the server holds, by Fano's bound, in nats."""
+
+    accuracy: float
+    """Of a decoder with the keys, on the rows that the server trained on."""
+    entropy: float
+    bound: float
+    rows: int
+
+
 class Costs(Stored):
     """One side of a price, in the mean over its victims."""
 
@@ -98,6 +108,7 @@ class Run(Stored):
     settings: dict[str, Any] = Field(default_factory=dict)
     defences: dict[str, dict[str, Any]] = Field(default_factory=dict)
     budget: Budget | None = None
+    cached: Cached | None = None
     threat: dict[str, Any] = Field(default_factory=dict)
     shows: tuple[str, ...] = ()
     """Kinds that the adversary received, and what it holds itself behind `held:`."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from .records import Example, Group, Run, Utility
 from .results import Audit
 from .rows import Row
-from .wording import attack, words
+from .wording import attack, bound, words
 
 GOALS: Mapping[str, str] = {"labels": "labels", "texts": "texts", "model": "tuned model"}
 """Goals that each protocol is audited for, with the words for them."""
+PARTITION = "partition_accuracy"
 _RANK = {"leaks": 2, "inconclusive": 1, "resists": 0}
 
 
@@ -94,6 +95,18 @@ class Summary:
     def measured(self) -> str:
         """What the utility is."""
         return words(next((found.metric for _, found in self.utilities), "accuracy"))
+
+    @property
+    def grouped(self) -> float | None:
+        """The largest share of rows that an attack put with their like."""
+        found = (row for row in (*self.scored, *self.other) if row.metric == PARTITION)
+        return max((row.value for row in found if row.value is not None), default=None)
+
+    @property
+    def bound(self) -> str:
+        """What must stand of the labels in a side network that the server holds, beside what attacks find."""
+        held = [run.cached for run in self.runs if run.cached is not None]
+        return bound(held, self.grouped) if held else ""
 
     def named(self, row: Row) -> str:
         """An attack, with its victim's number where the row is one victim's of several."""

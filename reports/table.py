@@ -130,6 +130,8 @@ def _price(summary: Summary) -> Iterator[str]:
         up = f"{count(own.uplink_bytes_per_sample)}, undefended {count(without.uplink_bytes_per_sample)}"
         spent = [milliseconds(side.device_seconds_per_sample) for side in (own, without)]
         yield f"utility loss {loss(price)}; bytes/sample up {up}; device ms/sample {spent[0]}, undefended {spent[1]}"
+        if summary.bound:
+            yield f"bound: {summary.bound}"
 
 
 def _notes(summary: Summary) -> Iterator[Text]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .records import Budget, Estimate, Price
+from .records import Budget, Cached, Estimate, Price
 from .rows import Control, Judged, Row
 
 DASH = "\N{EN DASH}"
@@ -73,6 +73,19 @@ def loss(price: Price | None, digits: int = 3) -> str:
         return DASH
     said = {"within": "within 2 points", "worse": "more than 2 points", "undecided": "undecided at 2 points"}
     return f"{estimate(price.utility_loss, digits)}, {said[price.verdict]}"
+
+
+def bound(held: Sequence[Cached], grouped: float | None) -> str:
+    """Fano's bound in the mean over victims, beside the largest share of rows that an attack groups rightly."""
+    rows, accuracy = sum(one.rows for one in held), _mean([one.accuracy for one in held])
+    known, whole = _mean([one.bound for one in held]), _mean([one.entropy for one in held])
+    found = f"; attacks group {number(grouped)} of them rightly" if grouped is not None else ""
+    read = f"whoever has the keys reads the label of {number(accuracy)} of the {count(rows)} rows that trained it"
+    return f"in the side network that the server holds, {read}: at least {known:.2f} of {whole:.2f} nats{found}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def setting(value: Any) -> str:

@@ -24,7 +24,7 @@ from ...system.roles import SERVER, Device, Role
 from ...system.truth import Truth, true_texts
 from ...system.view import HELD, ViewWriter
 from ...system.wire import Traffic, Wire
-from ..statistics import exact_count
+from ..statistics import exact_count, information
 from ..suites.building import build_protocol
 from ..suites.settings import build
 from ..suites.suite import Labels
@@ -86,13 +86,14 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         replace(public, targets=asked, known=known).save(root / "public")
         device = roles[DEVICE]
         outputs = predictions(device, parts.victim_test)
+        cached = held_labels(device, parts) if "tuned" in held else None
         rows = true_texts(backbone, parts.victim_train, protocol.longest)
         Truth(rows, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
         seconds = time.monotonic() - started
         about = summary(order, protocol, threat, wire.traffic, parts, outputs, seconds)
         promised = protocol.budget(scene)
         price = {"budget": promised and asdict(promised), "device_seconds_per_sample": spent}
-        files.write_json(root / "run.json", {**about, **price})
+        files.write_json(root / "run.json", {**about, **price, "cached": cached})
 
 
 def work(roles: Mapping[Party, Role], wire: Wire) -> float:
@@ -183,6 +184,14 @@ def predictions(device: Role, samples: Sequence[Sample]) -> torch.Tensor:
     """The tuned model's class scores (samples, classes)."""
     assert isinstance(device, Device)
     return device.predict([sample.text for sample in samples])
+
+
+def held_labels(device: Role, parts: Split) -> dict[str, Any]:
+    """What a device with its keys reads off a side network that the server holds, of the rows that trained it."""
+    said = predictions(device, parts.victim_train).argmax(1)
+    truth = torch.tensor([parts.labels.index(sample.label) for sample in parts.victim_train])
+    counts = torch.bincount(truth, minlength=len(parts.labels)).tolist()
+    return information((said == truth).double().numpy(), counts)._asdict()
 
 
 def summary(

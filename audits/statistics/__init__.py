@@ -13,6 +13,7 @@ Where each rule stands, in reading order:
 - `selection`: choosing on one half of the rows, reporting on the other: twins, and the best of several attacks
 - `evidence`: all numbers of one metric on one victim or over several
 - `losses`: what a defence costs in utility, and whether that is within two points
+- `information`: what must be known of a label where a decoder reads it
 - `decisions`: Holm's correction, the verdict, and when a control succeeded
 
 `sidelight.audits.proofs.simulation` runs synthetic audits through these rules and compares their error rates with the
@@ -24,6 +25,7 @@ from __future__ import annotations
 from .advantage import LEAK, Advantage, advantage, advantage_over_chance
 from .decisions import CONTROL, LEVEL, Verdict, holm, succeeded, verdict
 from .evidence import FEWEST_VICTIMS, Numbers, PerfectTwin, Twin, state
+from .information import Information, information
 from .intervals import CONFIDENCE, RESAMPLES, Interval, Values, exact_count, interval, t_interval
 from .losses import Loss, loss
 from .measured import Measured
@@ -37,6 +39,7 @@ __all__ = [
     "LEVEL",
     "RESAMPLES",
     "Advantage",
+    "Information",
     "Interval",
     "Loss",
     "Measured",
@@ -52,6 +55,7 @@ __all__ = [
     "exact_count",
     "half_of",
     "holm",
+    "information",
     "interval",
     "loss",
     "state",

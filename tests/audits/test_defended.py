@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,13 @@ def test_a_run_says_its_defences_and_what_they_promise(out: Path) -> None:
     }
     assert own["budget"] == {"epsilon": 1.0, "delta": 0.0, "unit": "label"}
     assert (runs[""]["defences"], runs[""]["budget"]) == ({}, None)
+
+
+def test_a_run_says_how_much_of_a_label_the_held_side_network_must_tell(out: Path) -> None:
+    for run in runs_of(out).values():
+        held = run["cached"]
+        assert held["rows"] == run["samples"]
+        assert 0 <= held["bound"] <= held["entropy"] <= math.log(4)
 
 
 def test_the_seconds_of_the_device_are_a_part_of_the_recording(out: Path) -> None:

@@ -73,7 +73,10 @@ def _group(runs: list[dict[str, Any]], role: str) -> dict[str, Any]:
 
 
 BUDGET = {"epsilon": 2.0, "delta": 1e-05, "unit": "label"}
-PROMISED = {"defences": {"noise": {"epsilon": 2.0, "delta": 1e-05, "revealed": False}}, "budget": BUDGET}
+CACHED = {"accuracy": 0.75, "entropy": 2.5, "bound": 1.25, "rows": 600}
+PROMISED = {
+    "defences": {"noise": {"epsilon": 2.0, "delta": 1e-05, "revealed": False}}, "budget": BUDGET, "cached": CACHED,
+}  # fmt: skip
 PRICE = {
     "utility_loss": {"value": 0.22, "low": 0.18, "high": 0.26, "n": 400, "victims": [0]}, "verdict": "worse",
     "defended": {"utility": 0.58, "uplink_bytes_per_sample": 4704.4, "downlink_bytes_per_sample": 310.2,
