@@ -7,13 +7,17 @@ from collections.abc import Callable
 from ..attacks import ATTACKS
 from ..system.backbone import BACKBONES
 from ..system.defences import DEFENCES
+from ..system.presets import PRESETS
 from ..system.protocols import PROTOCOLS
 from .suites.suite_file import BUILT_IN
 
 Named = list[tuple[str, str]]
 
 TABLES: dict[str, Callable[[], Named]] = {
-    "protocols": lambda: [(name, f"{PROTOCOLS[name].title} ({PROTOCOLS[name].source})") for name in PROTOCOLS],
+    "protocols": lambda: [
+        *((name, f"{PROTOCOLS[name].title} ({PROTOCOLS[name].source})") for name in PROTOCOLS),
+        *((name, f"{preset.title} (a preset)") for name, preset in PRESETS.items()),
+    ],
     "attacks": lambda: [(name, f"{ATTACKS[name].goal}: {ATTACKS[name].source}") for name in ATTACKS],
     "defences": lambda: [(name, f"{DEFENCES[name].title} ({DEFENCES[name].source})") for name in DEFENCES],
     "backbones": lambda: [(name, "packaged; or any local folder or Hugging Face id") for name in BACKBONES],

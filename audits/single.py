@@ -21,7 +21,7 @@ from .runs.parts import NAMES, save_parts
 from .runs.recording import RunOrder, record
 from .sandbox.preparing import Shelf, prepares, reference
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
-from .suites.building import build_protocol, called
+from .suites.building import Recipe, build_protocol, called, unfolded
 from .suites.suite import DataPlan
 
 PREPARING = Limits(seconds=1800)
@@ -47,6 +47,7 @@ def record_one(
     """Record a run into a new folder; defences by name, in the order in which they act."""
     if out.exists():
         raise UsageError(f"{out} exists already; give a folder that does not")
+    protocol, settings, defences = unfolded(Recipe(protocol, settings, defences))
     build_protocol(protocol, settings, defences)
     loaded = load_backbone(backbone)
     folder = local_folder(backbone)

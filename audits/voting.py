@@ -97,7 +97,7 @@ def _scored(root: Path, vote: Vote, voters: Mapping[str, Mapping[str, Any]], jud
     measured = measure_composite(score(vote.goal, guess, judge.answers), shuffled, members)
     metrics = stated([measured], vote.goal, vote.key)
     shown = examples(guess, judge.answers)
-    return Scored("scored", None, None, metrics, measured, guess, blind, shown)
+    return Scored("scored", "; ".join(judge.promised(metrics)) or None, None, metrics, measured, guess, blind, shown)
 
 
 def _vote(root: Path, voters: Iterable[str], view: str) -> Guess | None:

@@ -14,7 +14,7 @@ import torch
 
 from ...system.public import Public
 from .grouping import discriminated, main_directions
-from .naming import known_evidence, name_clusters, named_by, text_evidence
+from .naming import known_evidence, name_clusters, named_by, size_evidence, text_evidence
 
 DIRECTIONS = 128
 FOLDS = 4
@@ -54,7 +54,7 @@ def named_groups(groups: torch.Tensor, public: Public, ids: tuple[str, ...], sta
     words = word_count(public)
     if words == 1 or int(groups.max()) < len(public.labels):
         return name_clusters(groups, public, ids, states)
-    evidence = known_evidence(groups, public, ids)
+    evidence = known_evidence(groups, public, ids) + size_evidence(groups, public, words)
     if public.backbone is not None:
         evidence = evidence + text_evidence(groups, public, states)
     names = named_by(evidence.repeat_interleave(words, dim=1)) // words

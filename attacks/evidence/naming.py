@@ -18,7 +18,8 @@ from ...system.backbone import load_backbone
 from ...system.errors import UsageError
 from ...system.heads import scores, verbaliser
 from ...system.public import Public
-from .probing import auxiliary_states, class_name_states, features, probabilities
+from .probing import probabilities
+from .states import auxiliary_states, class_name_states, features
 
 WRONG = 0.01
 """How often a row lies in a cluster of another class, as far as known labels are weighed."""
@@ -36,7 +37,7 @@ def name_clusters(clusters: torch.Tensor, public: Public, ids: tuple[str, ...], 
     """A label (N,) for each sample of clusters (N,) numbered from 0, one-to-one where there are K of them.
 
     Known labels speak loudest; auxiliary texts or, without any, the class names come next; the clusters' sizes add what
-    priors say. States (N, L, d) are as `probing.crossed_states` gives them. Clusters may be fewer or more than classes.
+    priors say. States (N, L, d) are as `states.crossed_states` gives them. Clusters may be fewer or more than classes.
     """
     if not len(clusters):
         return clusters.clone()
@@ -73,10 +74,13 @@ def known_evidence(clusters: torch.Tensor, public: Public, ids: tuple[str, ...])
     return evidence
 
 
-def size_evidence(clusters: torch.Tensor, public: Public) -> torch.Tensor:
-    """(C, K): log-likelihood of the clusters' shares under the class priors; 0 where nobody knows priors."""
+def size_evidence(clusters: torch.Tensor, public: Public, each: int = 1) -> torch.Tensor:
+    """(C, K): log-likelihood of the clusters' shares under the class priors, of which so many clusters make one class.
+
+    Where nobody knows priors, no class is likelier than another.
+    """
     shares = torch.bincount(clusters).float() / max(len(clusters), 1)
-    prior = class_priors(public).clamp(min=1e-6)
+    prior = class_priors(public).clamp(min=1e-6) / each
     variance = prior * (1 - prior) / max(len(clusters), 1) + (SPREAD * prior) ** 2
     difference = shares.unsqueeze(1) - prior
     return -0.5 * difference**2 / variance - 0.5 * variance.log()

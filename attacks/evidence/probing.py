@@ -5,104 +5,18 @@ Shapes: M rows with labels, N rows without, L layers that crossed, d width, F fe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
-from ...system.backbone import Backbone, load_backbone
-from ...system.codec import Precision, through
-from ...system.fusion import pack_positions, pivot_activations
-from ...system.heads import words
-from ...system.public import Public
-from ...system.view import View
+from .states import features
 
-CHUNK = 64
-"""Texts of one forward pass."""
 FOLDS = 5
 SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9)
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-TEMPLATES = (
-    "{}",
-    "i have a question about {}.",
-    "please help me with {}",
-    "my {} is wrong, what can i do?",
-    "{} please",
-    "there is a problem with {}. thank you.",
-    "hello, {}",
-    "about the {} of last week",
-)
-"""Texts that a class name is read in: alone it lies far from whatever people write."""
 FEW = 4
 """Rows a class below which shrinkage and temperature cannot be chosen by cross-validation."""
-
-
-# --- states ---------------------------------------------------------------------------------------------------
-
-
-def crossed_states(view: View, public: Public) -> tuple[tuple[str, ...], torch.Tensor]:
-    """Ids and states (N, L, d) of all samples as they first crossed, in the form of `states_of`."""
-    found: dict[str, torch.Tensor] = {}
-    for item in view.sequences():
-        if item.sample_id not in found:
-            found[item.sample_id] = _pooled(item.activations, public.facts["positions"])
-    width = len(public.facts["layers"])
-    return tuple(found), torch.stack(list(found.values())) if found else torch.empty(0, width, 0)
-
-
-def auxiliary_states(public: Public) -> tuple[torch.Tensor, torch.Tensor]:
-    """States (M, L, d) of the auxiliary texts as they would cross, and their labels (M,); none without such texts."""
-    labels = torch.tensor([public.labels.index(example.label) for example in public.auxiliary], dtype=torch.int64)
-    return states_of([example.text for example in public.auxiliary], public), labels
-
-
-def class_name_states(public: Public) -> torch.Tensor:
-    """States (K, L, d) of the class names: the mean over what would cross of each name in every template."""
-    return name_rows(public).mean(0)
-
-
-def name_rows(public: Public) -> torch.Tensor:
-    """States (templates, K, L, d) of the class names in every template."""
-    names = [words(label) for label in public.labels]
-    rows = states_of([template.format(name) for template in TEMPLATES for name in names], public)
-    return rows.view(len(TEMPLATES), len(names), *rows.shape[1:])
-
-
-@torch.no_grad()
-def states_of(texts: Sequence[str], public: Public) -> torch.Tensor:
-    """What would cross of texts: (B, L, d), or (B, 2 L, d) where all positions cross: their mean, then the last.
-
-    Needs the public item backbone and the facts layers, longest, positions, prompt and selector.
-    """
-    assert public.backbone is not None
-    backbone = load_backbone(public.backbone)
-    parts = [_states(backbone, list(texts[i : i + CHUNK]), public) for i in range(0, len(texts), CHUNK)]
-    return torch.cat(parts) if parts else torch.empty(0, len(public.facts["layers"]), backbone.width)
-
-
-def _states(backbone: Backbone, texts: list[str], public: Public) -> torch.Tensor:
-    facts = public.facts
-    precision = cast(Precision, facts.get("precision", "fp32"))
-    layers = [layer - 1 for layer in facts["layers"]]
-    if facts["positions"] != "all":
-        pivots = pivot_activations(backbone, texts, facts["longest"], facts["prompt"], facts["selector"])
-        return through(pivots[:, layers], precision)
-    tokens = backbone.tokens(texts, facts["longest"], facts["prompt"])
-    packed, lengths = pack_positions(backbone.activations(tokens, max(facts["layers"]))[:, :, layers], tokens)
-    return torch.stack([_pooled(part, "all") for part in through(packed, precision).split(lengths.tolist())])
-
-
-def _pooled(positions: torch.Tensor, form: str) -> torch.Tensor:
-    """(T, L, d) to (L, d) where one position crosses, else to (2 L, d): the mean, then the last."""
-    return torch.cat([positions.mean(0), positions[-1]]) if form == "all" else positions[-1]
-
-
-def features(states: torch.Tensor) -> torch.Tensor:
-    """Finite rows (N, F) of all layers end to end; whoever compares them standardises each column."""
-    return states.flatten(1).float().nan_to_num(0.0, 0.0, 0.0)
-
-
-# --- classifier -----------------------------------------------------------------------------------------------
 
 
 class Linear(NamedTuple):

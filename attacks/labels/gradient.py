@@ -34,7 +34,8 @@ from ..evidence.codewords import known_labels
 from ..evidence.grouping import finite, grouped, separation, whitened
 from ..evidence.mixture import fit
 from ..evidence.naming import class_priors, known_evidence, named_by, size_evidence, text_evidence
-from ..evidence.probing import crossed_states, fitted
+from ..evidence.probing import fitted
+from ..evidence.states import crossed_states
 
 ALIKE = 0.99
 """Cosine from which a public head's gradients count as those that came."""

@@ -22,7 +22,8 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared, Studied
-from ..evidence.probing import Linear, auxiliary_states, crossed_states, features, fitted, name_rows, states_of
+from ..evidence.probing import Linear, fitted
+from ..evidence.states import auxiliary_states, crossed_states, features, name_rows, states_of
 from ..workbench import Workbench
 
 

@@ -29,7 +29,7 @@ from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.grouping import grouped, separation
 from ..evidence.naming import name_clusters, verbalised, whitener
-from ..evidence.probing import class_name_states, crossed_states, features
+from ..evidence.states import class_name_states, crossed_states, features
 
 SHARPNESS = 20.0
 """Nats between a cosine of 0 and one of 1, for a single sample."""

@@ -28,7 +28,8 @@ from ..evidence.codewords import known_labels, named_groups
 from ..evidence.differences import backbone_scores, differences
 from ..evidence.grouping import finite, nearest
 from ..evidence.mixture import Mixture, linear_features
-from ..evidence.probing import auxiliary_states, probabilities
+from ..evidence.probing import probabilities
+from ..evidence.states import auxiliary_states
 from ..evidence.stretched import fit_as_sent
 
 TRANSFORMS = frozenset({"permute", "rotate"})

@@ -63,7 +63,7 @@ class Judge:
             metrics = stated([measured], attack.goal, cell.key)
         except PerfectTwin as error:
             return replace(scored, status="failed", reason=_perfect(error, twins[0], attack.goal))
-        remark = "; ".join([*self._remarks(attack.goal, mine.guess, measured), *self._broken(metrics)]) or None
+        remark = "; ".join([*self._remarks(attack.goal, mine.guess, measured), *self.promised(metrics)]) or None
         return replace(scored, reason=remark, metrics=metrics, examples=examples(mine.guess, self.answers))
 
     def _fault(self, outcome: Done | Broken, goal: Goal) -> str | None:
@@ -102,17 +102,16 @@ class Judge:
         if isinstance(guess, TextGuess) and "pii_recall" not in measured:
             yield "the data mark no personal spans, so that none can be recalled"
 
-    def _broken(self, metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-        """Where more random-label rows are found than randomised response allows, by the interval's lower end."""
+    def promised(self, metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        """How many random-label rows randomised response allows to be found; broken below the interval's lower end."""
         promised = self.public.facts.get("defences", {}).get("label-dp")
         for one in metrics:
             if promised is None or one["metric"] != RANDOM:
                 continue
-            epsilon = promised["epsilon"]
-            bound = random_row_bound(epsilon, len(self.answers.labels))
-            if one["low"] > bound:
-                found = f"{one['value']:.3f} of the random-label rows are found (from {one['low']:.3f})"
-                yield f"{found} where label-dp with epsilon {epsilon:g} allows {bound:.3f}: a broken promise"
+            bound = random_row_bound(promised["epsilon"], len(self.answers.labels))
+            allowed = f"label-dp with epsilon {promised['epsilon']:g} allows {bound:.3f} of the random-label rows"
+            broken = f", {one['value']:.3f} are found (from {one['low']:.3f}): a broken promise"
+            yield allowed + (broken if one["low"] > bound else " to be found")
 
 
 def _perfect(error: PerfectTwin, outsiders: Twin, goal: Goal) -> str:

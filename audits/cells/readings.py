@@ -1,9 +1,8 @@
 """Labels that the harness itself reads off activations: candidates for the twin that saw the rest of a view.
 
 An advantage is over the strongest of them, so that each is as strong as seconds allow. By auxiliary rows or known
-labels: a shrunk linear discriminant of all layers that crossed, which on 20 classes of messages and of Banking77 finds
-28 and 69 % where the last layer alone gives 26 and 62 %. Without any label: class names, read in three ways, and
-clusters.
+labels: a shrunk linear discriminant of all layers that crossed. Without any label: class names, read in three ways,
+and clusters.
 
 Shapes: N samples that crossed, M labelled rows, L layers that crossed (2 L where all positions cross: their mean, then
 the last), d width, F = L d features, K classes.
@@ -12,7 +11,7 @@ the last), d width, F = L d features, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -20,13 +19,14 @@ from sklearn.cluster import KMeans
 from sklearn.utils.extmath import randomized_svd
 
 from ...attacks.attack import LabelGuess
-from ...attacks.evidence.probing import FEW, Linear, crossed_states, features, fitted
+from ...attacks.evidence.probing import FEW, Linear, fitted
+from ...attacks.evidence.states import Form, crossed_states, features, form_of
 from ...system.backbone import Backbone
 from ...system.errors import UsageError
 from ...system.heads import scores, verbaliser, words
 from ...system.public import Public
 from ...system.view import View
-from .states import Form, after, discriminant, form_of, states
+from .states import after, discriminant, states
 
 MOST = 100
 """Principal directions in which rows of one class are drawn together."""
@@ -62,8 +62,7 @@ class Reader:
     @cached_property
     def _crossed(self) -> tuple[tuple[str, ...], torch.Tensor]:
         """Ids and states (N, L, d)."""
-        facts = {**self.public.facts, "positions": self.public.facts.get("positions", "pivot")}
-        return crossed_states(self.view, replace(self.public, facts=facts))
+        return crossed_states(self.view, self.public)
 
     @property
     def ids(self) -> tuple[str, ...]:

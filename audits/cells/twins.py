@@ -19,12 +19,13 @@ from functools import cached_property, lru_cache
 import torch
 
 from ...attacks.attack import Goal, Guess, LabelGuess, StolenModel, TextGuess
+from ...attacks.evidence.states import Form
 from ...system.backbone import Backbone
 from ...system.heads import scores, verbaliser
 from ...system.public import Public
 from ...system.view import View
 from .readings import Reader
-from .states import Form, after, discriminant, states
+from .states import after, discriminant, states
 
 LONGEST = 64
 """Tokens of a language model's blind guess."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..digest import SCHEMA, digest
 from ..sandbox.preparing import code_version
-from ..suites.building import called
+from ..suites.building import Recipe, called, differing, folded
 from ..suites.settings import changed, named
 from ..suites.suite import Labels
 
@@ -39,8 +39,10 @@ class RunIdentity:
     def label(self) -> str:
         """The row's name: the protocol and its defences, each with what differs from its defaults."""
         other = {"labels": self.labels} if self.labels != "own" else {}
-        name = named(self.protocol, {**changed(self.settings, self.default), **self.varied, **other})
-        return " + ".join([name, *(called(*one) for one in self.defences.items())])
+        defences = {name: differing(name, settings) for name, settings in self.defences.items()}
+        short = folded(Recipe(self.protocol, changed(self.settings, self.default), defences))
+        name = named(short.protocol, {**short.settings, **self.varied, **other})
+        return " + ".join([name, *(called(*one) for one in short.defences.items())])
 
     @property
     def common(self) -> dict[str, Any]:

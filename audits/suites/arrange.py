@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from .defended import controls_of, shortened
+from .settings import laid_over
 from .suite import ControlPlan, RunPlan, Suite
 from .sweeps import Point, points
 
@@ -56,12 +57,3 @@ def controlled(run: RunPlan, control: ControlPlan) -> RunPlan:
     defences = run.defences if control.defences is None else control.defences
     other = {"settings": settings, "defences": defences, "labels": control.labels, "controls": {}}
     return shortened(run.model_copy(update=other))
-
-
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings over settings, tables within them too."""
-    whole = dict(below)
-    for name, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(whole.get(name), Mapping)
-        whole[name] = laid_over(whole[name], value) if both else value
-    return whole

@@ -4,14 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...system.defences import DEFENCES, Defence
 from ...system.errors import UsageError
+from ...system.presets import PRESETS
 from ...system.protocols import PROTOCOLS, Protocol
-from .settings import build, changed
+from .settings import build, changed, laid_over
 
 Settings = Mapping[str, Any]
+
+
+class Recipe(NamedTuple):
+    """A protocol by name, its settings, and defences by name with theirs, in the order in which they act."""
+
+    protocol: str
+    settings: Settings
+    defences: Mapping[str, Settings]
+
+
+def unfolded(asked: Recipe) -> Recipe:
+    """What a preset's name stands for, with what is asked for laid over it; anything else as it is."""
+    if asked.protocol not in PRESETS:
+        return asked
+    preset = PRESETS[asked.protocol]
+    settings, defences = laid_over(preset.settings, asked.settings), laid_over(preset.defences, asked.defences)
+    return Recipe(preset.protocol, settings, defences)
+
+
+def folded(recipe: Recipe) -> Recipe:
+    """The shortest name of settings and defences that differ from their defaults: a preset's where it says them all."""
+    for name, preset in PRESETS.items():
+        defences = [(one, differing(one, settings)) for one, settings in preset.defences.items()]
+        same = preset.protocol == recipe.protocol and defences == list(recipe.defences.items())
+        if same and preset.settings.items() <= recipe.settings.items():
+            rest = {setting: value for setting, value in recipe.settings.items() if setting not in preset.settings}
+            return Recipe(name, rest, {})
+    return recipe
 
 
 def build_protocol(name: str, settings: Settings, defences: Mapping[str, Settings]) -> Protocol:

@@ -74,3 +74,12 @@ def changed(settings: Mapping[str, Any], default: Mapping[str, Any], prefix: str
 def named(name: str, different: Mapping[str, Any]) -> str:
     """A name with the settings that differ from the defaults: how a row is called."""
     return f"{name} ({', '.join(f'{k}={v}' for k, v in sorted(different.items()))})" if different else name
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings over settings, tables within them too."""
+    whole = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(whole.get(name), Mapping)
+        whole[name] = laid_over(whole[name], value) if both else value
+    return whole

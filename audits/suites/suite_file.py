@@ -8,6 +8,7 @@ from pathlib import Path
 from ...attacks import ATTACKS
 from ...system.errors import UnknownName, UsageError
 from .arrange import arrange, controlled
+from .building import Recipe, unfolded
 from .settings import build, check_finite
 from .suite import RunPlan, Suite, settings_of, validated
 from .sweeps import points
@@ -26,9 +27,16 @@ def load_suite(reference: str) -> Suite:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{reference} is not valid TOML: {error}") from None
-    suite = with_attacks(validated(Suite, values, reference))
+    suite = with_attacks(with_presets(validated(Suite, values, reference)))
     _check(suite, reference)
     return suite.model_copy(update={"name": suite.name or path.stem})
+
+
+def with_presets(suite: Suite) -> Suite:
+    """The suite with every preset in place of its name."""
+    recipes = [unfolded(Recipe(run.protocol, run.settings, run.defences)) for run in suite.runs]
+    runs = [run.model_copy(update=recipe._asdict()) for run, recipe in zip(suite.runs, recipes, strict=True)]
+    return suite.model_copy(update={"runs": runs})
 
 
 def with_attacks(suite: Suite) -> Suite:

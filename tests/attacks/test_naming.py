@@ -10,14 +10,8 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sidelight.attacks.evidence.naming import known_evidence, name_clusters, named_by, size_evidence
-from sidelight.attacks.evidence.probing import (
-    TEMPLATES,
-    auxiliary_states,
-    class_name_states,
-    crossed_states,
-    fitted,
-    probabilities,
-)
+from sidelight.attacks.evidence.probing import fitted, probabilities
+from sidelight.attacks.evidence.states import TEMPLATES, auxiliary_states, class_name_states, crossed_states
 from sidelight.system.protocols import Protocol
 from sidelight.system.public import Example, Known, Public
 
@@ -90,6 +84,13 @@ def test_unequal_priors_alone_name_clusters_by_their_sizes() -> None:
 def test_equal_priors_prefer_no_name() -> None:
     evidence = size_evidence(torch.tensor([0, 0, 0, 1]), Public({}, ("a", "b"), priors=(0.5, 0.5)))
     torch.testing.assert_close(evidence[:, 0], evidence[:, 1])
+
+
+def test_a_codewords_share_is_compared_with_its_part_of_the_prior() -> None:
+    """Of shares 3/8, 3/8, 1/8, 1/8, the first two are the codewords of a class with 3/4 of the rows."""
+    clusters = torch.tensor([0, 0, 0, 1, 1, 1, 2, 3]).repeat(10)
+    evidence = size_evidence(clusters, Public({}, ("a", "b"), priors=(0.75, 0.25)), each=2)
+    assert evidence.argmax(1).tolist() == [0, 0, 1, 1]
 
 
 def test_auxiliary_texts_and_class_names_name_the_true_clusters_of_a_run(micro: Micro) -> None:

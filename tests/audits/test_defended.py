@@ -20,6 +20,7 @@ from sidelight.audits.suites.suite_file import load_suite
 from sidelight.system import files
 from sidelight.system.defences.rotate import Rotate
 from sidelight.system.errors import UsageError
+from sidelight.system.presets import PRESETS
 
 from .small import PAE, Small, results, run_here
 
@@ -223,6 +224,16 @@ def out(small: Small, workers: Workers) -> Path:
     whole, said = run_here(small, folder, suite, workers)
     assert whole, [line for line in said if "FAILED" in line]
     return folder
+
+
+def test_a_preset_is_called_by_its_name_as_long_as_it_says_every_defence() -> None:
+    own = {name: dict(settings) for name, settings in PRESETS["pae-hardened"].defences.items()}
+    settings = dict(PRESETS["pae-hardened"].settings)
+    assert named(settings=settings, defences=own).label == "pae-hardened"
+    assert named(settings={**settings, "batch": 4}, defences=own).label == "pae-hardened (batch=4)"
+    assert named(settings=settings, defences={"code": {"words": 1}}).label == "pae (difference=logit) + code (words=1)"
+    assert named(settings=settings, defences={**own, "rotate": {}}).label == "pae (difference=logit) + code + rotate"
+    assert named(settings=settings).label == "pae (difference=logit)"
 
 
 def runs_of(out: Path) -> dict[str, dict[str, Any]]:

@@ -142,14 +142,14 @@ def with_random_rows(right: int, seed: int = 3) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("right", "broken"), [(30, True), (18, False), (10, False)])
-def test_more_random_rows_than_randomised_response_allows_are_told(
+def test_what_randomised_response_allows_of_random_rows_is_told_and_whether_more_are_found(
     right: int, broken: bool, tmp_path: Path, backbone: Backbone
 ) -> None:
     """18 of 30 are above 0.576, but their interval is not."""
     scored = judged(judge(tmp_path / "run", backbone, defences=PROMISED), with_random_rows(right), uniform(4))
     assert scored.status == "scored"
-    told = "where label-dp with epsilon 1 allows 0.576" in (scored.reason or "")
-    assert told == broken
+    assert (scored.reason or "").startswith("label-dp with epsilon 1 allows 0.576 of the random-label rows")
+    assert ("a broken promise" in (scored.reason or "")) == broken
 
 
 def test_without_randomised_response_random_rows_have_no_bound(tmp_path: Path, backbone: Backbone) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import Goal, LabelGuess, StolenModel
-from sidelight.attacks.evidence.probing import crossed_states
-from sidelight.audits.cells.states import after, discriminant, form_of, states
+from sidelight.attacks.evidence.states import crossed_states, form_of
+from sidelight.audits.cells.states import after, discriminant, states
 from sidelight.system.backbone import Backbone, load_backbone
 from sidelight.system.codec import Precision, through
 from sidelight.system.fusion import pack_positions

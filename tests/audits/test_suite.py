@@ -10,6 +10,7 @@ from sidelight.audits.suites.settings import build
 from sidelight.audits.suites.suite import Suite
 from sidelight.audits.suites.suite_file import BUILT_IN, load_suite
 from sidelight.system.errors import UnknownName, UsageError
+from sidelight.system.presets import PRESETS
 from sidelight.system.protocols import PROTOCOLS
 
 ONE_RUN = '[[runs]]\nprotocol = "pae"\n'
@@ -48,6 +49,17 @@ def test_shared_settings_reach_the_protocols_that_have_them(tmp_path: Path) -> N
     pae, local = suite.runs
     assert suite.shared(pae) == {"longest": 9, "precision": "fp16"}
     assert suite.shared(local) == {"longest": 9}
+
+
+def test_a_preset_is_its_protocol_with_settings_and_defences_under_what_the_run_says(tmp_path: Path) -> None:
+    content = (
+        '[[runs]]\nprotocol = "pae-hardened"\nsettings.side.epochs = 3\ndefences.code.words = 2\ndefences.rotate = {}\n'
+    )
+    [run] = load_suite(own(tmp_path, content)).runs
+    preset = PRESETS["pae-hardened"]
+    assert run.protocol == "pae"
+    assert run.settings == {**preset.settings, "side": {"epochs": 3}}
+    assert run.defences == {"code": {**preset.defences["code"], "words": 2}, "rotate": {}}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""Protocols with settings and defences that have a name of their own, to be run, audited and cited by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A protocol by name with its settings, and defences by name with theirs, in the order in which they act."""
+
+    title: str
+    protocol: str
+    settings: Mapping[str, Any]
+    defences: Mapping[str, Mapping[str, Any]]
+
+
+PAE_HARDENED = Preset(
+    title="PAE MobiLLM with secret random codewords for targets",
+    protocol="pae",
+    settings={"difference": "logit"},
+    defences={"code": {"width": 64, "words": 4}},
+)
+
+PRESETS: Mapping[str, Preset] = {"pae-hardened": PAE_HARDENED}
