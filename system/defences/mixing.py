@@ -34,4 +34,5 @@ class Mixing(Defence):
     def disguise(self, difference: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         if not self.per_sample:
             return difference
-        return (self.matrices(*difference.shape, generator) @ difference.unsqueeze(2)).squeeze(2)
+        count, width = difference.shape
+        return (self.matrices(count, width, generator) @ difference.unsqueeze(2)).squeeze(2)
