@@ -65,10 +65,10 @@ class Budget(Stored):
 
 
 class Cached(Stored):
-    """How much of a label stands in what the server holds, by Fano's bound, in nats."""
+    """How much of a label stands in what the server trained and the activations together, by Fano's bound, in nats."""
 
     accuracy: float
-    """Of a decoder with the keys, on the rows that the server trained on."""
+    """Of the device, on the rows that the server trained on."""
     entropy: float
     bound: float
     rows: int

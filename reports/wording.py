@@ -79,9 +79,10 @@ def bound(held: Sequence[Cached], grouped: float | None) -> str:
     """Fano's bound in the mean over victims, beside the largest share of rows that an attack groups rightly."""
     rows, accuracy = sum(one.rows for one in held), _mean([one.accuracy for one in held])
     known, whole = _mean([one.bound for one in held]), _mean([one.entropy for one in held])
-    found = f"; attacks group {number(grouped)} of them rightly" if grouped is not None else ""
-    read = f"whoever has the keys reads the label of {number(accuracy)} of the {count(rows)} rows that trained it"
-    return f"in the side network that the server holds, {read}: at least {known:.2f} of {whole:.2f} nats{found}"
+    read = f"the device reads the label of {number(accuracy)} of the {count(rows)} rows that the server trained on"
+    least = f"at least {known:.2f} of the {whole:.2f} nats of a label stand in what it trained and the activations"
+    found = f"; attacks put up to {number(grouped)} of the rows with their like" if grouped is not None else ""
+    return f"{read}, so that {least} together{found}"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
 """A server's differences lined up by sample with the pivots, and class scores of what they are about.
 
-Where a control reveals a defence's key, it is used here and nowhere else, so that every attack on differences is
-judged on the same defence with its key revealed.
+Where a control reveals a secret transform, it is undone here, for every attack; codewords that a control reveals are
+used by `class_scores`, by `candidates` and by `codewords.decoded`.
 
 Shapes: N samples, L layers, d width, K classes, D values of a difference (K unless a defence changed it).
 """

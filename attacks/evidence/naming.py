@@ -138,12 +138,14 @@ def verbalised(states: torch.Tensor, public: Public) -> torch.Tensor | None:
     backbone, layers = load_backbone(public.backbone), public.facts["layers"]
     if layers[-1] != len(backbone.blocks):
         return None
+    # where all positions cross, states hold their mean and then the last one
+    place = len(layers) - 1 if public.facts["selector"] == "mean" else -1
     try:
         head = verbaliser(backbone, public.labels)
     except UsageError:
         return None
     with torch.no_grad():
-        return standardised(scores(head, backbone, states[:, len(layers) - 1]).nan_to_num(0.0, 0.0, 0.0))
+        return standardised(scores(head, backbone, states[:, place]).nan_to_num(0.0, 0.0, 0.0))
 
 
 def standardised(rows: torch.Tensor) -> torch.Tensor:

@@ -39,11 +39,10 @@ def probabilities(
     train_labels: torch.Tensor,
     states: torch.Tensor,
     classes: int,
-    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """Class probabilities (N, K) of states (N, L, d), by a classifier of labelled states (M, L, d).
 
-    A class without a row gets 0; all are equal where there is no row. `generator` draws nothing so far.
+    A class without a row gets 0; all are equal where there is no row.
     """
     rows = features(states)
     if not len(train_labels):

@@ -15,18 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch.nn.functional import normalize
 
+from ...system.difference import DifferenceKind, fused
 from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.codewords import group_count, named_groups
-from ..evidence.differences import Differences, differences
+from ..evidence.codewords import decoded, group_count, named_groups
+from ..evidence.differences import Differences, backbone_scores, differences
 from ..evidence.grouping import finite, grouped, separation
 from ..evidence.mixture import fit, linear_features
 
@@ -57,12 +58,16 @@ class Cluster(Attack):
         found = differences(view, public)
         if not found.ids:
             return LabelGuess((), torch.empty(0, dtype=torch.int64))
+        if (labels := decoded(found, public)) is not None and self.sources != "outputs":
+            return LabelGuess(found.ids, labels)
         tried: list[Partition] = []
         if self.sources != "outputs":
             tried += by_differences(finite(found.values), group_count(public))
         if self.sources != "differences":
             outputs = side_outputs(view, found)
             tried += by_outputs(outputs, linear_features(public, found.pivots), len(public.labels), generator)
+            if (whole := with_share(outputs, found, public)) is not None:
+                tried.append(partition(whole, len(public.labels)))
         best = max(tried, key=lambda partition: partition.separation)
         return LabelGuess(found.ids, named_groups(best.groups, public, found.ids, finite(found.pivots)))
 
@@ -80,6 +85,14 @@ def side_outputs(view: View, found: Differences) -> torch.Tensor:
     """(N, D) what the trained side network makes of the received pivots."""
     with torch.no_grad():
         return finite(from_state(view.held["tuned"])(finite(found.pivots)))
+
+
+def with_share(outputs: torch.Tensor, found: Differences, public: Public) -> torch.Tensor | None:
+    """Outputs (N, D) and the backbone's share, as the device adds them; None where the head is not public whole."""
+    if public.head is None or public.backbone is None or len(public.head["weight"]) != outputs.shape[1]:
+        return None
+    share = fused(cast(DifferenceKind, public.facts["difference"]), backbone_scores(public, finite(found.pivots)))
+    return finite(outputs + share)
 
 
 def by_differences(values: torch.Tensor, groups: int) -> Iterator[Partition]:

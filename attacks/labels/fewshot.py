@@ -24,7 +24,7 @@ from ...system.public import Known, Public
 from ...system.side_network import from_state
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.codewords import known_labels, named_groups
+from ..evidence.codewords import decoded, known_labels, named_groups
 from ..evidence.differences import Differences, differences
 from ..evidence.grouping import discriminated, finite, main_directions, spread_out
 from ..evidence.mixture import Mixture, linear_features
@@ -57,6 +57,8 @@ class FewShot(Attack):
         if not found.ids:
             return LabelGuess((), torch.empty(0, dtype=torch.int64))
         known = known_labels(public, found.ids)
+        if (labels := decoded(found, public)) is not None:
+            return LabelGuess(found.ids, torch.where(known >= 0, known, labels))
         values = finite(found.values)
         mixture = fit_as_sent(public, values, linear_features(public, found.pivots), generator, [known])
         learners = [by_groups(mixture, public, found)]

@@ -16,17 +16,15 @@ Shapes: N samples, L layers, d width, K classes, m codewords a class, D values, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 
-from ...system.difference import DifferenceKind, fused
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.codewords import known_labels, named_groups
-from ..evidence.differences import backbone_scores, differences
-from ..evidence.grouping import finite, nearest
+from ..evidence.codewords import decoded, known_labels, named_groups
+from ..evidence.differences import differences
+from ..evidence.grouping import finite
 from ..evidence.mixture import Mixture, linear_features
 from ..evidence.probing import probabilities
 from ..evidence.states import auxiliary_states
@@ -52,9 +50,9 @@ class Regress(Attack):
         found = differences(view, public)
         if not found.ids:
             return LabelGuess((), torch.empty(0, dtype=torch.int64))
-        values = finite(found.values)
-        if (labels := decoded(values, found.pivots, public)) is not None:
+        if (labels := decoded(found, public)) is not None:
             return LabelGuess(found.ids, labels)
+        values = finite(found.values)
         guesses = [known_labels(public, found.ids), read(found.pivots, public)]
         features = linear_features(public, found.pivots)
         mixture = fit_as_sent(public, values, features, generator, [g for g in guesses if (g >= 0).any()])
@@ -62,16 +60,6 @@ class Regress(Attack):
         if labels is None:
             labels = named_groups(mixture.groups, public, found.ids, finite(found.pivots))
         return LabelGuess(found.ids, labels)
-
-
-def decoded(values: torch.Tensor, pivots: torch.Tensor, public: Public) -> torch.Tensor | None:
-    """(N,) class of the nearest codeword to each target, where a control reveals book and head; None elsewhere."""
-    if public.keys is None or "book" not in public.keys or (public.head is not None and public.backbone is None):
-        return None
-    kind = cast(DifferenceKind, public.facts["difference"])
-    book = public.keys["book"] * (public.facts["scale"] if kind == "logit" else 1.0)
-    targets = values if public.head is None else values + fused(kind, backbone_scores(public, finite(pivots)))
-    return nearest(targets, book.flatten(0, 1)) // book.shape[1]
 
 
 def read(pivots: torch.Tensor, public: Public) -> torch.Tensor:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import binomtest
+
 from ...attacks.attack import Attack, Goal, Guess, LabelGuess, StolenModel, TextGuess
 from ...system.backbone import Backbone
 from ...system.public import load_public
@@ -21,6 +23,8 @@ from .fields import stated
 from .scoring import PAIRED, PRIMARY, RANDOM, Answers, Rows, random_row_bound, score
 from .twins import Blind
 
+BROKEN = 0.0025
+"""P-value at which a promise is called broken: the confidence of every privacy audit."""
 EXAMPLES = 10
 """Guesses kept beside the truth for the report."""
 
@@ -103,15 +107,19 @@ class Judge:
             yield "the data mark no personal spans, so that none can be recalled"
 
     def promised(self, metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-        """How many random-label rows randomised response allows to be found; broken below the interval's lower end."""
+        """How many random-label rows randomised response allows to be found, and whether more are, by an exact test.
+
+        The best attack reaches what is allowed on average, so that one in twenty would pass an interval's end by luck.
+        """
         promised = self.public.facts.get("defences", {}).get("label-dp")
         for one in metrics:
             if promised is None or one["metric"] != RANDOM:
                 continue
             bound = random_row_bound(promised["epsilon"], len(self.answers.labels))
             allowed = f"label-dp with epsilon {promised['epsilon']:g} allows {bound:.3f} of the random-label rows"
-            broken = f", {one['value']:.3f} are found (from {one['low']:.3f}): a broken promise"
-            yield allowed + (broken if one["low"] > bound else " to be found")
+            more = binomtest(round(one["value"] * one["n"]), one["n"], bound, alternative="greater")
+            broken = f", {one['value']:.3f} are found (p {more.pvalue:.1g}): a broken promise"
+            yield allowed + (broken if more.pvalue <= BROKEN else " to be found")
 
 
 def _perfect(error: PerfectTwin, outsiders: Twin, goal: Goal) -> str:

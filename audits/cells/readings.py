@@ -19,11 +19,12 @@ from sklearn.cluster import KMeans
 from sklearn.utils.extmath import randomized_svd
 
 from ...attacks.attack import LabelGuess
+from ...attacks.evidence.naming import standardised, verbalised
 from ...attacks.evidence.probing import FEW, Linear, fitted
+from ...attacks.evidence.reading import by_names
 from ...attacks.evidence.states import Form, crossed_states, features, form_of
 from ...system.backbone import Backbone
-from ...system.errors import UsageError
-from ...system.heads import scores, verbaliser, words
+from ...system.heads import words
 from ...system.public import Public
 from ...system.view import View
 from .states import after, discriminant, states
@@ -68,9 +69,13 @@ class Reader:
     def ids(self) -> tuple[str, ...]:
         return self._crossed[0]
 
+    @property
+    def _states(self) -> torch.Tensor:
+        return self._crossed[1]
+
     @cached_property
     def _rows(self) -> torch.Tensor:
-        return features(self._crossed[1])
+        return features(self._states)
 
     @cached_property
     def _known(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,27 +137,18 @@ class Reader:
     def _named(self, white: torch.Tensor, learnt: torch.Tensor | None) -> dict[str, torch.Tensor]:
         """By the likeness to class names, by the verbaliser, and by all evidence with rows of a kind drawn together."""
         names = self._read([words(label) for label in self.public.labels])
-        first = self._crossed[1].shape[2]
+        first = self._states.shape[2]
         alike = _alike(self._rows, names)
         evidence = (alike + _alike(self._rows[:, :first], names[:, :first])) / 2
-        found = {"class names": alike.argmax(1)}
-        if (asked := self._asked()) is not None:
+        found = {
+            "class names": alike.argmax(1),
+            "class names and priors": by_names(self._states, self.public).argmax(1),
+        }
+        if (asked := verbalised(self._states, self.public)) is not None:
             found["verbaliser"], evidence = asked.argmax(1), evidence + asked
         if learnt is not None:
             evidence = evidence + learnt.clamp(min=DOUBT).log()
         return {**found, "class names and clusters": _drawn_together(white, evidence, *self._known)}
-
-    @torch.no_grad()
-    def _asked(self) -> torch.Tensor | None:
-        """Scores (N, K) of the class names by the output matrix; None without the last block's states."""
-        if self._layers[-1] != len(self.backbone.blocks):
-            return None
-        try:
-            head = verbaliser(self.backbone, self.public.labels)
-        except UsageError:  # the family projects its states first
-            return None
-        place = len(self._layers) - 1 if self._form.selector == "mean" else -1
-        return _standardised(scores(head, self.backbone, self._crossed[1][:, place]))
 
     # --- states ---------------------------------------------------------------------------------------------------
 
@@ -174,12 +170,7 @@ def _alike(rows: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
     sides = [side - side.mean(0) for side in (rows, names)]
     spread = (sides[0].std(0, correction=0) + sides[1].std(0, correction=0)).clamp(min=1e-9)
     one, other = (torch.nn.functional.normalize(side / spread, dim=1) for side in sides)
-    return _standardised(one @ other.T)
-
-
-def _standardised(found: torch.Tensor) -> torch.Tensor:
-    """Scores (N, K), each class's with mean 0 and spread 1: raw ones favour a few classes for all rows."""
-    return (found - found.mean(0)) / found.std(0, correction=0).clamp(min=1e-9)
+    return standardised(one @ other.T)
 
 
 def _drawn_together(

@@ -43,7 +43,7 @@ class Prices:
         victims = [victim] if victim is not None else list(self._runs[group])
         sides = [[self._runs[side][one] for one in victims] for side in (against, group)]
         rows = [[self._right(run) for run in runs] for runs in sides]
-        pairs = [(b, a) for b, a in zip(*rows, strict=True) if b is not None and a is not None and len(b) == len(a)]
+        pairs = [paired for before, after in zip(*rows, strict=True) if (paired := together(before, after))]
         if len(pairs) < len(victims):
             return None
         found = loss(pairs)
@@ -61,8 +61,8 @@ class Prices:
         return {"utility": float(numpy.mean([own.mean() for own in rows])), **costs}
 
 
-def right(out: Path, run: str) -> Values | None:
-    """Which test rows (n,) a run's tuned model gets right; None where its truth is gone."""
+def right(out: Path, run: str) -> Mapping[str, float] | None:
+    """By id of each test row, whether a run's tuned model gets it right; None where its truth is gone."""
     root = out / "runs" / run
     if not (root / "run.json").exists():
         return None
@@ -72,4 +72,11 @@ def right(out: Path, run: str) -> Values | None:
     parts, truth = load_parts(parts_file), load_truth(root / "truth")
     labels: Mapping[str, str] = {sample.id: sample.label for sample in parts.victim_test}
     said = [parts.labels[at] for at in truth.outputs.argmax(1).tolist()]
-    return numpy.array([float(labels[row] == one) for row, one in zip(truth.queries, said, strict=True)])
+    return {row: float(labels[row] == one) for row, one in zip(truth.queries, said, strict=True)}
+
+
+def together(before: Mapping[str, float] | None, after: Mapping[str, float] | None) -> tuple[Values, Values] | None:
+    """Both sides' rows in one order; None where a side is missing or has other rows."""
+    if before is None or after is None or before.keys() != after.keys():
+        return None
+    return numpy.array(list(before.values())), numpy.array([after[row] for row in before])

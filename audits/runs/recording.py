@@ -187,7 +187,7 @@ def predictions(device: Role, samples: Sequence[Sample]) -> torch.Tensor:
 
 
 def held_labels(device: Role, parts: Split) -> dict[str, Any]:
-    """What a device with its keys reads off a side network that the server holds, of the rows that trained it."""
+    """What a device reads, with its keys, off what the server trained and the activations, of the very rows."""
     said = predictions(device, parts.victim_train).argmax(1)
     truth = torch.tensor([parts.labels.index(sample.label) for sample in parts.victim_train])
     counts = torch.bincount(truth, minlength=len(parts.labels)).tolist()

@@ -9,6 +9,7 @@ from ...attacks import ATTACKS
 from ...system.errors import UnknownName, UsageError
 from .arrange import arrange, controlled
 from .building import Recipe, unfolded
+from .defended import REVEALED, UNDEFENDED, WEAKEST
 from .settings import build, check_finite
 from .suite import RunPlan, Suite, settings_of, validated
 from .sweeps import points
@@ -103,8 +104,12 @@ def _check_run(suite: Suite, run: RunPlan, where: str) -> None:
             raise UsageError(f"{where} reveals the key of {defence.name}, which is a control; leave revealed away")
     _built(suite, run)
     _check_attacks(run, where)
-    for control in run.controls.values():
+    for name, control in run.controls.items():
         _built(suite, controlled(run, control))
+        if name in (UNDEFENDED, REVEALED, WEAKEST) and control.labels != "own":
+            raise UsageError(f"controls.{name} of {where} reassigns labels, where attacks need not succeed; rename it")
+        if name == UNDEFENDED and run.defences and control.defences != {}:
+            raise UsageError(f"controls.{name} of {where} keeps defences; give it defences = {{}}, or leave it away")
 
 
 def _check_controls(suite: Suite, run: RunPlan, where: str) -> None:

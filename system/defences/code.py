@@ -44,12 +44,14 @@ class Code(Defence):
             raise UsageError(f"codes take the place of logits; give difference = logit instead of {kind}")
 
     def targets(self, targets: Targets, generator: torch.Generator) -> Targets:
+        if not targets.public_rows:
+            raise UsageError("code draws a secret head of its own; leave secret-head away")
         classes, _, _ = targets.book.shape
         height = float(targets.book.norm(dim=2).max())
         book = height * normalize(torch.randn(classes, self.words, self.width, generator=generator), dim=2)
         assert targets.head is not None
         head = linear(self.width, targets.head.shape[1], generator) if self.share else None
-        return replace(targets, book=book, head=head, secret_book=True, secret_head=self.share)
+        return replace(targets, book=book, head=head, public_rows=0, secret_book=True)
 
     def weakest(self) -> Code:
-        return Code(width=self.width, words=1, share=False)
+        return replace(self, words=1, revealed=False)

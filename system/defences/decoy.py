@@ -13,6 +13,10 @@ from ..difference import DifferenceKind
 from ..errors import UsageError
 from .defence import Defence, Part, Targets
 
+MOST = 10.0
+"""Made-up samples for each real one."""
+WEAKEST = 0.01
+
 
 @dataclass(frozen=True)
 class Decoy(Defence):
@@ -34,17 +38,17 @@ class Decoy(Defence):
     """Made-up samples, as a share of the real ones."""
 
     def __post_init__(self) -> None:
-        if self.classes < 0 or not 0 <= self.samples <= 10:
-            raise UsageError(f"decoy has {self.classes} classes and {self.samples} samples; give 0 or more of each")
-        if not self.samples:
-            raise UsageError("decoy has no made-up samples; give samples above 0, or leave the defence away")
+        if self.classes < 0:
+            raise UsageError(f"decoy has {self.classes} classes; give 0 or more")
+        if not 0 < self.samples <= MOST:
+            raise UsageError(f"the samples of decoy are {self.samples}; give a share above 0 and at most {MOST:g}")
 
     def check(self, classes: int, kind: DifferenceKind) -> None:
         if classes < 2:
             raise UsageError(f"decoys among {classes} class say nothing; give data with at least 2 classes")
 
     def decoys(self, samples: Sequence[Sample], classes: int, generator: torch.Generator) -> list[tuple[Sample, int]]:
-        count = round(self.samples * len(samples))
+        count = max(1, round(self.samples * len(samples)))
         halves = torch.randint(len(samples), (count, 2), generator=generator).tolist()
         drawn = torch.randint(classes + self.classes, (count,), generator=generator).tolist()
         names = torch.randint(256, (count, 8), generator=generator).tolist()
@@ -56,17 +60,19 @@ class Decoy(Defence):
 
     def targets(self, targets: Targets, generator: torch.Generator) -> Targets:
         """Decoy classes come after the real ones; the rows of their head have the lengths of real ones."""
-        classes, words, width = targets.book.shape
-        if words != 1 or width != classes or targets.head is None:
-            raise UsageError("decoy classes widen one-hot differences; leave code away, or give decoy classes = 0")
         if not self.classes:
             return targets
-        whole = classes + self.classes
+        if targets.secret_book or targets.head is None:
+            raise UsageError("decoy classes widen one-hot differences; leave code away, or give decoy classes = 0")
+        whole = len(targets.book) + self.classes
         height = float(targets.book.norm(dim=2).max())
         rows = torch.randn(self.classes, targets.head.shape[1], generator=generator)
         rows = rows / rows.norm(dim=1, keepdim=True) * targets.head.norm(dim=1).mean()
         book = height * one_hot(torch.arange(whole), whole).float().unsqueeze(1)
-        return replace(targets, book=book, head=torch.cat([targets.head, rows]), secret_head=True)
+        return replace(targets, book=book, head=torch.cat([targets.head, rows]))
+
+    def weakest(self) -> Decoy:
+        return Decoy(classes=0, samples=min(self.samples, WEAKEST))
 
 
 def spliced(first: str, second: str) -> str:

@@ -41,8 +41,8 @@ class Targets:
     """(K, m, D) codewords of each class, at the height that is sent: one-hot rows unless a defence changed them."""
     head: torch.Tensor | None
     """(D, d) the frozen head behind the backbone's share; None where no share is taken away."""
-    secret_head: bool = False
-    """Whether the head, or a part of it, is the device's own."""
+    public_rows: int = 0
+    """How many of the head's rows, the first ones, anybody knows."""
     secret_book: bool = False
 
     @property

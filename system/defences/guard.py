@@ -44,7 +44,8 @@ class Guard:
         """Codewords and head after all defences; UsageError where two do not go together."""
         classes = len(self.head)
         height = self.scale if self.kind == "logit" else 1.0
-        found = Targets(self.kind, height * one_hot(torch.arange(classes), classes).float().unsqueeze(1), self.head)
+        book = height * one_hot(torch.arange(classes), classes).float().unsqueeze(1)
+        found = Targets(self.kind, book, self.head, public_rows=classes)
         for defence in self.defences:
             found = defence.targets(found, self.streams.torch(f"key:{defence.name}:targets"))
         return found
@@ -92,13 +93,11 @@ class Guard:
 
     @property
     def public_head(self) -> torch.Tensor | None:
-        """What anybody knows of the head: all of it, the rows that were public before, or nothing."""
-        targets = self.targets
-        if not targets.secret_head or any(d.revealed for d in self.defences):
-            return targets.head
-        assert targets.head is not None
-        same = targets.head.shape[1] == self.head.shape[1] and len(targets.head) > len(self.head)
-        return self.head if same and torch.equal(targets.head[: len(self.head)], self.head) else None
+        """What anybody knows of the head: all of it, its first rows, or nothing."""
+        head, known = self.targets.head, self.targets.public_rows
+        if head is None or any(defence.revealed for defence in self.defences):
+            return head
+        return head[:known] if known else None
 
     @property
     def keys(self) -> dict[str, torch.Tensor]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import expm1, isfinite
+from math import expm1
 
 import torch
 
 from ..errors import UsageError
 from .defence import Budget, Defence, Part
+
+LARGEST = 100.0
+"""Epsilon above which no label is ever redrawn, in any number that a machine holds."""
+WEAKEST = 20.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class LabelDP(Defence):
     epsilon: float = 2.0
 
     def __post_init__(self) -> None:
-        check_epsilon("label-dp", self.epsilon)
+        check_epsilon("label-dp", self.epsilon, LARGEST)
 
     def relabel(self, labels: torch.Tensor, classes: int, generator: torch.Generator) -> torch.Tensor:
         # uniform over all K with this probability is uniform over the others with the one above
@@ -37,10 +41,12 @@ class LabelDP(Defence):
         return Budget(self.epsilon, 0.0, "label")
 
     def weakest(self) -> LabelDP:
-        return LabelDP(epsilon=20.0)
+        return LabelDP(epsilon=max(self.epsilon, WEAKEST))
 
 
-def check_epsilon(name: str, epsilon: float) -> None:
-    """Raise UsageError unless it is a positive number."""
-    if not (epsilon > 0 and isfinite(epsilon)):
+def check_epsilon(name: str, epsilon: float, largest: float) -> None:
+    """Raise UsageError unless it is positive and at most the largest."""
+    if not epsilon > 0:
         raise UsageError(f"the epsilon of {name} is {epsilon}; give a positive number")
+    if not epsilon <= largest:
+        raise UsageError(f"the epsilon of {name} is {epsilon:g}, which protects nothing; give at most {largest:g}")

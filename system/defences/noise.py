@@ -15,6 +15,11 @@ from ..gaussian import standard_deviation
 from .defence import Budget, Defence, Part
 from .label_dp import check_epsilon
 
+LARGEST = 10_000.0
+LARGEST_DELTA = 1e-3
+"""A promise that fails once in a thousand samples is none."""
+WEAKEST = 1000.0
+
 
 @dataclass(frozen=True)
 class Noise(Defence):
@@ -30,9 +35,9 @@ class Noise(Defence):
     delta: float = 1e-5
 
     def __post_init__(self) -> None:
-        check_epsilon("noise", self.epsilon)
-        if not 0 < self.delta < 1:
-            raise UsageError(f"the delta of noise is {self.delta}; give a number between 0 and 1")
+        check_epsilon("noise", self.epsilon, LARGEST)
+        if not 0 < self.delta <= LARGEST_DELTA:
+            raise UsageError(f"the delta of noise is {self.delta}; give a number above 0 and at most {LARGEST_DELTA}")
 
     def noise(self, difference: torch.Tensor, sensitivity: float, generator: torch.Generator) -> torch.Tensor:
         spread = standard_deviation(sensitivity, self.epsilon, self.delta)
@@ -42,4 +47,4 @@ class Noise(Defence):
         return Budget(self.epsilon, self.delta, "label")
 
     def weakest(self) -> Noise:
-        return Noise(epsilon=1000.0, delta=self.delta)
+        return Noise(epsilon=max(self.epsilon, WEAKEST), delta=self.delta)

@@ -24,4 +24,4 @@ class SecretHead(Defence):
     def targets(self, targets: Targets, generator: torch.Generator) -> Targets:
         if targets.head is None or targets.secret_book:
             raise UsageError("code has a secret head of its own; leave secret-head away")
-        return replace(targets, head=linear(targets.head.shape[0], targets.head.shape[1], generator), secret_head=True)
+        return replace(targets, head=linear(targets.head.shape[0], targets.head.shape[1], generator), public_rows=0)

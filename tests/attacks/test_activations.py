@@ -9,8 +9,8 @@ import torch
 
 from sidelight.attacks import ATTACKS, Attack
 from sidelight.attacks.attack import LabelGuess
+from sidelight.attacks.evidence.reading import shared
 from sidelight.attacks.labels.probe import shortened
-from sidelight.attacks.labels.read import shared
 from sidelight.system.errors import UsageError
 from sidelight.system.protocols import Protocol
 
@@ -38,9 +38,12 @@ def share(planted: Planted) -> float:
     return [planted.truth.labels[i] == label for i, label in found].count(True) / len(planted.truth.labels)
 
 
-def read(outputs: bool = True) -> Attack:
-    attack = ATTACKS["read"]()
-    return replace(attack, **{"outputs": outputs})
+def read() -> Attack:
+    return ATTACKS["read"]()
+
+
+def outputs() -> Attack:
+    return replace(ATTACKS["cluster"](), **{"sources": "outputs"})
 
 
 @every_protocol
@@ -51,15 +54,15 @@ def test_a_probe_reads_labels_of_whatever_positions_and_layers_cross(micro: Micr
 
 @every_protocol
 def test_class_names_alone_read_labels_where_texts_hold_them(micro: Micro, protocol: Protocol) -> None:
-    assert share(named_by_keywords(from_run(micro, read(outputs=False), protocol))) >= 0.85
+    assert share(named_by_keywords(from_run(micro, read(), protocol))) >= 0.85
 
 
 def test_a_held_side_network_settles_what_activations_leave_open_behind_any_rotation(micro: Micro) -> None:
     """The last position alone says little of the class name; the side network's outputs say who belongs together."""
-    planted = named_by_keywords(from_run(micro, read(), pae(selector="last")))
+    planted = named_by_keywords(from_run(micro, outputs(), pae(selector="last")))
     assert share(planted) == 1.0
     assert share(behind(planted, rotated)) == 1.0
-    assert share(replace(planted, attack=read(outputs=False))) < 0.7
+    assert share(replace(planted, attack=read())) < 0.7
 
 
 def test_reading_uses_no_label_even_where_it_has_some(micro: Micro) -> None:

@@ -69,6 +69,11 @@ def named(**run: Any) -> RunIdentity:
             "label-dp has no key to reveal with these settings; leave revealed away",
         ),
         (ONE + "controls.own.defences = {}\n", "controls.own of .* is the run itself"),
+        (ONE + 'controls.weakest.labels = "reassigned"\n', "controls.weakest of .* reassigns labels, where attacks"),
+        (
+            ONE + "defences.rotate = {}\ncontrols.undefended.defences.permute = {}\n",
+            "controls.undefended of .* keeps defences; give it defences = {}",
+        ),
         (ONE + "defences.rotate = {}\n" + ONE + "defences.rotate = {}\n", "runs.1 in .* repeats runs.0"),
         (
             ONE + "defences.label-dp = {}\n" + ONE + "defences.label-dp = { epsilon = 2 }\n",

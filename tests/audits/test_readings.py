@@ -85,7 +85,10 @@ def test_nothing_is_read_off_activations_that_are_attacked(view: View, public: P
     ("withheld", "expected"),
     [
         ({}, {"probe"}),
-        ({"auxiliary": ()}, {"class names", "verbaliser", "class names and clusters", "clusters"}),
+        (
+            {"auxiliary": ()},
+            {"class names", "class names and priors", "verbaliser", "class names and clusters", "clusters"},
+        ),
         ({"backbone": None}, {"clusters"}),
     ],
     ids=["auxiliary rows", "names alone", "a private backbone"],

@@ -207,7 +207,7 @@ def test_a_defended_run_shows_what_it_promises_and_costs_beside_the_undefended_o
     page = html(read_audit(full))
     assert page.count("<h3>Defences and their price</h3>") == 1
     assert "Promised: epsilon 2, delta 1e-05 for one label" in page
-    assert "that trained it: at least 1.25 of 2.50 nats" in page
+    assert "at least 1.25 of the 2.50 nats of a label" in page
     lines = [" ".join(text.split()) for _, text in Page(page).rows]
     lost = "0.220 [0.180,\N{NO-BREAK SPACE}0.260],\N{NO-BREAK SPACE}more than 2 points"
     assert "defended 0.580 " + lost.replace("\N{NO-BREAK SPACE}", " ") + " 4,704 310 4.2" in lines

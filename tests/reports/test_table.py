@@ -99,7 +99,7 @@ def test_what_a_defence_promises_and_costs_is_noted(full: Path) -> None:
     text = printed(full, 120)
     told = re.sub(r"\s+", " ", text)
     assert "  promised: epsilon 2, delta 1e-05 for one label\n" in text
-    assert "that trained it: at least 1.25 of 2.50 nats" in told
+    assert "at least 1.25 of the 2.50 nats of a label" in told
     assert "  utility loss 0.220 [0.180, 0.260], more than 2 points; bytes/sample up 4,704, undefended 4,600; " in text
     assert told.count("device ms/sample 4.2, undefended 3.1") == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -204,11 +205,36 @@ def test_a_revealed_book_holds_the_codewords_at_height_one() -> None:
 
 
 @pytest.mark.parametrize("name", DEFENCES)
-def test_the_weakest_strength_and_the_revealed_key_are_the_same_defence(name: str) -> None:
+def test_a_key_can_be_revealed_exactly_where_there_is_one(name: str) -> None:
     defence = DEFENCES[name]()
-    for other in (defence.weakest(), defence.shown()):
-        assert other is None or isinstance(other, type(defence))
-    assert (defence.shown() is not None) == defence.keyed
+    shown = defence.shown()
+    assert (shown is not None) == defence.keyed
+    assert shown is None or shown == replace(defence, revealed=True)
+
+
+@pytest.mark.parametrize(
+    ("defence", "weakest"),
+    [
+        (LabelDP(2.0), LabelDP(20.0)),
+        (LabelDP(50.0), LabelDP(50.0)),
+        (Noise(epsilon=2.0, delta=1e-6), Noise(epsilon=1000.0, delta=1e-6)),
+        (Noise(epsilon=5000.0), Noise(epsilon=5000.0)),
+        (Scale(spread=4.0, per_sample=True), Scale(spread=1.0, per_sample=True)),
+        (Code(width=9, words=4), Code(width=9, words=1)),
+        (Decoy(classes=4, samples=0.25), Decoy(classes=0, samples=0.01)),
+        (Decoy(classes=0, samples=0.005), Decoy(classes=0, samples=0.005)),
+        (Permute(), None),
+        (Rotate(per_sample=True), None),
+        (SecretHead(), None),
+    ],
+)
+def test_the_weakest_strength_is_never_above_a_defences_own(defence: Defence, weakest: Defence | None) -> None:
+    assert defence.weakest() == weakest
+
+
+def test_decoy_samples_without_decoy_classes_go_with_codes(micro: Micro) -> None:
+    held = guard(Code(width=8, words=2), Decoy(classes=0))
+    assert held.difference(micro.backbone("opt"), PIVOTS, LABELS, generator()).shape == (300, 8)
 
 
 @pytest.mark.parametrize(
@@ -217,13 +243,16 @@ def test_the_weakest_strength_and_the_revealed_key_are_the_same_defence(name: st
         ("label-dp", {"epsilon": 0.0}, "the epsilon of label-dp is 0.0; give a positive number"),
         ("label-dp", {"epsilon": -1.0}, "the epsilon of label-dp is -1.0; give a positive number"),
         ("noise", {"epsilon": 0.0}, "the epsilon of noise is 0.0; give a positive number"),
-        ("noise", {"delta": 0.0}, "the delta of noise is 0.0; give a number between 0 and 1"),
-        ("noise", {"delta": 1.0}, "the delta of noise is 1.0; give a number between 0 and 1"),
+        ("label-dp", {"epsilon": 1000.0}, "the epsilon of label-dp is 1000, which protects nothing; give at most 100"),
+        ("noise", {"epsilon": 1e12}, "the epsilon of noise is 1e+12, which protects nothing; give at most 10000"),
+        ("noise", {"delta": 0.0}, "the delta of noise is 0.0; give a number above 0 and at most 0.001"),
+        ("noise", {"delta": 0.9}, "the delta of noise is 0.9; give a number above 0 and at most 0.001"),
         ("code", {"width": 0}, "the width of code is 0; give at least 1"),
         ("code", {"words": 0}, "code has 0 words a class; give at least 1"),
         ("scale", {"spread": 0.5}, "the spread of scale is 0.5; give 1, which changes nothing, or more"),
-        ("decoy", {"samples": 0.0}, "decoy has no made-up samples; give samples above 0, or leave the defence away"),
-        ("decoy", {"classes": -1}, "decoy has -1 classes and 0.25 samples; give 0 or more of each"),
+        ("decoy", {"samples": 0.0}, "the samples of decoy are 0.0; give a share above 0 and at most 10"),
+        ("decoy", {"samples": 11.0}, "the samples of decoy are 11.0; give a share above 0 and at most 10"),
+        ("decoy", {"classes": -1}, "decoy has -1 classes; give 0 or more"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_in_a_sentence(name: str, settings: dict[str, float], said: str) -> None:
@@ -239,5 +268,7 @@ def test_defences_that_do_not_go_together_are_refused_in_a_sentence() -> None:
         guard(Code(), kind="probability")
     with pytest.raises(UsageError, match="code has a secret head of its own; leave secret-head away"):
         _ = guard(Code(), SecretHead()).targets
+    with pytest.raises(UsageError, match="code draws a secret head of its own; leave secret-head away"):
+        _ = guard(SecretHead(), Code()).targets
     with pytest.raises(UsageError, match="decoy classes widen one-hot differences; leave code away"):
         _ = guard(Code(), Decoy()).targets
