@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Goal, LabelGuess, StolenModel
 from sidelight.attacks.evidence.states import crossed_states, form_of
 from sidelight.audits.cells.states import after, discriminant, states
@@ -103,6 +104,19 @@ def test_the_rest_is_read_by_all_that_the_threat_model_leaves(
     own = {"known prior", "probe of known rows"} if known else set()
     both = {"probe of both"} if known and not withheld else set()
     assert set(found) == {"prior", *expected, *own, *both}
+
+
+def test_the_twin_of_a_server_without_labels_reads_as_well_as_the_attack_on_activations(
+    view: View, public: Public, backbone: Backbone
+) -> None:
+    left = replace(public, auxiliary=(), priors=(0.5, 0.25, 0.25))
+    guess = ATTACKS["read"]().run(view, left, {}, torch.Generator())
+    assert isinstance(guess, LabelGuess)
+    twin = blind(view, left, backbone).rest(Goal.LABELS, frozenset({"difference"}))["class names and priors"]
+    assert isinstance(twin, LabelGuess)
+    assert dict(zip(twin.ids, twin.labels.tolist(), strict=True)) == dict(
+        zip(guess.ids, guess.labels.tolist(), strict=True)
+    )
 
 
 def test_known_labels_without_auxiliary_rows_train_a_probe_of_their_own(
