@@ -18,6 +18,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "match": ".attacks.reconstruction.match:Match",
         "norm": ".attacks.labels.norm:Norm",
         "plaintext": ".attacks.labels.plaintext:Plaintext",
+        "posterior": ".attacks.labels.posterior:Posterior",
         "probe": ".attacks.labels.probe:Probe",
         "ratio": ".attacks.labels.ratio:Ratio",
         "read": ".attacks.labels.read:Read",

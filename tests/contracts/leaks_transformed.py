@@ -76,5 +76,6 @@ LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "align": lambda micro: behind(from_run(micro, ATTACKS["align"](), pae()), rotated, "int8"),
     "gram": lambda micro: behind(from_run(micro, ATTACKS["gram"](), pae()), scaled_and_rotated),
     "norm": lambda micro: behind(from_run(micro, ATTACKS["norm"](), pae()), turned_anew),
+    "posterior": lambda micro: from_run(micro, ATTACKS["posterior"](), pae()),
     "ratio": lambda micro: behind(from_run(micro, ATTACKS["ratio"](), pae()), scaled_and_shuffled),
 }
