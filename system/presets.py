@@ -18,10 +18,10 @@ class Preset:
 
 
 PAE_HARDENED = Preset(
-    title="PAE MobiLLM with secret random codewords for targets",
+    title="PAE MobiLLM with a secret head behind a secret rotation",
     protocol="pae",
     settings={"difference": "logit"},
-    defences={"code": {"width": 64, "words": 4}},
+    defences={"secret-head": {}, "rotate": {}},
 )
 
 PRESETS: Mapping[str, Preset] = {"pae-hardened": PAE_HARDENED}

@@ -33,13 +33,14 @@ def unfolded(asked: Recipe) -> Recipe:
 
 
 def folded(recipe: Recipe) -> Recipe:
-    """The shortest name of settings and defences that differ from their defaults: a preset's where it says them all."""
+    """The shortest name of settings and defences that differ from their defaults: a preset's in place of its own."""
+    own = list(recipe.defences.items())
     for name, preset in PRESETS.items():
-        defences = [(one, differing(one, settings)) for one, settings in preset.defences.items()]
-        same = preset.protocol == recipe.protocol and defences == list(recipe.defences.items())
-        if same and preset.settings.items() <= recipe.settings.items():
+        first = [(one, differing(one, settings)) for one, settings in preset.defences.items()]
+        begins = preset.protocol == recipe.protocol and own[: len(first)] == first
+        if begins and preset.settings.items() <= recipe.settings.items():
             rest = {setting: value for setting, value in recipe.settings.items() if setting not in preset.settings}
-            return Recipe(name, rest, {})
+            return Recipe(name, rest, dict(own[len(first) :]))
     return recipe
 
 

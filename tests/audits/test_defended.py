@@ -231,13 +231,14 @@ def out(small: Small, workers: Workers) -> Path:
     return folder
 
 
-def test_a_preset_is_called_by_its_name_as_long_as_it_says_every_defence() -> None:
+def test_a_preset_is_called_by_its_name_as_long_as_it_says_its_defences_first() -> None:
     own = {name: dict(settings) for name, settings in PRESETS["pae-hardened"].defences.items()}
     settings = dict(PRESETS["pae-hardened"].settings)
+    noise = {"noise": {"epsilon": 8.0}}
     assert named(settings=settings, defences=own).label == "pae-hardened"
     assert named(settings={**settings, "batch": 4}, defences=own).label == "pae-hardened (batch=4)"
-    assert named(settings=settings, defences={"code": {"words": 1}}).label == "pae (difference=logit) + code (words=1)"
-    assert named(settings=settings, defences={**own, "rotate": {}}).label == "pae (difference=logit) + code + rotate"
+    assert named(settings=settings, defences={**own, **noise}).label == "pae-hardened + noise (epsilon=8.0)"
+    assert not named(settings=settings, defences={**noise, **own}).label.startswith("pae-hardened")
     assert named(settings=settings).label == "pae (difference=logit)"
 
 

@@ -52,14 +52,12 @@ def test_shared_settings_reach_the_protocols_that_have_them(tmp_path: Path) -> N
 
 
 def test_a_preset_is_its_protocol_with_settings_and_defences_under_what_the_run_says(tmp_path: Path) -> None:
-    content = (
-        '[[runs]]\nprotocol = "pae-hardened"\nsettings.side.epochs = 3\ndefences.code.words = 2\ndefences.rotate = {}\n'
-    )
-    [run] = load_suite(own(tmp_path, content)).runs
+    asked = "settings.side.epochs = 3\ndefences.noise.epsilon = 2.0\n"
+    [run] = load_suite(own(tmp_path, '[[runs]]\nprotocol = "pae-hardened"\n' + asked)).runs
     preset = PRESETS["pae-hardened"]
-    assert run.protocol == "pae"
+    assert run.protocol == preset.protocol
     assert run.settings == {**preset.settings, "side": {"epochs": 3}}
-    assert run.defences == {"code": {**preset.defences["code"], "words": 2}, "rotate": {}}
+    assert list(run.defences.items()) == [*preset.defences.items(), ("noise", {"epsilon": 2.0})]
 
 
 @pytest.mark.parametrize(
