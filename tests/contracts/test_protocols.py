@@ -63,6 +63,19 @@ def test_parties_receive_and_hold_exactly_what_the_protocol_declares(runs: Runs,
     assert breaches(runs.of(variant)) == []
 
 
+@every_variant
+def test_a_label_or_a_difference_is_the_same_whenever_it_is_sent_again(runs: Runs, variant: Variant) -> None:
+    """A fresh draw of noise, or of a randomised label, would be another release."""
+    sent: dict[tuple[str, str], list[torch.Tensor]] = {}
+    for message in runs.short(variant, SEED).messages:
+        if message.receiver == SERVER and message.kind in ("labels", "difference"):
+            for sample_id, value in zip(message.sample_ids, message.tensors[message.kind], strict=True):
+                sent.setdefault((message.kind, sample_id), []).append(value)
+    assert all(torch.equal(value, values[0]) for values in sent.values() for value in values)
+    crosses = {"labels", "difference"} & variant.protocol().shows.get(SERVER, frozenset())
+    assert {kind for kind, _ in sent} == crosses
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_names_its_source_and_file(name: str) -> None:
     protocol = PROTOCOLS[name]

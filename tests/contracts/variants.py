@@ -89,6 +89,7 @@ VARIANTS = [
     *variants("pae", {"side": SIDE}, *({"defences": defences} for defences in DEFENDED)),
     *variants("pae", {"side": SIDE, "difference": "logit"}, *({"defences": (code,)} for code in CODES)),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, *({"precision": p} for p in ("fp32", "fp16", "int8", "int4"))),
+    *variants("mobillm", {"side": SIDE_EACH_EPOCH}, {"defences": (LabelDP(epsilon=6.0),)}),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, {"selector": "mean"}, family="llama"),
     *variants("split", {"lora": LORA}, {}, {"cut": 2}, {"precision": "int8"}, {"bottom": "trainable"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "int4"))),
