@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...system.backbone import Backbone
 from ...system.data import Dataset, Split
+from ...system.errors import UsageError
 from ...system.protocols import Scene
 from ...system.randomness import Streams
 from ..runs.recording import draw_known
@@ -14,13 +15,20 @@ from ..suites.arrange import Planned
 from ..suites.suite import DataPlan, Suite
 from .naming import Request, parts_path
 
+CLASSES = "data.max_classes"
 UNUSED = Streams("nothing that is drawn here is kept")
 
 
 def refuse_unfit(
-    suite: Suite, planned: Iterable[Planned], backbone: Backbone, datasets: Mapping[DataPlan, Dataset]
+    suite: Suite, planned: Sequence[Planned], backbone: Backbone, datasets: Mapping[DataPlan, Dataset]
 ) -> None:
-    """Refuse defences that do not go together, or not with the classes of the data."""
+    """Refuse curves over more classes than the data have, and defences that do not go together or with the data."""
+    for one in planned:
+        have = len(datasets[suite.data_of(one.run)].labels)
+        if one.point and one.point.setting == CLASSES and one.point.value > have:
+            raise UsageError(
+                f"a sweep asks for {one.point.value} classes and the data have {have}; give smaller values"
+            )
     for run in (one.run for one in planned if one.run.defences):
         labels = datasets[suite.data_of(run)].labels
         suite.protocol_of(run).public_head(Scene(backbone, labels, {}, UNUSED))  # depends on every defence
