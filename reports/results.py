@@ -31,7 +31,7 @@ class Audit:
     rows: tuple[Row, ...]
     curves: tuple[Curve, ...]
     examples: Mapping[str, tuple[Example, ...]]
-    """Private examples by stored cell; none in a redacted audit."""
+    """Private examples by stored cell, of one cell for each row of the table; none in a redacted audit."""
     redacted: bool = False
 
 
@@ -90,11 +90,13 @@ def _runs(out: Path, group: Group) -> Iterator[Run]:
 
 
 def _examples(out: Path, rows: Iterable[Row]) -> Iterator[tuple[str, tuple[Example, ...]]]:
-    """The examples of the cells behind the table; those of controls and points are not shown."""
-    for cell in dict.fromkeys(cell for row in rows if row.role == "row" for cell in row.cells or (row.cell,)):
-        name = f"cells/{cell}/examples.jsonl"
-        if found := tuple(_checked(Example, value, name) for value in read_lines(out / name)):
-            yield cell, found
+    """The examples of the first cell that has any behind each row of the table; others are not shown."""
+    for stored in dict.fromkeys(row.cells or (row.cell,) for row in rows if row.role == "row"):
+        for cell in stored:
+            name = f"cells/{cell}/examples.jsonl"
+            if found := tuple(_checked(Example, value, name) for value in read_lines(out / name)):
+                yield cell, found
+                break
 
 
 def _checked(model: type[Kept], value: Any, where: str) -> Kept:
