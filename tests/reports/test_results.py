@@ -24,6 +24,14 @@ def test_every_run_row_and_example_is_read(out: Path) -> None:
     assert [example.id for example in audit.examples["mobillm-0--match"]] == ["s-1", "s-2"]
 
 
+def test_of_many_seeds_the_first_with_examples_is_shown(tmp_path: Path, build: Build) -> None:
+    """Thousands of seeds have thousands of examples, of which a page shows one cell's."""
+    lines = [row("x-0", "x", "a", "labels", value=0.5, cells=["one", "two", "three"])]
+    told = {cell: [{"id": cell, "original": "o", "guess": "g"}] for cell in ("two", "three")}
+    audit = read_audit(build(tmp_path / "out", runs=[run("x-0", "x", [])], rows=lines, examples=told))
+    assert {cell: [one.id for one in found] for cell, found in audit.examples.items()} == {"two": ["two"]}
+
+
 def test_a_run_that_was_never_recorded_is_shown_by_its_failed_cells(tmp_path: Path, build: Build) -> None:
     unrecorded = group([run("x-0", "x", [])])
     lines = [row("x-0", "x", "sign", "labels", **unscored("failed", "no"))]
