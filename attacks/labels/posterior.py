@@ -6,8 +6,9 @@ randomised response, whose epsilon is public, made z of the label y; and how lik
 activations say: by auxiliary texts and known labels, else by class names and priors. With the true likelihoods and
 prior no guess is right more often.
 
-Threat model: a server that knows the backbone's final norm and the head, receives pivots, and knows the defences'
-settings. It knows no secret transform: behind one, `norm` and `align` come first.
+Where the head, a transform or codewords are secret, the class that was used is what `regress` finds, right but for one
+time in ten.
+Threat model: a server that knows the backbone, receives pivots, and knows the defences' settings.
 Source: Bayes' rule; the fit is expectation maximisation, Dempster, Laird and Rubin 1977.
 
 Shapes: N samples, L layers, d width, K classes, R rows of the candidates' book.
@@ -30,9 +31,12 @@ from ..evidence.naming import class_priors
 from ..evidence.probing import probabilities
 from ..evidence.reading import by_names
 from ..evidence.states import auxiliary_states
+from .regress import hidden, regressed
 
 STEPS = 50
 FEW = 1e-12
+WRONG = 0.1
+"""How often a class that `regress` finds was not the one that was used."""
 DOUBT = 0.2
 """Share of class priors in what names say of a sample: unlike a probe's, it was fitted to no label."""
 
@@ -44,7 +48,7 @@ class Posterior(Attack):
     name = "posterior"
     source = "Bayes' rule"
     goal = Goal.LABELS
-    needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone", "head"}))
+    needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"difference"})
 
     @torch.no_grad()
@@ -53,10 +57,13 @@ class Posterior(Attack):
         found = differences(view, public)
         if not found.ids:
             return LabelGuess((), torch.empty(0, dtype=torch.int64))
-        candidates = candidates_of(public, found.pivots)
         prior, response = before(found, public), responses(public)
-        squares = distances(found.values.nan_to_num().double(), candidates)
-        seen = likelihoods(squares, candidates, prior @ response)
+        if public.head is None or hidden(public):
+            seen = believed(regressed(found, public, generator), len(public.labels))
+        else:
+            candidates = candidates_of(public, found.pivots)
+            squares = distances(found.values.nan_to_num().double(), candidates)
+            seen = likelihoods(squares, candidates, prior @ response)
         return LabelGuess(found.ids, (prior * (seen @ response.T)).argmax(1))
 
 
@@ -83,6 +90,12 @@ def responses(public: Public) -> torch.Tensor:
     kept = 1 / (1 + (classes - 1) * exp(-settings["epsilon"]))
     other = (1 - kept) / max(classes - 1, 1)
     return torch.full((classes, classes), other, dtype=torch.float64).fill_diagonal_(kept)
+
+
+def believed(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """(N, K): how likely each class was used, by labels (N,) that may be wrong."""
+    others = torch.full((len(labels), classes), WRONG / classes, dtype=torch.float64)
+    return others.scatter_add(1, labels.unsqueeze(1), torch.full((len(labels), 1), 1 - WRONG, dtype=torch.float64))
 
 
 def distances(values: torch.Tensor, candidates: Candidates) -> torch.Tensor:

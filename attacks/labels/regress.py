@@ -23,7 +23,7 @@ from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.codewords import decoded, known_labels, named_groups
-from ..evidence.differences import differences
+from ..evidence.differences import Differences, differences
 from ..evidence.grouping import finite
 from ..evidence.mixture import Mixture, linear_features
 from ..evidence.probing import probabilities
@@ -48,18 +48,21 @@ class Regress(Attack):
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
         """A label (N,) for each sample that sent both kinds."""
         found = differences(view, public)
-        if not found.ids:
-            return LabelGuess((), torch.empty(0, dtype=torch.int64))
-        if (labels := decoded(found, public)) is not None:
-            return LabelGuess(found.ids, labels)
-        values = finite(found.values)
-        guesses = [known_labels(public, found.ids), read(found.pivots, public)]
-        features = linear_features(public, found.pivots)
-        mixture = fit_as_sent(public, values, features, generator, [g for g in guesses if (g >= 0).any()])
-        labels = named_by_entry(mixture, public)
-        if labels is None:
-            labels = named_groups(mixture.groups, public, found.ids, finite(found.pivots))
-        return LabelGuess(found.ids, labels)
+        return LabelGuess(found.ids, regressed(found, public, generator))
+
+
+def regressed(found: Differences, public: Public, generator: torch.Generator) -> torch.Tensor:
+    """The class (N,) that the device used for each sample."""
+    if not found.ids:
+        return torch.empty(0, dtype=torch.int64)
+    if (labels := decoded(found, public)) is not None:
+        return labels
+    guesses = [known_labels(public, found.ids), read(found.pivots, public)]
+    features = linear_features(public, found.pivots)
+    told = [guess for guess in guesses if (guess >= 0).any()]
+    mixture = fit_as_sent(public, finite(found.values), features, generator, told)
+    labels = named_by_entry(mixture, public)
+    return named_groups(mixture.groups, public, found.ids, finite(found.pivots)) if labels is None else labels
 
 
 def read(pivots: torch.Tensor, public: Public) -> torch.Tensor:

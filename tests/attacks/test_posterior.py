@@ -14,7 +14,7 @@ from sidelight.attacks.evidence.candidates import Candidates
 from sidelight.attacks.labels.posterior import distances, likelihoods, responses
 from sidelight.system.public import Public
 
-from ..contracts.leaks_transformed import behind
+from ..contracts.leaks_transformed import behind, rotated
 from ..contracts.micro import LABELS, Micro
 from ..contracts.planted import Planted, attacked, from_run, pae
 
@@ -71,6 +71,12 @@ def test_activations_settle_what_noise_leaves_open(micro: Micro) -> None:
     assert share(planted) >= 0.85
     nameless = replace(planted.public, auxiliary=(), labels=tuple("abcdefghijkl"[: len(LABELS)]))
     assert share(replace(planted, public=nameless)) <= 0.5
+
+
+def test_behind_a_secret_rotation_it_starts_from_what_regression_finds(micro: Micro) -> None:
+    planted = behind(from_run(micro, ATTACKS["posterior"](), pae()), rotated)
+    secret = replace(planted.public, facts={**planted.public.facts, "defences": {"rotate": {}}}, head=None)
+    assert share(replace(planted, public=secret)) >= 0.95
 
 
 def test_two_weak_witnesses_are_stronger_together() -> None:

@@ -110,7 +110,10 @@ def test_runs_that_differ_in_their_defences_or_in_the_order_of_these_are_differe
             "code has a secret head of its own; leave secret-head away",
         ),
         ("threat = { known_labels = 500 }\n", "known_labels is 500 and the victim has 1[0-9] rows of one class"),
-        ('sweep."data.max_classes" = [2, 900]\n', "a sweep asks for 900 classes and the data have [0-9]+; give smaller"),
+        (
+            'sweep."data.max_classes" = [2, 900]\n',
+            "a sweep asks for 900 classes and the data have [0-9]+; give smaller",
+        ),
     ],
 )
 def test_what_only_the_data_can_tell_is_refused_before_anything_is_written(
