@@ -101,6 +101,6 @@ def _returned(
 LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "gradient": u_shaped,
     "probe": lambda micro: from_run(micro, probe(variants=0, names=False), pae()),
-    "read": lambda micro: named_by_keywords(from_run(micro, ATTACKS["read"](), pae())),
+    "read": lambda micro: named_by_keywords(from_run(micro, ATTACKS["read"](), pae(), "llama")),
     "support": sparse,
 }
