@@ -19,7 +19,7 @@ SeedOption = Annotated[
 
 
 def audit(
-    suite: Annotated[str, typer.Argument(help="quick, standard or one's own FILE.toml.")] = "quick",
+    suite: Annotated[str, typer.Argument(help="a name of `sidelight list suites`, or one's own FILE.toml.")] = "quick",
     backbone: BackboneOption = "sidelight-tiny",
     data: DataOption = "messages",
     out: Annotated[Path, typer.Option(help="Folder of the results; the same again resumes.")] = Path("results"),
@@ -70,7 +70,7 @@ def record(
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting, NAME=VALUE; may be repeated.")] = None,
     defence: Annotated[
         list[str] | None,
-        typer.Option(help="NAME or NAME:SETTING=VALUE,SETTING=VALUE; may be repeated, in the order of their work."),
+        typer.Option(help="NAME or NAME:SETTING=VALUE,SETTING=VALUE; may be repeated."),
     ] = None,
 ) -> None:
     """Run one protocol and write what the server saw, what anybody knows and, apart, the truth."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 from ..attacks import ATTACKS
 from ..system.backbone import BACKBONES
-from ..system.defences import DEFENCES
+from ..system.defences import DEFENCES, Defence
 from ..system.presets import PRESETS
 from ..system.protocols import PROTOCOLS
 from .suites.suite_file import BUILT_IN
 
 Named = list[tuple[str, str]]
+
+
+def _settings(defence: type[Defence]) -> str:
+    """Its settings with their defaults; revealing a key is a control's."""
+    own = [f"{field.name}={field.default}" for field in fields(defence) if field.name != "revealed"]
+    return f"; {', '.join(own)}" if own else ""
+
 
 TABLES: dict[str, Callable[[], Named]] = {
     "protocols": lambda: [
@@ -19,7 +27,7 @@ TABLES: dict[str, Callable[[], Named]] = {
         *((name, f"{preset.title} (a preset)") for name, preset in PRESETS.items()),
     ],
     "attacks": lambda: [(name, f"{ATTACKS[name].goal}: {ATTACKS[name].source}") for name in ATTACKS],
-    "defences": lambda: [(name, f"{DEFENCES[name].title} ({DEFENCES[name].source})") for name in DEFENCES],
+    "defences": lambda: [(name, f"{DEFENCES[name].title}{_settings(DEFENCES[name])}") for name in DEFENCES],
     "backbones": lambda: [(name, "packaged; or any local folder or Hugging Face id") for name in BACKBONES],
     "data": lambda: [("messages", "generated; or FILE.jsonl, FILE.csv, or a `datasets` id")],
     "suites": lambda: [(name, "") for name in BUILT_IN],

@@ -19,6 +19,7 @@ def answer(audit: Audit, summaries: Sequence[Summary]) -> tuple[str, ...]:
     return (
         _learned(audit, summaries),
         *_strict(summaries),
+        *_along_curves(audit),
         *_resisted(summaries),
         *_claims(summaries),
         *_open(audit, summaries),
@@ -37,7 +38,8 @@ def _learned(audit: Audit, summaries: Sequence[Summary]) -> str:
     where = f"{inputs}, {_adversary(summaries)}"
     parts = [f"the {GOALS[g]} under {listed(names)}" for g in GOALS if (names := _with(summaries, g, "leaks"))]
     if not parts:
-        return f"{where} was not shown to learn anything beyond what can be guessed without the messages."
+        listed_runs = " under the runs of the table" if audit.curves else ""
+        return f"{where} was not shown to learn anything{listed_runs} beyond what can be guessed without the messages."
     joined = "; and ".join(["; ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
     return f"{where} learned {joined}."
 
@@ -59,6 +61,14 @@ def _strict(summaries: Sequence[Summary]) -> Iterator[str]:
     ]
     if names:
         yield f"Even labels drawn by coin, which nothing but the messages can tell, were read under {listed(names)}."
+
+
+def _along_curves(audit: Audit) -> Iterator[str]:
+    """Points stand in no table, so that what leaks there would be told nowhere else."""
+    points = [((c.label, c.setting, repr(p.x)), p.verdict) for c in audit.curves for p in c.points]
+    leaking = {point for point, verdict in points if verdict == "leaks"}
+    if leaking:
+        yield f"Of the {_counted(len(dict(points)), 'point')} of the curves, {len(leaking)} leak."
 
 
 def _resisted(summaries: Sequence[Summary]) -> Iterator[str]:

@@ -52,8 +52,12 @@ def _outcome(control: Control) -> str:
 
 
 def doubt(row: Row) -> str:
-    """Why a row whose interval would decide is undecided all the same."""
-    if row.verdict != "inconclusive" or row.advantage_low is None or row.advantage_high is None:
+    """Why a row whose interval would decide is undecided all the same, or decides less than it seems."""
+    if row.advantage_low is None or row.advantage_high is None:
+        return ""
+    if row.verdict == "resists" and row.advantage_high < 0:
+        return "worse than its blind twin, so that it says nothing of what a better attack would find"
+    if row.verdict != "inconclusive":
         return ""
     if row.advantage_low > LEAK:
         return "no leak after Holm\N{RIGHT SINGLE QUOTATION MARK}s correction"

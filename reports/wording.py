@@ -79,8 +79,8 @@ def bound(held: Sequence[Cached], grouped: float | None) -> str:
     """Fano's bound in the mean over victims, beside the largest share of rows that an attack groups rightly."""
     rows, accuracy = sum(one.rows for one in held), _mean([one.accuracy for one in held])
     known, whole = _mean([one.bound for one in held]), _mean([one.entropy for one in held])
-    read = f"the device reads the label of {number(accuracy)} of the {count(rows)} rows that the server trained on"
-    least = f"at least {known:.2f} of the {whole:.2f} nats of a label stand in what it trained and the activations"
+    read = f"the device reads the true label of {number(accuracy)} of the {count(rows)} rows that the server trained on"
+    least = f"given its keys at least {known:.2f} of the {whole:.2f} nats of a label stand in that and the activations"
     found = f"; attacks put up to {number(grouped)} of the rows with their like" if grouped is not None else ""
     return f"{read}, so that {least} together{found}"
 

@@ -22,7 +22,7 @@ def outside(attack: Attack, shown: frozenset[str], items: frozenset[str], facts:
     if absent := sorted(attack.needs.view - shown):
         return Outside("not_exposed", f"the adversary never receives {' or '.join(absent)}")
     if withheld := sorted(attack.needs.public - items):
-        return Outside("not_applicable", f"the threat model withholds: {', '.join(withheld)}")
+        return Outside("not_applicable", f"the adversary does not have: {', '.join(withheld)}")
     for fact, values in attack.assumes.items():
         if facts.get(fact) not in values:
             return Outside("not_applicable", f"{fact} is {facts.get(fact)}; the attack takes {' or '.join(values)}")

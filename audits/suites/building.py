@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 from ...system.defences import DEFENCES, Defence
-from ...system.errors import UsageError
+from ...system.errors import UnknownName, UsageError
 from ...system.presets import PRESETS
 from ...system.protocols import PROTOCOLS, Protocol
 from .settings import build, changed, laid_over
@@ -26,6 +26,8 @@ class Recipe(NamedTuple):
 def unfolded(asked: Recipe) -> Recipe:
     """What a preset's name stands for, with what is asked for laid over it; anything else as it is."""
     if asked.protocol not in PRESETS:
+        if asked.protocol not in PROTOCOLS:
+            raise UnknownName("protocol", asked.protocol, [*PROTOCOLS, *PRESETS])
         return asked
     preset = PRESETS[asked.protocol]
     settings, defences = laid_over(preset.settings, asked.settings), laid_over(preset.defences, asked.defences)

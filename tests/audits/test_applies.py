@@ -38,7 +38,7 @@ def test_a_kind_that_never_crosses_is_a_finding(name: str, shown: frozenset[str]
 
 def test_what_the_threat_model_withholds_makes_an_attack_not_applicable() -> None:
     found = outside(ATTACKS["match"](), MOBILLM, EVERYTHING - {"backbone"}, FULL)
-    assert found == ("not_applicable", "the threat model withholds: backbone")
+    assert found == ("not_applicable", "the adversary does not have: backbone")
 
 
 def test_a_kind_in_another_form_makes_an_attack_not_applicable_not_unexposed() -> None:

@@ -231,6 +231,6 @@ def test_a_private_backbone_withholds_what_attacks_need(small: Small, workers: W
     assert run_here(small, tmp_path / "out", suite, workers)[0]
     found = {(row["protocol"], row["attack"]): row for row in results(tmp_path / "out") if row["primary"]}
     assert found["mobillm", "match"]["status"] == "not_applicable"
-    assert "withholds: auxiliary, backbone" in found["mobillm", "match"]["reason"]
+    assert "does not have: auxiliary, backbone" in found["mobillm", "match"]["reason"]
     assert found["pae", "sign"]["value"] >= 0.99
     assert {row["threat"]["backbone"] for row in found.values()} == {"private"}

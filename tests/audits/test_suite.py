@@ -63,6 +63,7 @@ def test_a_preset_is_its_protocol_with_settings_and_defences_under_what_the_run_
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        ('[[runs]]\nprotocol = "pae-hardend"\n', "unknown protocol 'pae-hardend'; did you mean 'pae-hardened'"),
         ('[[runs]]\nprotocol = "pea"\n', "unknown protocol 'pea'; did you mean 'pae'"),
         (ONE_RUN + 'attacks = ["sgn"]\n', "unknown attack 'sgn'; did you mean 'sign'"),
         (ONE_RUN + "vary.macth = [{}]\n", "unknown attack 'macth'; did you mean 'match'"),

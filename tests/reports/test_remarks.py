@@ -33,6 +33,10 @@ def made(**more: Any) -> Row:
             "no leak after Holm\N{RIGHT SINGLE QUOTATION MARK}s correction",
         ),
         ({"verdict": "resists", "controls": {"undefended": GOOD}}, ""),
+        (
+            {"verdict": "resists", "advantage_low": -0.5, "advantage_high": -0.1},
+            "worse than its blind twin, so that it says nothing of what a better attack would find",
+        ),
         ({"verdict": "leaks", "advantage_low": 0.3, "advantage_high": 0.5}, ""),
         ({"verdict": None, "advantage_low": None, "advantage_high": None}, ""),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,15 @@ def test_an_audit_of_curves_alone_has_no_empty_overview(name: str, tmp_path: Pat
     page = FORMATS[name](audit)
     assert "Curves" in page
     assert "Overview" not in page
+
+
+def test_what_leaks_along_curves_alone_is_in_the_answer(victims: Callable[[int], Path]) -> None:
+    audit = read_audit(victims(6))
+    points = [((c.label, c.setting, repr(p.x)), p.verdict) for c in audit.curves for p in c.points]
+    leaking = {point for point, verdict in points if verdict == "leaks"}
+    assert leaking
+    assert f"Of the {len({at for at, _ in points})} points of the curves, {len(leaking)} leak." in answer(
+        audit, summarise(audit)
+    )
+    calm = tuple(c.model_copy(update={"points": ()}) for c in audit.curves)
+    assert not any("of the curves" in said for said in answer(replace(audit, curves=calm), summarise(audit)))
