@@ -27,7 +27,9 @@ TABLES: dict[str, Callable[[], Named]] = {
         *((name, f"{preset.title} (a preset)") for name, preset in PRESETS.items()),
     ],
     "attacks": lambda: [(name, f"{ATTACKS[name].goal}: {ATTACKS[name].source}") for name in ATTACKS],
-    "defences": lambda: [(name, f"{DEFENCES[name].title}{_settings(DEFENCES[name])}") for name in DEFENCES],
+    "defences": lambda: [
+        (name, f"{DEFENCES[name].title} ({DEFENCES[name].source}){_settings(DEFENCES[name])}") for name in DEFENCES
+    ],
     "backbones": lambda: [(name, "packaged; or any local folder or Hugging Face id") for name in BACKBONES],
     "data": lambda: [("messages", "generated; or FILE.jsonl, FILE.csv, or a `datasets` id")],
     "suites": lambda: [(name, "") for name in BUILT_IN],
