@@ -20,7 +20,7 @@ WHOLE = (
     "truth/seed",
     "runs/pae-0/run.json",
     "cells/pae-0-sign/result.json",
-    "prepared/key.partial/work/state",
+    "prepared/key.partial/bench/state",
 )
 
 
