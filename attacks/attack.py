@@ -83,7 +83,7 @@ class Needs(NamedTuple):
     view: frozenset[str] = frozenset()
     """Kinds that cross, and held items as `held:NAME`."""
     public: frozenset[str] = frozenset()
-    """Names of public items: backbone, head, auxiliary, queries, candidates."""
+    """Names of public items: see `ITEMS` in system/public.py."""
 
 
 class Studied(NamedTuple):

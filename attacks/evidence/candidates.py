@@ -9,14 +9,12 @@ Shapes: N samples, K classes, R rows of the book (K for one-hot targets), D valu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch.nn.functional import one_hot
 
-from ...system.difference import DifferenceKind, fused
 from ...system.public import Public
-from .differences import backbone_scores
+from .differences import backbone_share
 
 
 @dataclass(frozen=True)
@@ -65,18 +63,13 @@ class Candidates:
 
 def candidates_of(public: Public, pivots: torch.Tensor, shares: torch.Tensor | None = None) -> Candidates:
     """The candidates for pivots (N, L, d), or for shares (N, D) that were computed already; a revealed book is used."""
-    kind = cast(DifferenceKind, public.facts["difference"])
-    taken = (recomputed(public, pivots) if shares is None else shares).double().nan_to_num()
+    logit = public.facts["difference"] == "logit"
+    taken = (backbone_share(public, pivots) if shares is None else shares).double().nan_to_num()
     book, owners = _book(public, taken.shape[1])
     width = max(book.shape[1], taken.shape[1])
-    height = float(public.facts["scale"]) if kind == "logit" else 1.0
-    opinion = (taken.softmax(1) if kind == "logit" else taken) if len(book) == taken.shape[1] else None
+    height = float(public.facts["scale"]) if logit else 1.0
+    opinion = (taken.softmax(1) if logit else taken) if len(book) == taken.shape[1] else None
     return Candidates(_padded(book, width), owners, _padded(taken, width), height, opinion)
-
-
-def recomputed(public: Public, pivots: torch.Tensor) -> torch.Tensor:
-    """The backbone's share f (N, D) of each sample, as the public head gives it."""
-    return fused(cast(DifferenceKind, public.facts["difference"]), backbone_scores(public, pivots))
 
 
 def _book(public: Public, width: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,13 +8,12 @@ Shapes: N samples, L layers, d width, C groups, K classes, m codewords a class.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from ...system.difference import DifferenceKind, fused
 from ...system.public import Public
-from .differences import Differences, backbone_scores
+from .differences import Differences, backbone_share
 from .grouping import discriminated, finite, main_directions, nearest
 from .naming import known_evidence, name_clusters, named_by, size_evidence, text_evidence
 
@@ -49,11 +48,10 @@ def decoded(found: Differences, public: Public) -> torch.Tensor | None:
     """(N,) class of the nearest codeword to each target, where a control reveals book and head; None elsewhere."""
     if public.keys is None or "book" not in public.keys or (public.head is not None and public.backbone is None):
         return None
-    kind = cast(DifferenceKind, public.facts["difference"])
-    book = public.keys["book"] * (public.facts["scale"] if kind == "logit" else 1.0)
+    book = public.keys["book"] * (public.facts["scale"] if public.facts["difference"] == "logit" else 1.0)
     targets = finite(found.values)
     if public.head is not None:
-        targets = targets + fused(kind, backbone_scores(public, finite(found.pivots)))
+        targets = targets + backbone_share(public, finite(found.pivots))
     return nearest(targets, book.flatten(0, 1)) // book.shape[1]
 
 

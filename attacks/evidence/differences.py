@@ -58,13 +58,23 @@ def backbone_scores(public: Public, pivots: torch.Tensor) -> torch.Tensor:
     return scores(public.head["weight"], load_backbone(public.backbone), pivots[:, -1])
 
 
+def backbone_share(public: Public, pivots: torch.Tensor) -> torch.Tensor:
+    """What the device took away (N, D), recomputed from pivots (N, L, d) with the public head."""
+    return share_of(public, backbone_scores(public, pivots))
+
+
+def share_of(public: Public, scores_of_backbone: torch.Tensor) -> torch.Tensor:
+    """What the backbone's scores (N, D) are in a difference of the public kind."""
+    return fused(cast(DifferenceKind, public.facts["difference"]), scores_of_backbone)
+
+
 def class_scores(public: Public, values: torch.Tensor, backbone_scores: torch.Tensor | None) -> torch.Tensor:
     """Class scores (N, K) of differences or a side network's outputs (N, D) plus the backbone's share, where known.
 
     Values beyond the classes are left out, as far as no revealed codewords say what they mean.
     """
     if backbone_scores is not None:
-        share = fused(cast(DifferenceKind, public.facts["difference"]), backbone_scores)
+        share = share_of(public, backbone_scores)
         both = min(values.shape[1], share.shape[1])  # a public head has no rows for decoy classes
         values = torch.cat([values[:, :both] + share[:, :both], values[:, both:]], 1)
     if public.keys is not None and "book" in public.keys:

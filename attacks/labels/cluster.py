@@ -15,19 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch.nn.functional import normalize
 
-from ...system.difference import DifferenceKind, fused
 from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.codewords import decoded, group_count, named_groups
-from ..evidence.differences import Differences, backbone_scores, differences
+from ..evidence.differences import Differences, backbone_share, differences
 from ..evidence.grouping import finite, grouped, separation
 from ..evidence.mixture import fit, linear_features
 
@@ -91,8 +90,7 @@ def with_share(outputs: torch.Tensor, found: Differences, public: Public) -> tor
     """Outputs (N, D) and the backbone's share, as the device adds them; None where the head is not public whole."""
     if public.head is None or public.backbone is None or len(public.head["weight"]) != outputs.shape[1]:
         return None
-    share = fused(cast(DifferenceKind, public.facts["difference"]), backbone_scores(public, finite(found.pivots)))
-    return finite(outputs + share)
+    return finite(outputs + backbone_share(public, finite(found.pivots)))
 
 
 def by_differences(values: torch.Tensor, groups: int) -> Iterator[Partition]:

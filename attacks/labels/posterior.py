@@ -6,8 +6,8 @@ randomised response, whose epsilon is public, made z of the label y; and how lik
 activations say: by auxiliary texts and known labels, else by class names and priors. With the true likelihoods and
 prior no guess is right more often.
 
-Where the head, a transform or codewords are secret, the class that was used is what `regress` finds, right but for one
-time in ten.
+Where the head, a transform, a factor or codewords are secret, the class that was used is what `regress` finds, right
+but for one time in ten.
 Threat model: a server that knows the backbone, receives pivots, and knows the defences' settings.
 Source: Bayes' rule; the fit is expectation maximisation, Dempster, Laird and Rubin 1977.
 
@@ -31,10 +31,12 @@ from ..evidence.naming import class_priors
 from ..evidence.probing import probabilities
 from ..evidence.reading import by_names
 from ..evidence.states import auxiliary_states
-from .regress import hidden, regressed
+from .regress import regressed
 
 STEPS = 50
 FEW = 1e-12
+OPEN = frozenset({"decoy", "label-dp", "noise"})
+"""Defences behind which a candidate's difference is still known."""
 WRONG = 0.1
 """How often a class that `regress` finds was not the one that was used."""
 DOUBT = 0.2
@@ -58,7 +60,7 @@ class Posterior(Attack):
         if not found.ids:
             return LabelGuess((), torch.empty(0, dtype=torch.int64))
         prior, response = before(found, public), responses(public)
-        if public.head is None or hidden(public):
+        if secret_form(public):
             seen = believed(regressed(found, public, generator), len(public.labels))
         else:
             candidates = candidates_of(public, found.pivots)
@@ -90,6 +92,13 @@ def responses(public: Public) -> torch.Tensor:
     kept = 1 / (1 + (classes - 1) * exp(-settings["epsilon"]))
     other = (1 - kept) / max(classes - 1, 1)
     return torch.full((classes, classes), other, dtype=torch.float64).fill_diagonal_(kept)
+
+
+def secret_form(public: Public) -> bool:
+    """Whether a head, transform, factor or code is secret, so that no candidate's difference can be computed."""
+    defences = public.facts.get("defences", {})
+    anew = any(settings.get("per_sample") for settings in defences.values())
+    return public.head is None or anew or (public.keys is None and not defences.keys() <= OPEN)
 
 
 def believed(labels: torch.Tensor, classes: int) -> torch.Tensor:

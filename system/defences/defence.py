@@ -44,6 +44,7 @@ class Targets:
     public_rows: int = 0
     """How many of the head's rows, the first ones, anybody knows."""
     secret_book: bool = False
+    """Whether only the device knows the codewords."""
 
     @property
     def width(self) -> int:

@@ -14,7 +14,7 @@ from sidelight.attacks.evidence.candidates import Candidates
 from sidelight.attacks.labels.posterior import distances, likelihoods, responses
 from sidelight.system.public import Public
 
-from ..contracts.leaks_transformed import behind, rotated
+from ..contracts.leaks_transformed import Disguise, behind, rotated, scaled
 from ..contracts.micro import LABELS, Micro
 from ..contracts.planted import Planted, attacked, from_run, pae
 
@@ -73,9 +73,16 @@ def test_activations_settle_what_noise_leaves_open(micro: Micro) -> None:
     assert share(replace(planted, public=nameless)) <= 0.5
 
 
-def test_behind_a_secret_rotation_it_starts_from_what_regression_finds(micro: Micro) -> None:
-    planted = behind(from_run(micro, ATTACKS["posterior"](), pae()), rotated)
-    secret = replace(planted.public, facts={**planted.public.facts, "defences": {"rotate": {}}}, head=None)
+@pytest.mark.parametrize(
+    ("disguise", "defences"),
+    [(rotated, {"rotate": {"per_sample": False}}), (scaled, {"scale": {"per_sample": True}})],
+    ids=["rotated", "stretched"],
+)
+def test_behind_a_secret_form_it_starts_from_what_regression_finds(
+    micro: Micro, disguise: Disguise, defences: dict[str, dict[str, bool]]
+) -> None:
+    planted = behind(from_run(micro, ATTACKS["posterior"](), pae()), disguise)
+    secret = replace(planted.public, facts={**planted.public.facts, "defences": defences})
     assert share(replace(planted, public=secret)) >= 0.95
 
 

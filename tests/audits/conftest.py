@@ -14,12 +14,14 @@ import torch
 from sidelight.attacks.attack import Attack
 from sidelight.audits.sandbox.preparing import Shelf, Shelved
 from sidelight.audits.sandbox.workers import Broken, Task, Workers
+from sidelight.system.backbone import Backbone, load_backbone
 from sidelight.system.message import Message
 from sidelight.system.public import Example, Public, Query
-from sidelight.system.view import ViewWriter
+from sidelight.system.view import View, ViewWriter
 
 from ..contracts.micro import make_micro
 from . import hostile_attacks
+from .hand_made import pivots_of, public_of, view_of
 from .small import Small, write_rows
 
 IDS = tuple(f"{i:016x}" for i in range(6))
@@ -132,3 +134,26 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A backbone and rows for audits of seconds."""
     root = tmp_path_factory.mktemp("small")
     return Small(root, make_micro(root / "backbones").folders["opt"], write_rows(root / "rows.jsonl"))
+
+
+# --- a view made by hand: see hand_made.py ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def backbone(small: Small) -> Backbone:
+    return load_backbone(str(small.backbone))
+
+
+@pytest.fixture(scope="module")
+def public(small: Small) -> Public:
+    return public_of(small)
+
+
+@pytest.fixture(scope="module")
+def pivots(backbone: Backbone) -> torch.Tensor:
+    return pivots_of(backbone)
+
+
+@pytest.fixture(scope="module")
+def view(pivots: torch.Tensor) -> View:
+    return view_of(pivots)

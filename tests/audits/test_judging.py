@@ -17,13 +17,11 @@ from sidelight.audits.cells.cell import Cell, Scored
 from sidelight.audits.cells.judging import Judge, measure
 from sidelight.audits.cells.scoring import PARTITION, RANDOM, Rows
 from sidelight.audits.sandbox.workers import Done
-from sidelight.system.backbone import Backbone, load_backbone
+from sidelight.system.backbone import Backbone
 from sidelight.system.message import Message
 from sidelight.system.public import Known, Public
 from sidelight.system.truth import TrueText, Truth
 from sidelight.system.view import ViewWriter
-
-from .small import Small
 
 LABELS = ("no", "perhaps", "yes")
 IDS = tuple(f"{i * 7:016x}" for i in range(90))
@@ -33,11 +31,6 @@ DECOY = "f" * 16
 KNOWN = tuple(Known(i, LABELS[t]) for i, t in zip(IDS[:12], TRUE.tolist(), strict=False))
 PROMISED = {"label-dp": {"epsilon": 1.0}}
 """Allows e / (e + 2) = 0.576 of the random-label rows."""
-
-
-@pytest.fixture(scope="module")
-def backbone(small: Small) -> Backbone:
-    return load_backbone(str(small.backbone))
 
 
 def judge(root: Path, backbone: Backbone, known: tuple[Known, ...] = (), **facts: Any) -> Judge:

@@ -12,7 +12,7 @@ from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Goal, LabelGuess, StolenModel
 from sidelight.attacks.evidence.states import crossed_states, form_of
 from sidelight.audits.cells.states import after, discriminant, states
-from sidelight.system.backbone import Backbone, load_backbone
+from sidelight.system.backbone import Backbone
 from sidelight.system.codec import Precision, through
 from sidelight.system.fusion import pack_positions
 from sidelight.system.heads import scores, verbaliser
@@ -20,28 +20,7 @@ from sidelight.system.message import Message
 from sidelight.system.public import Example, Known, Public
 from sidelight.system.view import View
 
-from .hand_made import FACTS, IDS, LABELS, TEXTS, TRUE, blind, pivots_of, public_of, received, right, seen, view_of
-from .small import Small
-
-
-@pytest.fixture(scope="module")
-def backbone(small: Small) -> Backbone:
-    return load_backbone(str(small.backbone))
-
-
-@pytest.fixture(scope="module")
-def public(small: Small) -> Public:
-    return public_of(small)
-
-
-@pytest.fixture(scope="module")
-def pivots(backbone: Backbone) -> torch.Tensor:
-    return pivots_of(backbone)
-
-
-@pytest.fixture(scope="module")
-def view(pivots: torch.Tensor) -> View:
-    return view_of(pivots)
+from .hand_made import FACTS, IDS, LABELS, TEXTS, TRUE, blind, received, right, seen
 
 
 def test_the_probe_reads_labels_off_the_activations_that_are_left(

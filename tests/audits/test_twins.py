@@ -8,34 +8,13 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import Goal, LabelGuess, StolenModel, TextGuess
-from sidelight.system.backbone import Backbone, load_backbone
+from sidelight.system.backbone import Backbone
 from sidelight.system.heads import scores, verbaliser
 from sidelight.system.public import Example, Known, Public
 from sidelight.system.view import View
 
-from .hand_made import FACTS, IDS, LABELS, TRUE, blind, pivots_of, public_of, received, right, seen, view_of
-from .small import KEYWORDS, Small
-
-
-@pytest.fixture(scope="module")
-def backbone(small: Small) -> Backbone:
-    return load_backbone(str(small.backbone))
-
-
-@pytest.fixture(scope="module")
-def public(small: Small) -> Public:
-    return public_of(small)
-
-
-@pytest.fixture(scope="module")
-def pivots(backbone: Backbone) -> torch.Tensor:
-    return pivots_of(backbone)
-
-
-@pytest.fixture(scope="module")
-def view(pivots: torch.Tensor) -> View:
-    return view_of(pivots)
-
+from .hand_made import FACTS, IDS, LABELS, TRUE, blind, received, right, seen
+from .small import KEYWORDS
 
 # --- labels ----------------------------------------------------------------------------------------------------
 
