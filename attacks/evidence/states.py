@@ -19,6 +19,8 @@ from ...system.public import Public
 from ...system.selector import Selector
 from ...system.view import View
 
+FACTS = frozenset({"layers", "longest", "positions", "precision", "prompt", "selector"})
+"""Public settings on which the states of a text depend."""
 CHUNK = 64
 """Texts of one forward pass."""
 TEMPLATES = (
@@ -80,14 +82,14 @@ def auxiliary_states(public: Public) -> tuple[torch.Tensor, torch.Tensor]:
 
 def class_name_states(public: Public) -> torch.Tensor:
     """States (K, P L, d) of the class names: the mean over what would cross of each name in every template."""
-    return name_rows(public).mean(0)
+    found = states_of(name_texts(public.labels), public)
+    return found.view(len(TEMPLATES), len(public.labels), *found.shape[1:]).mean(0)
 
 
-def name_rows(public: Public) -> torch.Tensor:
-    """States (templates, K, P L, d) of the class names in every template."""
-    names = [words(label) for label in public.labels]
-    rows = states_of([template.format(name) for template in TEMPLATES for name in names], public)
-    return rows.view(len(TEMPLATES), len(names), *rows.shape[1:])
+def name_texts(labels: Sequence[str]) -> list[str]:
+    """The class names in every template, template by template."""
+    names = [words(label) for label in labels]
+    return [template.format(name) for template in TEMPLATES for name in names]
 
 
 def states_of(texts: Sequence[str], public: Public) -> torch.Tensor:

@@ -6,8 +6,8 @@ randomised response, whose epsilon is public, made z of the label y; and how lik
 activations say: by auxiliary texts and known labels, else by class names and priors. With the true likelihoods and
 prior no guess is right more often.
 
-Where the head, a transform, a factor or codewords are secret, the class that was used is what `regress` finds, right
-but for one time in ten.
+Where the head, a transform, a factor or codewords are secret, the groups that `regress` finds stand for the candidates.
+Noise may have left them nothing to find: then they agree with the activations no better than groups drawn by chance.
 Threat model: a server that knows the backbone, receives pivots, and knows the defences' settings.
 Source: Bayes' rule; the fit is expectation maximisation, Dempster, Laird and Rubin 1977.
 
@@ -18,29 +18,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp
+from typing import ClassVar
 
 import torch
+from torch.nn.functional import one_hot
 
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
+from ..attack import Attack, Goal, LabelGuess, Needs, Prepared, Studied
+from ..evidence.augmented import augmented
 from ..evidence.candidates import Candidates, candidates_of
-from ..evidence.codewords import defence_settings, known_labels
+from ..evidence.codewords import defence_settings, known_labels, named_groups
 from ..evidence.differences import Differences, differences
+from ..evidence.grouping import finite
+from ..evidence.mixture import Mixture
 from ..evidence.naming import class_priors
-from ..evidence.probing import probabilities
+from ..evidence.probing import fitted
 from ..evidence.reading import by_names
-from ..evidence.states import auxiliary_states
+from ..evidence.states import FACTS, features, states_of
+from ..workbench import Workbench
 from .regress import regressed
 
 STEPS = 50
 FEW = 1e-12
 OPEN = frozenset({"decoy", "label-dp", "noise"})
 """Defences behind which a candidate's difference is still known."""
-WRONG = 0.1
-"""How often a class that `regress` finds was not the one that was used."""
+TRUST = 0.9
+"""Share of the groups' names that are taken to be right."""
+SURE = 3.0
+"""Standard errors by which groups agree better with activations than groups of other samples, to be trusted at all."""
 DOUBT = 0.2
-"""Share of class priors in what names say of a sample: unlike a probe's, it was fitted to no label."""
+"""Share of class priors in what activations say: people write otherwise than whoever the classifier learnt from."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,12 @@ class Posterior(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"difference"})
+    studies: ClassVar[Studied | None] = Studied(frozenset({"backbone", "auxiliary"}), FACTS)
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        """What texts and class names teach of activations: `rows` (M, F) with `labels` and `groups` (M,)."""
+        learnt = augmented(public.auxiliary, public.labels, generator)
+        return {"rows": features(states_of(learnt.texts, public)), "labels": learnt.labels, "groups": learnt.groups}
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
@@ -59,28 +73,32 @@ class Posterior(Attack):
         found = differences(view, public)
         if not found.ids:
             return LabelGuess((), torch.empty(0, dtype=torch.int64))
-        prior, response = before(found, public), responses(public)
+        prior, response = before(found, public, prepared), responses(public)
         if secret_form(public):
-            seen = believed(regressed(found, public, generator), len(public.labels))
+            seen = by_groups(found, public, prior @ response, generator)
         else:
             candidates = candidates_of(public, found.pivots)
             squares = distances(found.values.nan_to_num().double(), candidates)
-            seen = likelihoods(squares, candidates, prior @ response)
+            seen = likelihoods(squares, candidates.owners, candidates.book.shape[1], prior @ response)
         return LabelGuess(found.ids, (prior * (seen @ response.T)).argmax(1))
 
 
-def before(found: Differences, public: Public) -> torch.Tensor:
-    """Class probabilities (N, K) in float64 by activations alone."""
-    told, known = known_labels(public, found.ids), found.pivots.nan_to_num()
-    states, labels = auxiliary_states(public)
-    if len(labels):
-        states, labels = torch.cat([states, known[told >= 0]]), torch.cat([labels, told[told >= 0]])
+def before(found: Differences, public: Public, prepared: Prepared) -> torch.Tensor:
+    """Class probabilities (N, K) in float64 by activations alone: from labelled rows, else from class names."""
+    told, pivots = known_labels(public, found.ids), found.pivots.nan_to_num()
+    if public.auxiliary or len(told[told >= 0].unique()) > 1:
+        said = taught(features(pivots), told, prepared, len(public.labels))
     else:
-        states, labels = known[told >= 0], told[told >= 0]
-    if len(labels.unique()) > 1:
-        return probabilities(states, labels, known, len(public.labels)).double().clamp(min=FEW)
-    shares = (1 - DOUBT) * by_names(known, public) + DOUBT * class_priors(public)
-    return shares.double().clamp(min=FEW)
+        said = by_names(pivots, public)
+    return ((1 - DOUBT) * said + DOUBT * class_priors(public)).double().clamp(min=FEW)
+
+
+def taught(rows: torch.Tensor, told: torch.Tensor, prepared: Prepared, classes: int) -> torch.Tensor:
+    """Class probabilities (N, K) of rows (N, F), whose labels (N,) are known or -1, as prepared rows teach them too."""
+    known = rows[told >= 0]
+    learnt, labels = torch.cat([prepared["rows"], known]), torch.cat([prepared["labels"], told[told >= 0]])
+    groups = torch.cat([prepared["groups"], prepared["groups"].max() + 1 + torch.arange(len(known))])
+    return fitted(learnt, labels, classes, groups=groups).probabilities(rows)
 
 
 def responses(public: Public) -> torch.Tensor:
@@ -101,10 +119,30 @@ def secret_form(public: Public) -> bool:
     return public.head is None or anew or (public.keys is None and not defences.keys() <= OPEN)
 
 
-def believed(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """(N, K): how likely each class was used, by labels (N,) that may be wrong."""
-    others = torch.full((len(labels), classes), WRONG / classes, dtype=torch.float64)
-    return others.scatter_add(1, labels.unsqueeze(1), torch.full((len(labels), 1), 1 - WRONG, dtype=torch.float64))
+def by_groups(found: Differences, public: Public, prior: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """(N, K): how likely each class was used, by the groups that `regress` finds; all alike where these say nothing.
+
+    From the prior (N, K) of the classes used.
+    """
+    guess = regressed(found, public, generator)
+    if guess.mixture is None:
+        return one_hot(guess.labels, prior.shape[1]).double().clamp(min=FEW)
+    others = guess.mixture.groups[torch.randperm(len(prior), generator=generator)]
+    by_chance = named_groups(others, public, found.ids, finite(found.pivots))
+    agreed, expected = (prior.gather(1, labels.unsqueeze(1)) for labels in (guess.labels, by_chance))
+    error = ((agreed.var() + expected.var()) / len(prior)).sqrt()
+    trust = TRUST if agreed.mean() - expected.mean() > SURE * error else 0.0
+    return trust * shares(guess.mixture, guess.labels, prior) + (1 - trust) / prior.shape[1]
+
+
+def shares(mixture: Mixture, labels: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+    """(N, K): to which class's group each sample belongs; labels (N,) name the groups, prior as in `likelihoods`."""
+    present, place = mixture.groups.unique(return_inverse=True)
+    owners = torch.zeros(len(present), dtype=torch.int64).scatter(0, place, labels)
+    centres = mixture.centres[present].double()
+    squares = torch.cdist(mixture.residuals.double(), centres).square()
+    seen = likelihoods(squares, owners, centres.shape[1], prior)
+    return seen / seen.sum(1, keepdim=True)
 
 
 def distances(values: torch.Tensor, candidates: Candidates) -> torch.Tensor:
@@ -115,13 +153,13 @@ def distances(values: torch.Tensor, candidates: Candidates) -> torch.Tensor:
     return crossed.clamp(min=0)
 
 
-def likelihoods(squares: torch.Tensor, candidates: Candidates, prior: torch.Tensor) -> torch.Tensor:
+def likelihoods(squares: torch.Tensor, owners: torch.Tensor, width: int, prior: torch.Tensor) -> torch.Tensor:
     """(N, K), each row's largest 1: of what came, for every class that the device may have used.
 
-    From squared distances (N, R) and the prior (N, K) of the classes used; the variance of the noise is fitted.
+    From squared distances (N, R) to candidates of so many values, which belong to classes (R,), and from the prior
+    (N, K) of the classes used; the variance of the noise is fitted.
     """
-    width = candidates.book.shape[1]
-    of_rows = prior[:, candidates.owners].log()
+    of_rows = prior[:, owners].log()
     variance = squares.min(1).values.mean() / width
     for _ in range(STEPS):
         variance = variance.clamp(min=FEW)
@@ -129,4 +167,4 @@ def likelihoods(squares: torch.Tensor, candidates: Candidates, prior: torch.Tens
         variance = (weights * squares).sum(1).mean() / width
     nearer = squares.min(1, keepdim=True).values - squares
     rows = (nearer / (2 * variance.clamp(min=FEW))).exp()
-    return torch.zeros_like(prior).index_add(1, candidates.owners, rows)
+    return torch.zeros_like(prior).index_add(1, owners, rows)

@@ -8,7 +8,7 @@ Threat model: a server that knows the backbone and the prompt, with labelled tex
 Source: linear probes, Alain and Bengio (arXiv 1610.01644); attribute inference from embeddings, Song and Raghunathan
 (arXiv 2004.00053). Variants and names: ours.
 
-Shapes: M rows to learn from, F features, K classes.
+Shapes: F features, K classes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared, Studied
+from ..evidence.augmented import augmented
 from ..evidence.probing import Linear, fitted
-from ..evidence.states import auxiliary_states, crossed_states, features, name_rows, states_of
+from ..evidence.states import FACTS, crossed_states, features, states_of
 from ..workbench import Workbench
 
 
@@ -38,7 +39,7 @@ class Probe(Attack):
     attacked = frozenset({"activations"})
     studies: ClassVar[Studied | None] = Studied(
         frozenset({"backbone", "auxiliary"}),
-        frozenset({"layers", "longest", "positions", "precision", "prompt", "selector"}),
+        FACTS,
         frozenset({"variants", "dropped", "names"}),
     )
 
@@ -57,20 +58,11 @@ class Probe(Attack):
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """`weight` (F, K) and `bias` (K,) of the class scores."""
-        states, labels = auxiliary_states(public)
-        rows, owners, groups = [features(states)], [labels], [torch.arange(len(labels))]
-        for copy in range(self.variants):
-            bench.progress(copy + 1, self.variants + 2)
-            texts = [shortened(example.text, self.dropped, generator) for example in public.auxiliary]
-            rows.append(features(states_of(texts, public)))
-            owners.append(labels)
-            groups.append(groups[0])
-        if self.names:
-            named = name_rows(public).flatten(0, 1)
-            rows.append(features(named))
-            owners.append(torch.arange(len(public.labels)).repeat(len(named) // len(public.labels)))
-            groups.append(len(labels) + torch.arange(len(named)))
-        found = fitted(torch.cat(rows), torch.cat(owners), len(public.labels), groups=torch.cat(groups))
+        learnt = augmented(public.auxiliary, public.labels, generator, self.variants, self.dropped, self.names)
+        bench.progress(0, 2)
+        rows = features(states_of(learnt.texts, public))
+        bench.progress(1, 2)
+        found = fitted(rows, learnt.labels, len(public.labels), groups=learnt.groups)
         return {"weight": found.weight, "bias": found.bias}
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
@@ -78,10 +70,3 @@ class Probe(Attack):
         ids, states = crossed_states(view, public)
         scores = Linear(prepared["weight"], prepared["bias"]).probabilities(features(states))
         return LabelGuess(ids, scores.argmax(1))
-
-
-def shortened(text: str, dropped: float, generator: torch.Generator) -> str:
-    """A text without a share of its words, drawn by chance; the whole text where none would be left."""
-    words = text.split()
-    kept = (torch.rand(len(words), generator=generator) >= dropped).tolist()
-    return " ".join(word for word, keep in zip(words, kept, strict=True) if keep) or text

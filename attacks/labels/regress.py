@@ -16,6 +16,7 @@ Shapes: N samples, L layers, d width, K classes, m codewords a class, D values, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -48,21 +49,32 @@ class Regress(Attack):
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
         """A label (N,) for each sample that sent both kinds."""
         found = differences(view, public)
-        return LabelGuess(found.ids, regressed(found, public, generator))
+        return LabelGuess(found.ids, regressed(found, public, generator).labels)
 
 
-def regressed(found: Differences, public: Public, generator: torch.Generator) -> torch.Tensor:
-    """The class (N,) that the device used for each sample."""
+class Regressed(NamedTuple):
+    """What regression says of each sample."""
+
+    labels: torch.Tensor
+    """(N,) the class that the device used"""
+    mixture: Mixture | None
+    """The fit whose groups were named; None where there was nothing to fit, or a key gave the labels."""
+
+
+def regressed(found: Differences, public: Public, generator: torch.Generator) -> Regressed:
+    """Groups by one slope for all, and their names."""
     if not found.ids:
-        return torch.empty(0, dtype=torch.int64)
+        return Regressed(torch.empty(0, dtype=torch.int64), None)
     if (labels := decoded(found, public)) is not None:
-        return labels
+        return Regressed(labels, None)
     guesses = [known_labels(public, found.ids), read(found.pivots, public)]
     features = linear_features(public, found.pivots)
     told = [guess for guess in guesses if (guess >= 0).any()]
     mixture = fit_as_sent(public, finite(found.values), features, generator, told)
     labels = named_by_entry(mixture, public)
-    return named_groups(mixture.groups, public, found.ids, finite(found.pivots)) if labels is None else labels
+    if labels is None:
+        labels = named_groups(mixture.groups, public, found.ids, finite(found.pivots))
+    return Regressed(labels, mixture)
 
 
 def read(pivots: torch.Tensor, public: Public) -> torch.Tensor:

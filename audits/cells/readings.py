@@ -1,8 +1,8 @@
 """Labels that the harness itself reads off activations: candidates for the twin that saw the rest of a view.
 
 An advantage is over the strongest of them, so that each is as strong as seconds allow. By auxiliary rows or known
-labels: a shrunk linear discriminant of all layers that crossed. Without any label: class names, read in three ways,
-and clusters.
+labels: a shrunk linear discriminant of all layers that crossed, which learns from class names as well. Without any
+label: class names, read in three ways, and clusters.
 
 Shapes: N samples that crossed, M labelled rows, L layers that crossed (2 L where all positions cross: their mean, then
 the last), d width, F = L d features, K classes.
@@ -19,8 +19,9 @@ from sklearn.cluster import KMeans
 from sklearn.utils.extmath import randomized_svd
 
 from ...attacks.attack import LabelGuess
+from ...attacks.evidence.augmented import augmented
 from ...attacks.evidence.naming import standardised, verbalised
-from ...attacks.evidence.probing import FEW, Linear, fitted
+from ...attacks.evidence.probing import Linear, fitted
 from ...attacks.evidence.reading import by_names
 from ...attacks.evidence.states import Form, crossed_states, features, form_of
 from ...system.backbone import Backbone
@@ -93,32 +94,25 @@ class Reader:
     # --- with labels ----------------------------------------------------------------------------------------------
 
     def _learnt(self) -> dict[str, torch.Tensor]:
-        """Class probabilities (N, K) by a classifier of auxiliary rows, of known rows, or of both."""
+        """Class probabilities (N, K) by a classifier of auxiliary rows, of known rows, or of all that can be learnt."""
         classes, rows = len(self.public.labels), self._rows
         places, labels = self._known
         found: dict[str, Linear] = {}
         if self._auxiliary:
-            found["probe"] = self._probe()
+            public = self.public
+            found["probe"] = discriminant(self.backbone, public.auxiliary, public.labels, self._layers, self._form)
         if len(labels.unique()) > 1:
             found[KNOWN] = fitted(rows[places], labels, classes, rows)
-            if self._auxiliary:
-                others, theirs = self._labelled()
-                both, every = torch.cat([others, rows[places]]), torch.cat([theirs, labels])
-                found["probe of both"] = fitted(both, every, classes, rows)
+            if self.public.backbone is not None:
+                found["probe of all"] = self._all(rows[places], labels)
         return {name: classifier.probabilities(rows) for name, classifier in found.items()}
 
-    def _probe(self) -> Linear:
-        """Of auxiliary rows; the few of a small set are helped by the rows that crossed."""
-        rows, labels = self._labelled()
-        if len(labels) < FEW * len(labels.unique()):
-            return fitted(rows, labels, len(self.public.labels), self._rows)
-        texts, indices = tuple(e.text for e in self.public.auxiliary), tuple(labels.tolist())
-        return discriminant(self.backbone, texts, indices, len(self.public.labels), self._layers, self._form)
-
-    def _labelled(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Auxiliary rows (M, F) with their labels (M,)."""
-        labels = [self.public.labels.index(e.label) for e in self.public.auxiliary]
-        return self._read([e.text for e in self.public.auxiliary]), torch.tensor(labels)
+    def _all(self, known: torch.Tensor, labels: torch.Tensor) -> Linear:
+        """Of auxiliary texts, class names and known rows (R, F) with their labels (R,)."""
+        learnt = augmented(self.public.auxiliary, self.public.labels, torch.Generator().manual_seed(0))
+        rows, owners = torch.cat([self._read(learnt.texts), known]), torch.cat([learnt.labels, labels])
+        groups = torch.cat([learnt.groups, len(learnt.texts) + torch.arange(len(labels))])
+        return fitted(rows, owners, len(self.public.labels), groups=groups)
 
     # --- with few or none -----------------------------------------------------------------------------------------
 

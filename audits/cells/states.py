@@ -7,9 +7,11 @@ from functools import lru_cache
 
 import torch
 
+from ...attacks.evidence.augmented import augmented
 from ...attacks.evidence.probing import Linear, fitted
 from ...attacks.evidence.states import Form, block_states, features, of_layers
 from ...system.backbone import Backbone
+from ...system.public import Example
 
 
 @lru_cache(maxsize=8)
@@ -20,15 +22,12 @@ def states(backbone: Backbone, texts: tuple[str, ...], form: Form) -> torch.Tens
 
 @lru_cache(maxsize=16)
 def discriminant(
-    backbone: Backbone,
-    texts: tuple[str, ...],
-    labels: tuple[int, ...],
-    classes: int,
-    layers: tuple[int, ...],
-    form: Form,
+    backbone: Backbone, examples: tuple[Example, ...], labels: tuple[str, ...], layers: tuple[int, ...], form: Form
 ) -> Linear:
-    """Of labelled texts' states after some blocks, the first of which is 1; kept as they are."""
-    return fitted(after(states(backbone, texts, form), layers), torch.tensor(labels), classes)
+    """Of the states of labelled texts, of variants of them and of the class names, after some blocks from 1."""
+    learnt = augmented(examples, labels, torch.Generator().manual_seed(0))
+    rows = after(states(backbone, learnt.texts, form), layers)
+    return fitted(rows, learnt.labels, len(labels), groups=learnt.groups)
 
 
 def after(found: torch.Tensor, layers: Sequence[int]) -> torch.Tensor:

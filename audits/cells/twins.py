@@ -111,10 +111,8 @@ class Blind:
         """The public backbone with a classifier trained on the same auxiliary labels (`readoff`'s twin)."""
         if len({example.label for example in self.public.auxiliary}) < 2:
             return self._untuned()
-        texts = tuple(example.text for example in self.public.auxiliary)
-        labels = tuple(self.public.labels.index(example.label) for example in self.public.auxiliary)
         layers = tuple(range(1, len(self.backbone.blocks) + 1))
-        classifier = discriminant(self.backbone, texts, labels, len(self.public.labels), layers, self._form)
+        classifier = discriminant(self.backbone, self.public.auxiliary, self.public.labels, layers, self._form)
         asked = states(self.backbone, tuple(query.text for query in self.public.queries), self._form)
         return StolenModel(tuple(q.id for q in self.public.queries), classifier.probabilities(after(asked, layers)))
 

@@ -49,7 +49,7 @@ def test_the_fitted_likelihoods_are_those_of_the_noise_that_was_drawn(deviation:
     values = torch.eye(CLASSES, dtype=torch.float64)[labels] - held.shares + noise
     squares = distances(values, held)
     uniform = torch.full((4000, CLASSES), 1 / CLASSES, dtype=torch.float64)
-    found = likelihoods(squares, held, uniform)
+    found = likelihoods(squares, held.owners, CLASSES, uniform)
     true = torch.exp(-squares / (2 * deviation**2))
     assert (found / found.sum(1, keepdim=True) - true / true.sum(1, keepdim=True)).abs().mean() < 0.01
 
@@ -97,7 +97,7 @@ def test_two_weak_witnesses_are_stronger_together() -> None:
         torch.rand(4000, generator=generator) < 0.5, labels, torch.randint(CLASSES, (4000,), generator=generator)
     )
     prior = torch.full((4000, CLASSES), 0.1, dtype=torch.float64).scatter_(1, hint.unsqueeze(1), 0.6)
-    joined = (prior * likelihoods(squares, held, prior)).argmax(1)
+    joined = (prior * likelihoods(squares, held.owners, CLASSES, prior)).argmax(1)
     by_hand = (prior.log() - squares / (2 * 0.7**2)).argmax(1)
     assert (joined == by_hand).double().mean() >= 0.98
     right = [(one == labels).double().mean() for one in (joined, hint, squares.argmin(1))]
