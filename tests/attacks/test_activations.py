@@ -9,10 +9,12 @@ import torch
 
 from sidelight.attacks import ATTACKS, Attack
 from sidelight.attacks.attack import LabelGuess
-from sidelight.attacks.evidence.augmented import shortened
+from sidelight.attacks.evidence.augmented import augmented, shortened
 from sidelight.attacks.evidence.reading import shared
+from sidelight.attacks.evidence.states import TEMPLATES
 from sidelight.system.errors import UsageError
 from sidelight.system.protocols import Protocol
+from sidelight.system.public import Example
 
 from ..contracts.leaks_texts import named_by_keywords, probe
 from ..contracts.leaks_transformed import behind, rotated
@@ -90,6 +92,20 @@ def test_a_shortened_text_keeps_its_words_in_order_and_never_ends_up_empty() -> 
     assert kept == sorted(kept, key=int)
     assert 700 < len(kept) < 800
     assert all(shortened("one", 0.9, generator) == "one" for _ in range(20))
+
+
+def test_texts_to_learn_from_are_the_attackers_own_their_variants_and_every_name_in_every_template() -> None:
+    examples = (Example("the card is lost", "card_lost"), Example("pay my bill", "bill"))
+    learnt = augmented(examples, ("bill", "card_lost"), torch.Generator().manual_seed(0), variants=2)
+    assert learnt.texts[:2] == ("the card is lost", "pay my bill")
+    assert learnt.labels[:6].tolist() == [1, 0] * 3  # each text, and each of its variants
+    assert learnt.groups[:6].tolist() == [0, 1] * 3
+    names = learnt.texts[6:]
+    assert [label for label, text in zip(learnt.labels[6:].tolist(), names, strict=True) if "card lost" in text] == [
+        1
+    ] * len(TEMPLATES)
+    assert len(names) == 2 * len(TEMPLATES)
+    assert len(set(learnt.groups[6:].tolist()) | {0, 1}) == 2 + len(names)  # no name is another's variant
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import torch
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import LabelGuess
 from sidelight.attacks.evidence.candidates import Candidates
-from sidelight.attacks.labels.posterior import distances, likelihoods, responses
+from sidelight.attacks.evidence.mixture import Mixture
+from sidelight.attacks.labels.posterior import distances, likelihoods, responses, shares
 from sidelight.system.public import Public
 
 from ..contracts.leaks_transformed import Disguise, behind, rotated, scaled
@@ -84,6 +85,28 @@ def test_behind_a_secret_form_it_starts_from_what_regression_finds(
     planted = behind(from_run(micro, ATTACKS["posterior"](), pae()), disguise)
     secret = replace(planted.public, facts={**planted.public.facts, "defences": defences})
     assert share(replace(planted, public=secret)) >= 0.95
+
+
+def test_groups_that_noise_made_are_not_believed_over_activations(micro: Micro) -> None:
+    """Behind a secret rotation and noise `regress` finds nothing, and the texts' own classes stand."""
+    planted = behind(from_run(micro, ATTACKS["posterior"](), pae()), drowned)
+    facts = {**planted.public.facts, "defences": {"rotate": {"per_sample": False}}}
+    secret = replace(planted, public=replace(planted.public, facts=facts))
+    assert share(replace(secret, attack=ATTACKS["regress"]())) <= 0.5
+    assert share(secret) == share(planted) >= 0.85
+
+
+def test_the_shares_of_groups_are_those_of_the_noise_that_was_drawn() -> None:
+    generator = torch.Generator().manual_seed(2)
+    centres = 2 * torch.eye(CLASSES)
+    groups = torch.randint(CLASSES, (4000,), generator=generator)
+    residuals = centres[groups] + torch.randn(4000, CLASSES, generator=generator)
+    nearest = torch.cdist(residuals, centres).argmin(1)
+    names = torch.tensor([3, 1, 4, 0, 2])
+    uniform = torch.full((4000, CLASSES), 1 / CLASSES, dtype=torch.float64)
+    found = shares(Mixture(nearest, torch.zeros(0, CLASSES), centres, residuals, 0.0), names[nearest], uniform)
+    true = (-torch.cdist(residuals, centres).square() / 2).softmax(1).double()
+    assert (found[:, names] - true).abs().mean() < 0.01
 
 
 def test_two_weak_witnesses_are_stronger_together() -> None:

@@ -52,8 +52,9 @@ def test_the_last_block_is_not_all_that_the_probe_reads(
     alone = blind(
         seen(received("activations", mixed[:, -1:])), replace(public, facts={**FACTS, "layers": [3]}), backbone
     )
-    assert right(twins.rest(Goal.LABELS, frozenset())["probe"]) >= 0.5
-    assert right(alone.rest(Goal.LABELS, frozenset())["probe"]) <= 0.1
+    whole, last = (one.rest(Goal.LABELS, frozenset())["probe"] for one in (twins, alone))
+    assert right(whole) >= 0.8
+    assert right(last) <= 0.5
 
 
 def test_nothing_is_read_off_activations_that_are_attacked(view: View, public: Public, backbone: Backbone) -> None:
@@ -81,8 +82,8 @@ def test_the_rest_is_read_by_all_that_the_threat_model_leaves(
     left = replace(public, known=labels, **withheld)
     found = blind(view, left, backbone).rest(Goal.LABELS, frozenset({"difference"}))
     own = {"known prior", "probe of known rows"} if known else set()
-    both = {"probe of both"} if known and not withheld else set()
-    assert set(found) == {"prior", *expected, *own, *both}
+    every = {"probe of all"} if known and left.backbone else set()
+    assert set(found) == {"prior", *expected, *own, *every}
 
 
 def test_the_twin_of_a_server_without_labels_reads_as_well_as_the_attack_on_activations(
@@ -200,8 +201,7 @@ def test_texts_are_read_in_the_form_in_which_all_positions_cross(
 
 
 def test_all_runs_of_a_victim_share_one_fit(view: View, public: Public, backbone: Backbone) -> None:
-    aux = public.auxiliary * 2  # enough rows a class to be fitted without the rows that crossed
-    first, again = (blind(view, replace(public, auxiliary=aux), backbone) for _ in range(2))
+    first, again = (blind(view, public, backbone) for _ in range(2))
     first.rest(Goal.LABELS, frozenset({"difference"}))
     before = discriminant.cache_info()
     again.rest(Goal.LABELS, frozenset({"difference"}))

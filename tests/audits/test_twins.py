@@ -137,8 +137,8 @@ def test_the_learner_is_trained_on_the_same_auxiliary_labels(view: View, public:
     assert (learner.outputs.argmax(1) == TRUE).float().mean() >= 0.9
 
 
-def test_a_class_without_auxiliary_rows_has_no_probability(view: View, public: Public, backbone: Backbone) -> None:
+def test_a_class_without_auxiliary_rows_is_known_by_its_name(view: View, public: Public, backbone: Backbone) -> None:
     fewer = replace(public, auxiliary=tuple(e for e in public.auxiliary if e.label != "music"))
     learner = blind(view, fewer, backbone).rest(Goal.MODEL, frozenset({"held:tuned"}))["learner"]
     assert isinstance(learner, StolenModel)
-    assert learner.outputs[:, LABELS.index("music")].tolist() == [0.0] * 12
+    assert (learner.outputs[:, LABELS.index("music")] > 0).all()
