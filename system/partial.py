@@ -71,7 +71,24 @@ class Top(nn.Module):
         return inputs, {**named, "hidden_states": self._states}
 
 
-class ScoredTop(nn.Module):
+class SelectedTop(nn.Module):
+    """The blocks above a cut and the selected position: (B, T, d) states to (B, d)."""
+
+    def __init__(self, backbone: Backbone, cut: int, rank: int, selector: Selector, generator: torch.Generator) -> None:
+        super().__init__()
+        self.top = Top(backbone, cut, rank, generator)
+        self._selector = selector
+
+    def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(B, T, d) after the cut to what a head reads (B, d)."""
+        return select(self.top(states, mask), mask, self._selector)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What training changed: the updates."""
+        return lora_state(self.top)
+
+
+class ScoredTop(SelectedTop):
     """The blocks above a cut, the selected position, and a trainable head: (B, T, d) states to class scores."""
 
     def __init__(
@@ -83,28 +100,36 @@ class ScoredTop(nn.Module):
         selector: Selector,
         generator: torch.Generator,
     ) -> None:
-        super().__init__()
-        self.top = Top(backbone, cut, rank, generator)
+        super().__init__(backbone, cut, rank, selector, generator)
         self.head = nn.Parameter(head.clone())
         self.bias = nn.Parameter(torch.zeros(len(head)))
-        self._selector = selector
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(B, T, d) after the cut to class scores (B, K)."""
-        return select(self.top(states, mask), mask, self._selector) @ self.head.T + self.bias
+        return super().forward(states, mask) @ self.head.T + self.bias
 
     def state(self) -> dict[str, torch.Tensor]:
         """What training changed: the updates, `head` (K, d) and `bias` (K,)."""
-        return {**lora_state(self.top), "head": self.head.detach().clone(), "bias": self.bias.detach().clone()}
+        return {**super().state(), "head": self.head.detach().clone(), "bias": self.bias.detach().clone()}
 
 
 def stored_top(backbone: Backbone, cut: int, selector: Selector, state: Mapping[str, torch.Tensor]) -> ScoredTop:
     """The tuned top that a state describes; raises KeyError where an update is missing."""
-    rank = next(t.shape[0] for name, t in state.items() if "lora_A" in name)
-    tuned = ScoredTop(backbone, cut, rank, state["head"], selector, torch.Generator())
+    tuned = ScoredTop(backbone, cut, _rank(state), state["head"], selector, torch.Generator())
     tuned.bias.data = state["bias"].clone()
     load_lora(tuned.top, state)
     return tuned
+
+
+def stored_middle(backbone: Backbone, cut: int, selector: Selector, state: Mapping[str, torch.Tensor]) -> SelectedTop:
+    """The same without a head."""
+    tuned = SelectedTop(backbone, cut, _rank(state), selector, torch.Generator())
+    load_lora(tuned.top, state)
+    return tuned
+
+
+def _rank(state: Mapping[str, torch.Tensor]) -> int:
+    return next(t.shape[0] for name, t in state.items() if "lora_A" in name)
 
 
 def add_lora(model: Any, blocks: range, rank: int, generator: torch.Generator) -> None:

@@ -1,7 +1,8 @@
 """The tuned model from the weights that the server trained, put on its own copy of the public backbone.
 
 Threat model: an honest-but-curious server that knows the backbone, the head's kind and the fusion rule: it already
-holds every tuned parameter, except those of a device's trainable bottom, which it replaces by the public ones.
+holds every tuned parameter, except those of a device's trainable bottom, which it replaces by the public ones, and a
+head that stays on the device, in whose place it trains one of its own on auxiliary labels.
 Source: own derivation; version 2 of arXiv 2507.01216 drops the claim that version 1 makes about fine-tuned models.
 
 Shapes: Q queries, L layers, d width, K classes.
@@ -9,7 +10,7 @@ Shapes: Q queries, L layers, d width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,14 @@ import torch
 
 from ...system.backbone import Backbone, load_backbone
 from ...system.fusion import pack_positions, pivot_activations, positionwise
-from ...system.heads import scores
-from ...system.partial import Bottom, stored_top
+from ...system.heads import scores, verbaliser
+from ...system.partial import Bottom, stored_middle, stored_top
 from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, StolenModel
 from ..evidence.differences import class_scores, undone
+from ..evidence.probing import fitted
 
 CHUNK = 64
 
@@ -43,36 +45,71 @@ class ReadOff(Attack):
         """Class scores (Q, K) of the rebuilt model on the queries."""
         assert public.backbone is not None
         backbone = load_backbone(public.backbone)
-        rebuild = {"additive": _additive, "side": _side, "split": _split}[public.facts["fusion"]]
-        outputs = []
-        for start in range(0, len(public.queries), CHUNK):
-            texts = [query.text for query in public.queries[start : start + CHUNK]]
-            outputs.append(rebuild(backbone, texts, public, view.held["tuned"]))
+        build = {"additive": _additive, "side": _side, "split": _split, "ushape": _ushape}[public.facts["fusion"]]
+        model = build(backbone, public, view.held["tuned"])
+        texts = [query.text for query in public.queries]
+        outputs = [model(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
         return StolenModel(tuple(query.id for query in public.queries), torch.cat(outputs))
 
 
 Tuned = Mapping[str, torch.Tensor]
+Model = Callable[[list[str]], torch.Tensor]
+"""Texts to class scores (B, K)."""
 
 
-def _additive(backbone: Backbone, texts: list[str], public: Public, tuned: Tuned) -> torch.Tensor:
+def _additive(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     """PAE MobiLLM: the backbone's share plus the side network's output. Without the head only the latter is known."""
-    facts = public.facts
-    pivots = pivot_activations(backbone, texts, facts["longest"], facts["prompt"], facts["selector"])
-    shares = None if public.head is None else scores(public.head["weight"], backbone, pivots[:, -1])
-    return class_scores(public, undone(from_state(tuned)(pivots), public), shares)
+    facts, side = public.facts, from_state(tuned)
+
+    def model(texts: list[str]) -> torch.Tensor:
+        pivots = pivot_activations(backbone, texts, facts["longest"], facts["prompt"], facts["selector"])
+        shares = None if public.head is None else scores(public.head["weight"], backbone, pivots[:, -1])
+        return class_scores(public, undone(side(pivots), public), shares)
+
+    return model
 
 
-def _side(backbone: Backbone, texts: list[str], public: Public, tuned: Tuned) -> torch.Tensor:
+def _side(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     """MobiLLM: the side network at every position."""
-    tokens = backbone.tokens(texts, public.facts["longest"], public.facts["prompt"])
-    states, lengths = pack_positions(backbone.activations(tokens), tokens)
-    return positionwise(from_state(tuned), states, lengths, public.facts["selector"])
+    side = from_state(tuned)
+
+    def model(texts: list[str]) -> torch.Tensor:
+        tokens = backbone.tokens(texts, public.facts["longest"], public.facts["prompt"])
+        states, lengths = pack_positions(backbone.activations(tokens), tokens)
+        return positionwise(side, states, lengths, public.facts["selector"])
+
+    return model
 
 
-def _split(backbone: Backbone, texts: list[str], public: Public, tuned: Tuned) -> torch.Tensor:
+def _split(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     """Split learning: the public bottom below the tuned top."""
+    return _upon_bottom(backbone, public, stored_top(backbone, public.facts["cut"], public.facts["selector"], tuned))
+
+
+def _ushape(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
+    """U-shaped split learning: the public bottom below the tuned middle, and a head of the attacker's own.
+
+    It learns from auxiliary labels; without any it is the verbaliser, from which the device's head started.
+    """
+    features = _upon_bottom(
+        backbone, public, stored_middle(backbone, public.facts["cut"], public.facts["selector"], tuned)
+    )
+    if len({example.label for example in public.auxiliary}) < 2:
+        head = verbaliser(backbone, public.labels)
+        return lambda texts: features(texts) @ head.T
+    labels = torch.tensor([public.labels.index(example.label) for example in public.auxiliary])
+    texts = [example.text for example in public.auxiliary]
+    rows = torch.cat([features(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)])
+    classifier = fitted(rows, labels, len(public.labels))
+    return lambda texts: classifier.probabilities(features(texts))
+
+
+def _upon_bottom(backbone: Backbone, public: Public, top: Callable[..., torch.Tensor]) -> Model:
     facts: Mapping[str, Any] = public.facts
-    tokens = backbone.tokens(texts, facts["longest"], facts["prompt"])
-    states = Bottom(backbone, facts["cut"], 0, torch.Generator())(tokens)
-    outputs: torch.Tensor = stored_top(backbone, facts["cut"], facts["selector"], tuned)(states, tokens.mask)
-    return outputs
+    bottom = Bottom(backbone, facts["cut"], 0, torch.Generator())
+
+    def model(texts: list[str]) -> torch.Tensor:
+        tokens = backbone.tokens(texts, facts["longest"], facts["prompt"])
+        return top(bottom(tokens), tokens.mask)
+
+    return model

@@ -12,6 +12,7 @@ PROTOCOLS: Registry[type[Protocol]] = Registry(
         "mobillm": ".system.protocols.mobillm:MobiLLM",
         "pae": ".system.protocols.pae:PAE",
         "split": ".system.protocols.split:Split",
+        "ushape": ".system.protocols.ushape:UShape",
     },
     group="sidelight.protocols",
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..codec import PRECISIONS, Precision
@@ -95,45 +96,63 @@ class SplitDevice(Device):
         self._trainable = protocol.bottom == "trainable"
         rank = protocol.lora.rank if self._trainable else 0
         self._bottom = Bottom(scene.backbone, protocol.cut_of(scene), rank, scene.streams.torch(f"{party}:lora"))
-        self._optimizer = protocol.lora.optimizer(self._bottom.parameters()) if self._trainable else None
+        self._optimizer = protocol.lora.optimizer(trained) if (trained := self.trained()) else None
         self._top: ScoredTop | None = None
+
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that the device itself trains."""
+        return list(self._bottom.parameters()) if self._trainable else []
 
     def work(self, wire: Wire) -> Iterator[None]:
         for epoch in range(self._protocol.lora.epochs):
             for rows in even_batches(self._lengths, self._protocol.lora.batch, self._order):
                 self._exchange(wire, [self._samples[i] for i in rows], epoch)
                 yield
-        answer = wire.request(Message("download", self.party, SERVER))
-        self._top = stored_top(
-            self._scene.backbone, self._protocol.cut_of(self._scene), self._protocol.selector, answer.tensors
-        )
+        self.finish(wire.request(Message("download", self.party, SERVER)).tensors)
 
     def _exchange(self, wire: Wire, rows: list[Sample], epoch: int) -> None:
         tokens = self._scene.backbone.tokens([r.text for r in rows], self._protocol.longest, self._protocol.prompt)
         with torch.set_grad_enabled(self._trainable):
             states, lengths = pack_positions(self._bottom(tokens), tokens)
         ids = tuple(row.id for row in rows)
-        labels = torch.tensor([self._targets[row.id] for row in rows])
-        sent = {"activations": states.detach().unsqueeze(1), "lengths": lengths}
-        wire.request(self._message("activations", epoch, ids, sent))
-        answer = wire.request(self._message("labels", epoch, ids, {"labels": labels}))
         if self._optimizer is not None:
             self._protocol.lora.set_rate(self._optimizer, epoch)
             self._optimizer.zero_grad()
-            states.backward(answer.tensors["gradient"].squeeze(1))
+        sent = {"activations": states.detach().unsqueeze(1), "lengths": lengths}
+        gradient = self.gradient(wire, epoch, ids, self.message("activations", epoch, ids, sent))
+        if self._trainable and gradient is not None:
+            states.backward(gradient.squeeze(1))
+        if self._optimizer is not None:
             self._optimizer.step()
 
-    def _message(self, kind: str, epoch: int, ids: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> Message:
+    def gradient(self, wire: Wire, epoch: int, ids: tuple[str, ...], states: Message) -> torch.Tensor | None:
+        """Send a batch's states and what the loss needs; the gradient (N, 1, d) that comes back, if one does."""
+        wire.request(states)
+        labels = torch.tensor([self._targets[i] for i in ids])
+        return wire.request(self.message("labels", epoch, ids, {"labels": labels})).tensors.get("gradient")
+
+    def message(self, kind: str, epoch: int, ids: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> Message:
+        """A message to the server about a batch."""
         return Message(kind, self.party, SERVER, epoch, 0, ids, tensors, self._protocol.precision)
+
+    def finish(self, tuned: Mapping[str, torch.Tensor]) -> None:
+        """Take the server's part into use."""
+        protocol = self._protocol
+        self._top = stored_top(self._scene.backbone, protocol.cut_of(self._scene), protocol.selector, tuned)
+
+    def scores(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Class scores (B, K) of states (B, T, d) after the bottom."""
+        if self._top is None:
+            raise ProtocolError("the device has not downloaded the server's update; run its work to the end first")
+        found: torch.Tensor = self._top(states, mask)
+        return found
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
-        if self._top is None:
-            raise ProtocolError("the device has not downloaded the server's update; run its work to the end first")
         outputs = []
         for chunk in batches(texts, CHUNK):
             tokens = self._scene.backbone.tokens(chunk, self._protocol.longest, self._protocol.prompt)
-            outputs.append(self._top(self._bottom(tokens), tokens.mask))
+            outputs.append(self.scores(self._bottom(tokens), tokens.mask))
         return torch.cat(outputs)
 
 
@@ -150,18 +169,12 @@ class SplitServer(Server):
             self._pending[message.sample_ids] = message
             return self.answer(message, "ready")
         if message.kind == "labels":
+            if message.sample_ids not in self._pending:
+                raise ProtocolError("labels came for samples whose activations did not; send activations first")
             gradient = self._step(self._pending.pop(message.sample_ids), message.tensors["labels"])
             if self._protocol.bottom == "frozen":
                 return self.answer(message, "ready")
-            return Message(
-                "gradient",
-                self.party,
-                message.sender,
-                message.round,
-                sample_ids=message.sample_ids,
-                tensors={"gradient": gradient},
-                precision=self._protocol.precision,
-            )
+            return returned(message, "gradient", gradient, self._protocol.precision)
         if message.kind == "download":
             return self.answer(message, "tuned", **self._model.state())
         raise ProtocolError(f"a split server takes no message of kind {message.kind!r}")
@@ -181,3 +194,8 @@ class SplitServer(Server):
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
         return {"tuned": self._model.state()}
+
+
+def returned(message: Message, kind: str, tensor: torch.Tensor, precision: Precision) -> Message:
+    """The server's answer to a batch: one tensor, named as its kind."""
+    return Message(kind, SERVER, message.sender, message.round, 0, message.sample_ids, {kind: tensor}, precision)

@@ -1,0 +1,136 @@
+"""U-shaped split learning: bottom and head on the device, the blocks between them at the server.
+
+Labels and loss never leave the device. The server returns, of every sample, the one position that the head reads; the
+gradient of the loss with respect to it comes back, and the server passes its own back to the bottom, where that is
+trained.
+Source: arXiv 1812.00564, section 3.1 (the U-shaped configuration without label sharing).
+
+Shapes: N positions of a batch, B samples, T positions, d width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from ..data import Sample
+from ..errors import ProtocolError
+from ..fusion import unpack_positions
+from ..heads import verbaliser
+from ..message import Message, Party
+from ..partial import SelectedTop, stored_middle
+from ..roles import SERVER, Role, Server
+from ..wire import Wire
+from .protocol import Scene
+from .split import Split, SplitDevice, returned
+
+
+@dataclass(frozen=True)
+class UShape(Split):
+    """Two cuts, labels on the device."""
+
+    name: ClassVar[str] = "ushape"
+    title: ClassVar[str] = "U-shaped split learning"
+    source: ClassVar[str] = "arXiv 1812.00564, section 3.1"
+    departures: ClassVar[tuple[str, ...]] = (
+        "Both parts are tuned by LoRA, not in full; the head starts from the verbaliser.",
+        "Behind the server's blocks only the head is on the device; the server applies the frozen final norm, and "
+        "returns the selected position alone.",
+        "Padding does not cross: positions are packed end to end, with the lengths.",
+        "The device downloads the server's update at the end, so that it can predict alone.",
+    )
+
+    @property
+    def shows(self) -> Mapping[Party, frozenset[str]]:
+        return {SERVER: frozenset({"activations", "gradients", "held:tuned"})}
+
+    def facts(self, scene: Scene) -> Mapping[str, Any]:
+        return {**super().facts(scene), "fusion": "ushape"}
+
+    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+        generator = scene.streams.torch("server")
+        server = UShapeServer(
+            self, SelectedTop(scene.backbone, self.cut_of(scene), self.lora.rank, self.selector, generator)
+        )
+        devices = {party: UShapeDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
+        return {SERVER: server, **devices}
+
+
+class UShapeDevice(SplitDevice):
+    """Runs the bottom and, on what comes back, the head and the loss; trains the head, and a trainable bottom."""
+
+    def __init__(self, party: Party, protocol: Split, scene: Scene, samples: tuple[Sample, ...]) -> None:
+        self._head = nn.Parameter(verbaliser(scene.backbone, scene.labels).clone())
+        self._bias = nn.Parameter(torch.zeros(len(scene.labels)))
+        super().__init__(party, protocol, scene, samples)
+        self._middle: SelectedTop | None = None
+
+    def trained(self) -> list[nn.Parameter]:
+        return [*super().trained(), self._head, self._bias]
+
+    def gradient(self, wire: Wire, epoch: int, ids: tuple[str, ...], states: Message) -> torch.Tensor | None:
+        answer = wire.request(states)
+        features = answer.tensors["features"].detach().requires_grad_()
+        targets = torch.tensor([self._targets[i] for i in ids])
+        cross_entropy(features @ self._head.T + self._bias, targets).backward()
+        assert features.grad is not None
+        back = wire.request(self.message("gradients", epoch, ids, {"gradients": features.grad}))
+        return back.tensors.get("gradient")
+
+    def finish(self, tuned: Mapping[str, torch.Tensor]) -> None:
+        protocol = self._protocol
+        self._middle = stored_middle(self._scene.backbone, protocol.cut_of(self._scene), protocol.selector, tuned)
+
+    def scores(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self._middle is None:
+            raise ProtocolError("the device has not downloaded the server's update; run its work to the end first")
+        features: torch.Tensor = self._middle(states, mask)
+        return features @ self._head.T + self._bias
+
+
+class UShapeServer(Server):
+    """Runs and trains the middle, without ever seeing a loss."""
+
+    def __init__(self, protocol: Split, middle: SelectedTop) -> None:
+        self._protocol, self._middle = protocol, middle
+        self._optimizer = protocol.lora.optimizer(middle.parameters())
+        self._pending: dict[tuple[str, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def handle(self, message: Message) -> Message:
+        if message.kind == "activations":
+            return returned(message, "features", self._forward(message), self._protocol.precision)
+        if message.kind == "gradients":
+            gradient = self._backward(message)
+            if self._protocol.bottom == "frozen":
+                return self.answer(message, "ready")
+            return returned(message, "gradient", gradient, self._protocol.precision)
+        if message.kind == "download":
+            return self.answer(message, "tuned", **self._middle.state())
+        raise ProtocolError(f"a U-shaped split server takes no message of kind {message.kind!r}")
+
+    def _forward(self, message: Message) -> torch.Tensor:
+        # detached: the message stays as it came, for whoever listens to the wire
+        packed = message.tensors["activations"].detach().requires_grad_()
+        states, mask = unpack_positions(packed.squeeze(1), message.tensors["lengths"])
+        features: torch.Tensor = self._middle(states, mask)
+        self._pending[message.sample_ids] = packed, features
+        return features.detach()
+
+    def _backward(self, message: Message) -> torch.Tensor:
+        if message.sample_ids not in self._pending:
+            raise ProtocolError("gradients came for samples whose activations did not; send activations first")
+        packed, features = self._pending.pop(message.sample_ids)
+        self._protocol.lora.set_rate(self._optimizer, message.round)
+        self._optimizer.zero_grad()
+        features.backward(message.tensors["gradients"])
+        self._optimizer.step()
+        assert packed.grad is not None
+        return packed.grad
+
+    def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        return {"tuned": self._middle.state()}
