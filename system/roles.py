@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 SERVER: Party = "server"
 
 
+def device_name(number: int) -> Party:
+    """A device's name, by its number from 0."""
+    return f"device-{number}"
+
+
+DEVICE = device_name(0)
+"""The device whose model is judged; the only one, where there are no more."""
+
+
 class Role(ABC):
     """A party that answers messages."""
 

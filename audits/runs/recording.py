@@ -20,7 +20,7 @@ from ...system.message import Party
 from ...system.protocols import Protocol, Scene, interleave
 from ...system.public import Example, Known, Public, Query
 from ...system.randomness import Streams
-from ...system.roles import SERVER, Device, Role
+from ...system.roles import DEVICE, SERVER, Device, Role
 from ...system.truth import Truth, true_texts
 from ...system.view import HELD, ViewWriter
 from ...system.wire import Traffic, Wire
@@ -31,7 +31,6 @@ from ..suites.suite import Labels
 from ..suites.threat import Threat
 from .parts import load_parts
 
-DEVICE: Party = "device-0"
 LIBRARIES = ("sidelight", "torch", "transformers", "peft", "safetensors", "scikit-learn", "scipy", "numpy")
 
 
@@ -70,7 +69,7 @@ def record(order: RunOrder, backbone: Backbone) -> None:
     parts = victims_parts(order, streams)
     threat = build(Threat, order.threat, "threat")
     protocol = build_protocol(order.protocol, order.settings, order.defences)
-    scene = Scene(backbone, parts.labels, {DEVICE: parts.victim_train}, streams)
+    scene = Scene(backbone, parts.labels, protocol.parties(parts.victim_train, streams), streams)
     with files.whole(Path(order.root)) as root:
         roles = protocol.roles(scene)
         writer = ViewWriter(root / "view", frozenset({SERVER}))
@@ -89,10 +88,10 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         cached = held_labels(device, parts) if "tuned" in held else None
         rows = true_texts(backbone, parts.victim_train, protocol.longest)
         Truth(rows, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
-        seconds = time.monotonic() - started
-        about = summary(order, protocol, threat, wire.traffic, parts, outputs, seconds)
+        about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
         promised = protocol.budget(scene)
-        price = {"budget": promised and asdict(promised), "device_seconds_per_sample": spent}
+        seconds = round(time.monotonic() - started, 2)
+        price = {"seconds": seconds, "budget": promised and asdict(promised), "device_seconds_per_sample": spent}
         files.write_json(root / "run.json", {**about, **price, "cached": cached})
 
 
@@ -199,9 +198,9 @@ def summary(
     protocol: Protocol,
     threat: Threat,
     traffic: Traffic,
+    devices: Sequence[Party],
     parts: Split,
     outputs: torch.Tensor,
-    seconds: float,
 ) -> dict[str, Any]:
     """run.json: what the report says about a run, nothing private."""
     truth = torch.tensor([parts.labels.index(sample.label) for sample in parts.victim_test])
@@ -229,10 +228,9 @@ def summary(
         "traffic": kinds,
         "parts": Path(order.parts).name,
         "samples": samples,
-        "uplink_bytes_per_sample": traffic.sent_by(DEVICE) / samples,
-        "downlink_bytes_per_sample": traffic.received_by(DEVICE) / samples,
+        "uplink_bytes_per_sample": sum(map(traffic.sent_by, devices)) / samples,
+        "downlink_bytes_per_sample": sum(map(traffic.received_by, devices)) / samples,
         "utility": exact_count("accuracy", (outputs.argmax(1) == truth).tolist()),
         "majority": exact_count("accuracy", (truth == common).tolist()),
         "victim": order.victim,
-        "seconds": round(seconds, 2),
     }

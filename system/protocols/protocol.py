@@ -16,7 +16,7 @@ from ..defences.guard import budget, relabelled
 from ..errors import UsageError
 from ..message import Party
 from ..randomness import Streams
-from ..roles import Device, Role
+from ..roles import DEVICE, Device, Role
 from ..selector import SELECTORS, Selector
 from ..wire import Wire
 
@@ -97,6 +97,10 @@ class Protocol(ABC):
     @abstractmethod
     def facts(self, scene: Scene) -> Mapping[str, Any]:
         """The public facts of a run, beyond the settings."""
+
+    def parties(self, samples: Sequence[Sample], streams: Streams) -> Mapping[Party, tuple[Sample, ...]]:
+        """Whose rows are whose: one device's, unless the protocol has several."""
+        return {DEVICE: tuple(samples)}
 
     def public_head(self, scene: Scene) -> torch.Tensor | None:
         """The frozen head (classes, d) where it is public; None where there is none or it is secret."""

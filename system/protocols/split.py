@@ -8,7 +8,7 @@ Shapes: N positions of a batch, B samples, T positions, d width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -23,9 +23,11 @@ from ..errors import ProtocolError, UsageError
 from ..fusion import pack_positions, unpack_positions
 from ..heads import verbaliser
 from ..message import Message, Party
-from ..partial import Bottom, ScoredTop, stored_top
+from ..partial import Bottom, ScoredTop, load_lora, lora_state, stored_top
+from ..randomness import Streams
 from ..roles import SERVER, Device, Role, Server
 from ..wire import Wire
+from .fleet import Fleet
 from .lora_training import LoraTraining
 from .protocol import CHUNK, Protocol, Scene, batches, even_batches
 
@@ -41,6 +43,7 @@ class Split(Protocol):
         "Both parts are tuned by LoRA, not in full; the head starts from the verbaliser.",
         "Padding does not cross: positions are packed end to end, with the lengths.",
         "The device downloads the server's update at the end, so that it can predict alone.",
+        "Several devices hand their part straight to the next one; each keeps its optimiser's state.",
     )
 
     defended: ClassVar[frozenset[Part]] = frozenset({Part.LABELS})
@@ -51,6 +54,8 @@ class Split(Protocol):
     precision: Precision = "fp32"
     """Of activations and gradients."""
     lora: LoraTraining = LoraTraining()
+    fleet: Fleet = Fleet()
+    """Several devices take turns, a pass over its rows each, and hand what they trained to the next."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,6 +80,9 @@ class Split(Protocol):
             raise UsageError(f"cut is {cut}; give 1 to {blocks - 1}: the backbone has {blocks} blocks")
         return cut
 
+    def parties(self, samples: Sequence[Sample], streams: Streams) -> Mapping[Party, tuple[Sample, ...]]:
+        return self.fleet.deal(samples, streams)
+
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
         server = SplitServer(
@@ -98,6 +106,9 @@ class SplitDevice(Device):
         self._bottom = Bottom(scene.backbone, protocol.cut_of(scene), rank, scene.streams.torch(f"{party}:lora"))
         self._optimizer = protocol.lora.optimizer(trained) if (trained := self.trained()) else None
         self._top: ScoredTop | None = None
+        parties = list(scene.samples)
+        self._next = parties[(parties.index(party) + 1) % len(parties)]
+        self._turn, self._last = party == parties[0], party == parties[-1]
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that the device itself trains."""
@@ -105,10 +116,41 @@ class SplitDevice(Device):
 
     def work(self, wire: Wire) -> Iterator[None]:
         for epoch in range(self._protocol.lora.epochs):
+            yield from self._waiting()
             for rows in even_batches(self._lengths, self._protocol.lora.batch, self._order):
                 self._exchange(wire, [self._samples[i] for i in rows], epoch)
                 yield
+            self._hand_on(wire, epoch)
+        yield from self._waiting()  # for what the others have trained since
+        if not self._last:
+            self._hand_on(wire, self._protocol.lora.epochs)
         self.finish(wire.request(Message("download", self.party, SERVER)).tensors)
+
+    def _waiting(self) -> Iterator[None]:
+        while not self._turn:
+            yield
+
+    def _hand_on(self, wire: Wire, epoch: int) -> None:
+        """Hand the turn, and what this device trained, to the next one."""
+        if self._next != self.party:
+            self._turn = False
+            wire.request(Message("turn", self.party, self._next, epoch, tensors=self.state()))
+
+    def handle(self, message: Message) -> Message:
+        if message.kind != "turn":
+            return super().handle(message)
+        self.take(message.tensors)
+        self._turn = True
+        return Message("ready", self.party, message.sender, message.round)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What this device trains, by name."""
+        return lora_state(self._bottom) if self._trainable else {}
+
+    def take(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what another device trained."""
+        if self._trainable:
+            load_lora(self._bottom, state)
 
     def _exchange(self, wire: Wire, rows: list[Sample], epoch: int) -> None:
         tokens = self._scene.backbone.tokens([r.text for r in rows], self._protocol.longest, self._protocol.prompt)

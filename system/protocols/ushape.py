@@ -43,6 +43,7 @@ class UShape(Split):
         "returns the selected position alone.",
         "Padding does not cross: positions are packed end to end, with the lengths.",
         "The device downloads the server's update at the end, so that it can predict alone.",
+        "Several devices hand bottom and head straight to the next one; each keeps its optimiser's state.",
     )
 
     @property
@@ -81,6 +82,13 @@ class UShapeDevice(SplitDevice):
         assert features.grad is not None
         back = wire.request(self.message("gradients", epoch, ids, {"gradients": features.grad}))
         return back.tensors.get("gradient")
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {**super().state(), "head": self._head.detach().clone(), "bias": self._bias.detach().clone()}
+
+    def take(self, state: Mapping[str, torch.Tensor]) -> None:
+        super().take(state)
+        self._head.data, self._bias.data = state["head"].clone(), state["bias"].clone()
 
     def finish(self, tuned: Mapping[str, torch.Tensor]) -> None:
         protocol = self._protocol

@@ -14,11 +14,9 @@ from sidelight.attacks import ATTACKS, Attack
 from sidelight.attacks.attack import LabelGuess
 from sidelight.system.message import Message
 from sidelight.system.public import Known, Public
-from sidelight.system.roles import SERVER
+from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.side_network import SideNetwork, SideShape
 from sidelight.system.view import View
-
-from ..contracts.micro import DEVICE
 
 WIDTH = 48
 

@@ -13,10 +13,10 @@ from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.message import Message
 from sidelight.system.protocols import Protocol
 from sidelight.system.public import Public
-from sidelight.system.roles import SERVER
+from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.view import View
 
-from ..contracts.micro import DEVICE, LABELS, VICTIM, Micro
+from ..contracts.micro import LABELS, VICTIM, Micro
 from ..contracts.planted import Planted, attacked, from_run, mobillm, pae, split
 
 

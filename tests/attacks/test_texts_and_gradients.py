@@ -16,12 +16,12 @@ from sidelight.system.codec import Precision, through
 from sidelight.system.errors import UsageError
 from sidelight.system.message import Message
 from sidelight.system.public import Known, Public
-from sidelight.system.roles import SERVER
+from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.view import View
 
 from ..contracts.goals import texts_score
 from ..contracts.leaks_texts import Disguise, sparse, turned
-from ..contracts.micro import DEVICE, Micro
+from ..contracts.micro import Micro
 from ..contracts.planted import Planted, attacked
 
 # --- support --------------------------------------------------------------------------------------------------

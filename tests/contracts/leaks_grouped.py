@@ -10,8 +10,9 @@ from sidelight.system.defences import DEFENCES, Defence
 from sidelight.system.protocols import Protocol, Scene
 from sidelight.system.public import Known
 from sidelight.system.randomness import Streams
+from sidelight.system.roles import DEVICE
 
-from .micro import DEVICE, LABELS, Micro, record, samples
+from .micro import LABELS, Micro, record, samples
 from .planted import Planted, Truth, pae
 
 ROWS = samples(40, seed=4)

@@ -12,10 +12,10 @@ from torch.nn.functional import one_hot
 from sidelight.attacks import ATTACKS, Attack
 from sidelight.system.message import Message
 from sidelight.system.public import Known, Public
-from sidelight.system.roles import SERVER
+from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.view import View
 
-from .micro import DEVICE, KEYWORDS, LABELS, VICTIM, Micro
+from .micro import KEYWORDS, LABELS, VICTIM, Micro
 from .planted import Planted, Truth, from_run, pae
 
 ENTRIES = 8

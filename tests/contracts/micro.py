@@ -19,11 +19,10 @@ from sidelight.system.message import Message, Party
 from sidelight.system.protocols import Protocol, Scene, interleave
 from sidelight.system.public import Example, Public, Query
 from sidelight.system.randomness import Streams
-from sidelight.system.roles import SERVER, Device, Role
+from sidelight.system.roles import DEVICE, SERVER, Device, Role
 from sidelight.system.view import View
 from sidelight.system.wire import Traffic, Wire
 
-DEVICE = "device-0"
 KEYWORDS = {
     "music": "violin",
     "weather": "thunder",
@@ -180,9 +179,10 @@ class Run:
         return {s.id: tuple(backbone.token_ids(s.text, longest)) for s in VICTIM}
 
 
-def make_scene(backbone: Backbone, seed: str = "the secret seed") -> Scene:
-    """One device with all victim rows."""
-    return Scene(backbone, LABELS, {DEVICE: VICTIM}, Streams(seed))
+def make_scene(backbone: Backbone, seed: str = "the secret seed", protocol: Protocol | None = None) -> Scene:
+    """All victim rows on one device, or on those that a protocol has."""
+    streams = Streams(seed)
+    return Scene(backbone, LABELS, protocol.parties(VICTIM, streams) if protocol else {DEVICE: VICTIM}, streams)
 
 
 def record(protocol: Protocol, scene: Scene) -> Run:

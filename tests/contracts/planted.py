@@ -21,10 +21,10 @@ from sidelight.system.protocols import PROTOCOLS, Protocol
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.side_training import SideTraining
 from sidelight.system.public import Public, Query
-from sidelight.system.roles import SERVER
+from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.view import View
 
-from .micro import DEVICE, LABELS, QUERIES, VICTIM, Micro, Run, make_scene, record
+from .micro import LABELS, QUERIES, VICTIM, Micro, Run, make_scene, record
 
 STRUCTURE = frozenset({"lengths"})
 """Tensors that say how others are packed; noise leaves them as they are."""

@@ -14,11 +14,11 @@ import torch
 from sidelight.system.message import Message, Party, encode
 from sidelight.system.protocols import PROTOCOLS, Scene, interleave
 from sidelight.system.protocols.pae import PAE, PAEDevice
-from sidelight.system.roles import SERVER, Device, Role, Server
+from sidelight.system.roles import DEVICE, SERVER, Device, Role, Server
 from sidelight.system.view import HELD
 from sidelight.system.wire import Wire
 
-from .micro import DEVICE, LABELS, VICTIM, Micro, Run, make_scene, record
+from .micro import LABELS, VICTIM, Micro, Run, make_scene, record
 from .variants import LEARNED, SEED, SIDE, VARIANTS, Runs, Variant, every_variant
 
 

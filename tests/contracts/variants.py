@@ -21,6 +21,7 @@ from sidelight.system.defences.rotate import Rotate
 from sidelight.system.defences.scale import Scale
 from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.protocols import PROTOCOLS, Protocol, Scene
+from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.side_training import SideTraining
 
@@ -58,6 +59,7 @@ class Variant:
 
     def __str__(self) -> str:
         plain = [str(v) for v in self.settings.values() if isinstance(v, str | int | bool)]
+        plain += [f"{v.devices} devices" for v in self.settings.values() if isinstance(v, Fleet)]
         defences = [named(d.name, d.settings()) for d in self.settings.get("defences", ())]
         return "-".join([self.name, *plain, *defences, self.family])
 
@@ -95,6 +97,8 @@ VARIANTS = [
     *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "int4"))),
     *variants("split", {"lora": LORA, "cut": 1}, {}, {"bottom": "trainable"}, family="llama"),
     *variants("ushape", {"lora": LORA}, {}, {"bottom": "trainable"}, {"bottom": "trainable", "precision": "int8"}),
+    *variants("split", {"lora": LORA, "bottom": "trainable"}, {"fleet": Fleet(devices=3)}),
+    *variants("ushape", {"lora": LORA}, {"fleet": Fleet(devices=2, alpha=0.5)}),
     *variants("ushape", {"lora": LORA, "cut": 1}, {"bottom": "trainable"}, family="llama"),
 ]
 
@@ -117,4 +121,4 @@ class Runs:
         return record((settings or variant.short()).protocol(), self.scene(variant, seed))
 
     def scene(self, variant: Variant, seed: str = SEED) -> Scene:
-        return make_scene(self._micro.backbone(variant.family), seed)
+        return make_scene(self._micro.backbone(variant.family), seed, variant.protocol())

@@ -21,8 +21,9 @@ from sidelight.system.heads import verbaliser
 from sidelight.system.protocols import Scene
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.protocol import even_batches
+from sidelight.system.roles import DEVICE
 
-from ..contracts.micro import DEVICE, VICTIM, Micro, Run, make_scene, record
+from ..contracts.micro import VICTIM, Micro, Run, make_scene, record
 from ..contracts.variants import made
 
 EPOCHS, BATCH, RANK, RATE = 5, 12, 2, 1e-2
