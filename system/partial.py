@@ -1,4 +1,4 @@
-"""A part of the backbone, with or without LoRA: the blocks below a cut, and the blocks above it.
+"""A part of the backbone: the blocks below a cut, and the blocks above it; frozen, tuned by LoRA, or tuned in full.
 
 The low-rank updates are peft's (LoRA, arXiv 2106.09685), on every linear map of the blocks.
 
@@ -8,7 +8,7 @@ Shapes: B texts, T positions, d width, L blocks.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,17 +20,18 @@ from .selector import Selector, select
 
 LORA_ALPHA = 2
 """LoRA's alpha over its rank."""
+FULL = -1
+"""In place of a rank: every weight of the part is tuned."""
 
 
 class Bottom(nn.Module):
-    """Embeddings and the first `cut` blocks; frozen where `rank` is 0."""
+    """Embeddings and the first `cut` blocks; frozen where `rank` is 0, tuned whole where it is FULL."""
 
     def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
         self.model = backbone.model if rank == 0 else copy.deepcopy(backbone.model)
         self.blocks = list(find_blocks(self.model))[:cut]
-        if rank:
-            add_lora(self.model, range(cut), rank, generator)
+        tune(self.model, self.blocks, embeddings(self.model), rank, generator)
 
     def forward(self, tokens: Tokens) -> torch.Tensor:
         """States after block `cut`, before any final norm: (B, T, d)."""
@@ -40,7 +41,7 @@ class Bottom(nn.Module):
 
 
 class Top(nn.Module):
-    """The blocks after `cut` and the final norm; frozen where `rank` is 0."""
+    """The blocks after `cut` and the final norm; frozen where `rank` is 0, tuned whole where it is FULL."""
 
     def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -51,8 +52,7 @@ class Top(nn.Module):
         self.model.config.num_hidden_layers = len(above)
         self._states: torch.Tensor | None = None
         above[0].register_forward_pre_hook(self._inject, with_kwargs=True)
-        if rank:
-            add_lora(self.model, range(len(above)), rank, generator)
+        tune(self.model, list(above), [find_final_norm(self.model)], rank, generator)
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """States (B, T, d) after block `cut` to states after the final norm, (B, T, d)."""
@@ -85,7 +85,7 @@ class SelectedTop(nn.Module):
 
     def state(self) -> dict[str, torch.Tensor]:
         """What training changed: the updates."""
-        return lora_state(self.top)
+        return tuned_state(self.top)
 
 
 class ScoredTop(SelectedTop):
@@ -117,24 +117,39 @@ def stored_top(backbone: Backbone, cut: int, selector: Selector, state: Mapping[
     """The tuned top that a state describes; raises KeyError where an update is missing."""
     tuned = ScoredTop(backbone, cut, _rank(state), state["head"], selector, torch.Generator())
     tuned.bias.data = state["bias"].clone()
-    load_lora(tuned.top, state)
+    load_tuned(tuned.top, state)
     return tuned
 
 
 def stored_middle(backbone: Backbone, cut: int, selector: Selector, state: Mapping[str, torch.Tensor]) -> SelectedTop:
     """The same without a head."""
     tuned = SelectedTop(backbone, cut, _rank(state), selector, torch.Generator())
-    load_lora(tuned.top, state)
+    load_tuned(tuned.top, state)
     return tuned
 
 
 def _rank(state: Mapping[str, torch.Tensor]) -> int:
-    return next(t.shape[0] for name, t in state.items() if "lora_A" in name)
+    return next((t.shape[0] for name, t in state.items() if "lora_A" in name), FULL)
 
 
-def add_lora(model: Any, blocks: range, rank: int, generator: torch.Generator) -> None:
-    """Trainable low-rank updates on every linear map of some blocks, in place; drawn from the generator."""
-    inside = {id(m) for i in blocks for m in find_blocks(model)[i].modules()}
+def embeddings(model: Any) -> list[nn.Module]:
+    """What makes the first block's input: all that stands beside the blocks but the final norm."""
+    parent, name = find_parent(model)
+    behind = find_final_norm(model)
+    return [child for other, child in parent.named_children() if other != name and child is not behind]
+
+
+def tune(
+    model: Any, blocks: Sequence[nn.Module], beside: Sequence[nn.Module], rank: int, generator: torch.Generator
+) -> None:
+    """Let blocks be trained, in place: by low-rank updates on their linear maps, or whole, with what stands beside."""
+    if not rank:
+        return
+    if rank == FULL:
+        for part in (*blocks, *beside):
+            part.requires_grad_(True)
+        return
+    inside = {id(m) for block in blocks for m in block.modules()}
     names = [n for n, m in model.named_modules() if id(m) in inside and hasattr(m, "weight") and m.weight.dim() == 2]
     config = LoraConfig(r=rank, lora_alpha=LORA_ALPHA * rank, target_modules=names, lora_dropout=0.0)
     inject_adapter_in_model(config, model)
@@ -145,13 +160,13 @@ def add_lora(model: Any, blocks: range, rank: int, generator: torch.Generator) -
             parameter.data = torch.randn(parameter.shape, generator=generator) * spread
 
 
-def lora_state(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The trainable updates alone, by name."""
-    return {name: p.detach().clone() for name, p in module.named_parameters() if "lora_" in name}
+def tuned_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The trainable tensors alone, by name."""
+    return {name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad}
 
 
-def load_lora(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Put stored updates in place; raises KeyError where one is missing."""
+def load_tuned(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Put stored tensors in the place of the trainable ones; raises KeyError where one is missing."""
     for name, parameter in module.named_parameters():
-        if "lora_" in name:
+        if parameter.requires_grad:
             parameter.data = state[name].clone()

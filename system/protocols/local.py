@@ -76,7 +76,7 @@ class LocalLora(Device):
         self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
         self._order = scene.streams.torch(f"{party}:order")
         blocks = len(scene.backbone.blocks)
-        self._model = Bottom(scene.backbone, blocks, protocol.lora.rank, scene.streams.torch(f"{party}:lora"))
+        self._model = Bottom(scene.backbone, blocks, protocol.lora.updates, scene.streams.torch(f"{party}:lora"))
         self._head = nn.Parameter(verbaliser(scene.backbone, scene.labels).clone())
         self._bias = nn.Parameter(torch.zeros(len(scene.labels)))
 

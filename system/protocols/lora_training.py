@@ -1,4 +1,4 @@
-"""How low-rank updates and their head are trained: settings and optimiser."""
+"""How low-rank updates, or a whole part, and its head are trained: settings and optimiser."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import UsageError
+from ..partial import FULL
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,18 @@ class LoraTraining:
     epochs: int = 3
     batch: int = 16
     learning_rate: float = 3e-3
+    full: bool = False
+    """Whether every weight of a part is trained in place of low-rank updates; wants a smaller learning rate."""
 
     def __post_init__(self) -> None:
         for name, value in (("rank", self.rank), ("batch", self.batch)):
             if value < 1:
                 raise UsageError(f"{name} is {value}; give at least 1")
+
+    @property
+    def updates(self) -> int:
+        """The rank of the updates, as system/partial.py takes it."""
+        return FULL if self.full else self.rank
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """An optimiser of the parameters that ask for gradients."""

@@ -23,7 +23,7 @@ from ..errors import ProtocolError, UsageError
 from ..fusion import pack_positions, unpack_positions
 from ..heads import verbaliser
 from ..message import Message, Party
-from ..partial import Bottom, ScoredTop, load_lora, lora_state, stored_top
+from ..partial import Bottom, ScoredTop, load_tuned, stored_top, tuned_state
 from ..randomness import Streams
 from ..roles import SERVER, Device, Role, Server
 from ..wire import Wire
@@ -40,7 +40,7 @@ class Split(Protocol):
     title: ClassVar[str] = "Split learning"
     source: ClassVar[str] = "arXiv 2004.12088, Algorithm 1"
     departures: ClassVar[tuple[str, ...]] = (
-        "Both parts are tuned by LoRA, not in full; the head starts from the verbaliser.",
+        "Both parts are tuned by LoRA unless `lora.full` is set; the head starts from the verbaliser.",
         "Padding does not cross: positions are packed end to end, with the lengths.",
         "The device downloads the server's update at the end, so that it can predict alone.",
         "Several devices hand their part straight to the next one; each keeps its optimiser's state.",
@@ -86,7 +86,7 @@ class Split(Protocol):
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
         server = SplitServer(
-            self, ScoredTop(scene.backbone, self.cut_of(scene), self.lora.rank, head, self.selector, generator)
+            self, ScoredTop(scene.backbone, self.cut_of(scene), self.lora.updates, head, self.selector, generator)
         )
         devices = {party: SplitDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         return {SERVER: server, **devices}
@@ -102,7 +102,7 @@ class SplitDevice(Device):
         self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
         self._order = scene.streams.torch(f"{party}:order")
         self._trainable = protocol.bottom == "trainable"
-        rank = protocol.lora.rank if self._trainable else 0
+        rank = protocol.lora.updates if self._trainable else 0
         self._bottom = Bottom(scene.backbone, protocol.cut_of(scene), rank, scene.streams.torch(f"{party}:lora"))
         self._optimizer = protocol.lora.optimizer(trained) if (trained := self.trained()) else None
         self._top: ScoredTop | None = None
@@ -145,12 +145,12 @@ class SplitDevice(Device):
 
     def state(self) -> dict[str, torch.Tensor]:
         """What this device trains, by name."""
-        return lora_state(self._bottom) if self._trainable else {}
+        return tuned_state(self._bottom) if self._trainable else {}
 
     def take(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what another device trained."""
         if self._trainable:
-            load_lora(self._bottom, state)
+            load_tuned(self._bottom, state)
 
     def _exchange(self, wire: Wire, rows: list[Sample], epoch: int) -> None:
         tokens = self._scene.backbone.tokens([r.text for r in rows], self._protocol.longest, self._protocol.prompt)

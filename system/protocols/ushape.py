@@ -38,7 +38,7 @@ class UShape(Split):
     title: ClassVar[str] = "U-shaped split learning"
     source: ClassVar[str] = "arXiv 1812.00564, section 3.1"
     departures: ClassVar[tuple[str, ...]] = (
-        "Both parts are tuned by LoRA, not in full; the head starts from the verbaliser.",
+        "Both parts are tuned by LoRA unless `lora.full` is set; the head starts from the verbaliser.",
         "Behind the server's blocks only the head is on the device; the server applies the frozen final norm, and "
         "returns the selected position alone.",
         "Padding does not cross: positions are packed end to end, with the lengths.",
@@ -56,7 +56,7 @@ class UShape(Split):
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         generator = scene.streams.torch("server")
         server = UShapeServer(
-            self, SelectedTop(scene.backbone, self.cut_of(scene), self.lora.rank, self.selector, generator)
+            self, SelectedTop(scene.backbone, self.cut_of(scene), self.lora.updates, self.selector, generator)
         )
         devices = {party: UShapeDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         return {SERVER: server, **devices}

@@ -31,6 +31,7 @@ SEED = "the secret seed"
 SIDE = SideTraining(bottleneck=8, epochs=30, batch=12, learning_rate=2e-2)
 SIDE_EACH_EPOCH = SideTraining(bottleneck=8, epochs=12, batch=12, learning_rate=2e-2)
 LORA = LoraTraining(rank=2, epochs=6, batch=12, learning_rate=2e-2)
+FULL = LoraTraining(full=True, epochs=6, batch=12, learning_rate=5e-3)
 LEARNED = 0.75
 """Training accuracy that counts as learned; six balanced classes give 1/6 without learning."""
 
@@ -59,6 +60,7 @@ class Variant:
 
     def __str__(self) -> str:
         plain = [str(v) for v in self.settings.values() if isinstance(v, str | int | bool)]
+        plain += ["full" for v in self.settings.values() if isinstance(v, LoraTraining) and v.full]
         plain += [f"{v.devices} devices" for v in self.settings.values() if isinstance(v, Fleet)]
         defences = [named(d.name, d.settings()) for d in self.settings.get("defences", ())]
         return "-".join([self.name, *plain, *defences, self.family])
@@ -98,6 +100,8 @@ VARIANTS = [
     *variants("split", {"lora": LORA, "cut": 1}, {}, {"bottom": "trainable"}, family="llama"),
     *variants("ushape", {"lora": LORA}, {}, {"bottom": "trainable"}, {"bottom": "trainable", "precision": "int8"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, {"fleet": Fleet(devices=3)}),
+    *variants("split", {"lora": FULL, "bottom": "trainable"}, {}),
+    *variants("ushape", {"lora": FULL, "bottom": "trainable"}, {}, family="llama"),
     *variants("ushape", {"lora": LORA}, {"fleet": Fleet(devices=2, alpha=0.5)}),
     *variants("ushape", {"lora": LORA, "cut": 1}, {"bottom": "trainable"}, family="llama"),
 ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sidelight.system.backbone import Backbone
-from sidelight.system.partial import Bottom, ScoredTop, Top, load_lora, lora_state, stored_top
+from sidelight.system.partial import Bottom, ScoredTop, Top, load_tuned, stored_top, tuned_state
 
 from ..contracts.micro import VICTIM, Micro
 
@@ -72,17 +72,17 @@ def test_every_linear_map_of_the_part_is_updated_and_nothing_else(micro: Micro, 
     maps = {"opt": 6, "llama": 7}[family]
     blocks = len(backbone.blocks)
     bottom, top = Bottom(backbone, cut, 3, drawn()), Top(backbone, cut, 3, drawn())
-    assert len(lora_state(bottom)) == 2 * maps * cut
-    assert len(lora_state(top)) == 2 * maps * (blocks - cut)
+    assert len(tuned_state(bottom)) == 2 * maps * cut
+    assert len(tuned_state(top)) == 2 * maps * (blocks - cut)
     for part in (bottom, top):
         trained = {name for name, p in part.named_parameters() if p.requires_grad}
-        assert trained == set(lora_state(part))
-        assert all(t.shape[0 if "lora_A" in name else 1] == 3 for name, t in lora_state(part).items())
+        assert trained == set(tuned_state(part))
+        assert all(t.shape[0 if "lora_A" in name else 1] == 3 for name, t in tuned_state(part).items())
 
 
 def test_updates_come_from_the_generator_alone(micro: Micro) -> None:
     backbone = micro.backbone("llama")
-    one, two, other = (lora_state(Bottom(backbone, 1, 2, drawn(seed))) for seed in (1, 1, 2))
+    one, two, other = (tuned_state(Bottom(backbone, 1, 2, drawn(seed))) for seed in (1, 1, 2))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert [name for name in one if torch.equal(one[name], other[name])] == [name for name in one if "lora_B" in name]
 
@@ -122,10 +122,10 @@ def test_scores_are_the_heads_at_the_selected_position(micro: Micro) -> None:
 
 def test_a_state_without_one_update_is_refused(micro: Micro) -> None:
     bottom = Bottom(micro.backbone("opt"), 1, 2, drawn())
-    state = lora_state(bottom)
+    state = tuned_state(bottom)
     missing = sorted(state)[0]
     with pytest.raises(KeyError, match="lora_A"):
-        load_lora(bottom, {name: t for name, t in state.items() if name != missing})
+        load_tuned(bottom, {name: t for name, t in state.items() if name != missing})
 
 
 def test_a_state_is_a_copy(micro: Micro) -> None:

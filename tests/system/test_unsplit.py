@@ -28,7 +28,10 @@ from ..contracts.variants import made
 
 EPOCHS, BATCH, RANK, RATE = 5, 12, 2, 1e-2
 STEPS = EPOCHS * len(VICTIM) // BATCH
-LORA = LoraTraining(rank=RANK, epochs=EPOCHS, batch=BATCH, learning_rate=RATE)
+TRAININGS = [
+    LoraTraining(rank=RANK, epochs=EPOCHS, batch=BATCH, learning_rate=RATE),
+    LoraTraining(full=True, epochs=EPOCHS, batch=BATCH, learning_rate=RATE / 10),
+]
 
 
 @dataclass
@@ -42,29 +45,30 @@ class Unsplit:
     """Of the first batch's loss with respect to the states after the cut: (T, d) for each text, without padding."""
 
 
-def unsplit(scene: Scene, cut: int, updates: dict[str, torch.Tensor], selector: str, prompt: str) -> Unsplit:
-    """Trained for as many steps, from the same updates, on the same batches in the same order."""
+def unsplit(protocol: Any, scene: Scene, cut: int, start: dict[str, torch.Tensor]) -> Unsplit:
+    """Trained for as many steps, from the same weights, on the same batches in the same order."""
     model: Any = copy.deepcopy(scene.backbone.model)
-    names = [
-        name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and ".layers." in name
-    ]
-    inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=names, lora_dropout=0.0), model)
-    trained = [(name, p) for name, p in model.named_parameters() if "lora_" in name]
+    if not protocol.lora.full:
+        names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and ".layers." in n]
+        inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=names, lora_dropout=0.0), model)
+    trained = [(name, p) for name, p in model.named_parameters() if name in start]
+    assert len(trained) == len(start)
     for name, parameter in trained:
-        parameter.data = updates[name].clone()
+        parameter.data = start[name].clone()
+        parameter.requires_grad_(True)
+    rate = protocol.lora.learning_rate
     head = verbaliser(scene.backbone, scene.labels).clone().requires_grad_()
     bias = torch.zeros(len(scene.labels), requires_grad=True)
-    optimizer = torch.optim.AdamW([*(p for _, p in trained), head, bias], lr=RATE)
+    optimizer = torch.optim.AdamW([*(p for _, p in trained), head, bias], lr=rate)
     gradients: list[torch.Tensor] = []
     for epoch, rows in batches(scene):
-        optimizer.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * epoch / EPOCHS))
-        tokens = scene.backbone.tokens([VICTIM[i].text for i in rows], 48, prompt)
+        optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * epoch / EPOCHS))
+        tokens = scene.backbone.tokens([VICTIM[i].text for i in rows], 48, protocol.prompt)
         found = model(input_ids=tokens.ids, attention_mask=tokens.mask, output_hidden_states=True)
         at_cut = found.hidden_states[cut]
         at_cut.retain_grad()
         last = found.hidden_states[-1]  # transformers gives it behind the final norm
         chosen = torch.stack([row[: int(n)].mean(0) for row, n in zip(last, tokens.mask.sum(1), strict=True)])
-        assert selector == "mean"
         optimizer.zero_grad()
         cross_entropy(chosen @ head.T + bias, scene.targets([VICTIM[i] for i in rows])).backward()
         gradients = gradients or [g[: int(n)].clone() for g, n in zip(at_cut.grad, tokens.mask.sum(1), strict=True)]
@@ -86,35 +90,40 @@ def parts_of(role: Any) -> Any:
     return role._model.top.model if hasattr(role, "_model") else role._middle.top.model
 
 
-def updates_of(roles: Any, cut: int) -> dict[str, torch.Tensor]:
-    """Every update of bottom and top under the name that it has in the unsplit model."""
+def weights_of(roles: Any, cut: int) -> dict[str, torch.Tensor]:
+    """Everything that is trained in bottom and top, under the name that it has in the unsplit model."""
     bottom, above = roles[DEVICE]._bottom.model, parts_of(roles["server"])
-    found = {name: p.detach().clone() for name, p in bottom.named_parameters() if "lora_" in name}
+    found = {name: p.detach().clone() for name, p in bottom.named_parameters() if p.requires_grad}
     place = next(name for name, module in bottom.named_modules() if module is find_blocks(bottom))
     for name, parameter in above.named_parameters():
-        if "lora_" in name:
-            number, rest = name.removeprefix(f"{place}.").split(".", 1)
-            found[f"{place}.{int(number) + cut}.{rest}"] = parameter.detach().clone()
+        if parameter.requires_grad:
+            number, _, rest = name.removeprefix(f"{place}.").partition(".")
+            where = f"{place}.{int(number) + cut}.{rest}" if number.isdigit() else name
+            found[where] = parameter.detach().clone()
     return found
 
 
+@pytest.mark.parametrize("training", TRAININGS, ids=["updates", "full"])
 @pytest.mark.parametrize("name", ["split", "ushape"])
 @pytest.mark.parametrize(("family", "cut"), [("opt", 1), ("opt", 2), ("llama", 1)])
-def test_a_split_model_is_trained_as_the_whole_one(micro: Micro, name: str, family: str, cut: int) -> None:
+def test_a_split_model_is_trained_as_the_whole_one(
+    micro: Micro, name: str, family: str, cut: int, training: LoraTraining
+) -> None:
     assert STEPS == 20
     scene = make_scene(micro.backbone(family))
-    protocol: Any = made(name, {"cut": cut, "bottom": "trainable", "lora": LORA})
-    start = updates_of(protocol.roles(scene), cut)
+    protocol: Any = made(name, {"cut": cut, "bottom": "trainable", "lora": training})
+    assert protocol.selector == "mean"
+    start = weights_of(protocol.roles(scene), cut)
     run: Run = record(protocol, scene)
-    whole = unsplit(scene, cut, start, protocol.selector, protocol.prompt)
+    whole = unsplit(protocol, scene, cut, start)
     crossed = next(m for m in run.messages if m.kind == "gradient").tensors["gradient"].squeeze(1)
     torch.testing.assert_close(crossed, torch.cat(whole.gradients), atol=1e-7, rtol=1e-3)
-    found = updates_of(run.roles, cut)
+    found = weights_of(run.roles, cut)
     for parameter, value in whole.model.named_parameters():
-        if "lora_" in parameter:
+        if parameter in start:
             torch.testing.assert_close(found[parameter], value.detach(), atol=2e-4, rtol=1e-3)
     moved = max(float((found[n] - start[n]).abs().max()) for n in start)
-    assert moved > 0.01  # twenty steps are far from where they began
+    assert moved > 10 * 2e-4  # twenty steps are far from where they began
     device: Any = run.roles[DEVICE]
     head = device._head if name == "ushape" else run.roles["server"].held()["tuned"]["head"]
     torch.testing.assert_close(head.detach(), whole.head, atol=2e-4, rtol=1e-3)
