@@ -112,12 +112,16 @@ class ScoredTop(SelectedTop):
         """What training changed: the updates, `head` (K, d) and `bias` (K,)."""
         return {**super().state(), "head": self.head.detach().clone(), "bias": self.bias.detach().clone()}
 
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a state; raises KeyError where a tensor is missing."""
+        load_tuned(self.top, state)
+        self.head.data, self.bias.data = state["head"].clone(), state["bias"].clone()
+
 
 def stored_top(backbone: Backbone, cut: int, selector: Selector, state: Mapping[str, torch.Tensor]) -> ScoredTop:
     """The tuned top that a state describes; raises KeyError where an update is missing."""
     tuned = ScoredTop(backbone, cut, _rank(state), state["head"], selector, torch.Generator())
-    tuned.bias.data = state["bias"].clone()
-    load_tuned(tuned.top, state)
+    tuned.load(state)
     return tuned
 
 

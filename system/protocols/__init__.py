@@ -12,6 +12,8 @@ PROTOCOLS: Registry[type[Protocol]] = Registry(
         "mobillm": ".system.protocols.mobillm:MobiLLM",
         "pae": ".system.protocols.pae:PAE",
         "split": ".system.protocols.split:Split",
+        "splitfed": ".system.protocols.splitfed:SplitFed",
+        "splitlora": ".system.protocols.splitlora:SplitLoRA",
         "ushape": ".system.protocols.ushape:UShape",
     },
     group="sidelight.protocols",

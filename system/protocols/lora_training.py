@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -15,12 +16,13 @@ from ..partial import FULL
 
 @dataclass(frozen=True)
 class LoraTraining:
-    """AdamW; the rate falls along a cosine, epoch by epoch."""
+    """AdamW, or plain gradient descent; the rate falls along a cosine, epoch by epoch."""
 
     rank: int = 8
     epochs: int = 3
     batch: int = 16
     learning_rate: float = 3e-3
+    rule: Literal["adamw", "sgd"] = "adamw"
     full: bool = False
     """Whether every weight of a part is trained in place of low-rank updates; wants a smaller learning rate."""
 
@@ -28,6 +30,8 @@ class LoraTraining:
         for name, value in (("rank", self.rank), ("batch", self.batch)):
             if value < 1:
                 raise UsageError(f"{name} is {value}; give at least 1")
+        if self.rule not in ("adamw", "sgd"):
+            raise UsageError(f"rule {self.rule!r} is neither adamw nor sgd; give one of them")
 
     @property
     def updates(self) -> int:
@@ -36,7 +40,10 @@ class LoraTraining:
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """An optimiser of the parameters that ask for gradients."""
-        return torch.optim.AdamW([p for p in parameters if p.requires_grad], lr=self.learning_rate)
+        trained = [p for p in parameters if p.requires_grad]
+        if self.rule == "sgd":
+            return torch.optim.SGD(trained, lr=self.learning_rate)
+        return torch.optim.AdamW(trained, lr=self.learning_rate)
 
     def set_rate(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
         """Set an epoch's learning rate."""

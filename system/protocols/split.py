@@ -204,16 +204,17 @@ class SplitServer(Server):
     def __init__(self, protocol: Split, model: ScoredTop) -> None:
         self._protocol, self._model = protocol, model
         self._optimizer = protocol.lora.optimizer(self._model.parameters())
-        self._pending: dict[tuple[str, ...], Message] = {}
+        self._pending: dict[tuple[Party, tuple[str, ...]], Message] = {}
 
     def handle(self, message: Message) -> Message:
         if message.kind == "activations":
-            self._pending[message.sample_ids] = message
+            self._pending[message.sender, message.sample_ids] = message
             return self.answer(message, "ready")
         if message.kind == "labels":
-            if message.sample_ids not in self._pending:
+            states = self._pending.pop((message.sender, message.sample_ids), None)
+            if states is None:
                 raise ProtocolError("labels came for samples whose activations did not; send activations first")
-            gradient = self._step(self._pending.pop(message.sample_ids), message.tensors["labels"])
+            gradient = self._step(states, message.tensors["labels"])
             if self._protocol.bottom == "frozen":
                 return self.answer(message, "ready")
             return returned(message, "gradient", gradient, self._protocol.precision)

@@ -107,7 +107,7 @@ class UShapeServer(Server):
     def __init__(self, protocol: Split, middle: SelectedTop) -> None:
         self._protocol, self._middle = protocol, middle
         self._optimizer = protocol.lora.optimizer(middle.parameters())
-        self._pending: dict[tuple[str, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._pending: dict[tuple[Party, tuple[str, ...]], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def handle(self, message: Message) -> Message:
         if message.kind == "activations":
@@ -126,13 +126,14 @@ class UShapeServer(Server):
         packed = message.tensors["activations"].detach().requires_grad_()
         states, mask = unpack_positions(packed.squeeze(1), message.tensors["lengths"])
         features: torch.Tensor = self._middle(states, mask)
-        self._pending[message.sample_ids] = packed, features
+        self._pending[message.sender, message.sample_ids] = packed, features
         return features.detach()
 
     def _backward(self, message: Message) -> torch.Tensor:
-        if message.sample_ids not in self._pending:
+        found = self._pending.pop((message.sender, message.sample_ids), None)
+        if found is None:
             raise ProtocolError("gradients came for samples whose activations did not; send activations first")
-        packed, features = self._pending.pop(message.sample_ids)
+        packed, features = found
         self._protocol.lora.set_rate(self._optimizer, message.round)
         self._optimizer.zero_grad()
         features.backward(message.tensors["gradients"])

@@ -98,6 +98,11 @@ VARIANTS = [
     *variants("split", {"lora": LORA}, {}, {"cut": 2}, {"precision": "int8"}, {"bottom": "trainable"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "int4"))),
     *variants("split", {"lora": LORA, "cut": 1}, {}, {"bottom": "trainable"}, family="llama"),
+    *variants("splitfed", {"lora": LORA, "fleet": Fleet(3)}, {}, {"version": "v2"}, {"every": 2}, {"bottom": "frozen"}),
+    *variants(
+        "splitfed", {"lora": LORA, "fleet": Fleet(3, 0.5)}, {"base": "replicated"}, {"version": "v2", "every": 1}
+    ),
+    *variants("splitlora", {"lora": LORA, "fleet": Fleet(2)}, {"every": 5}),
     *variants("ushape", {"lora": LORA}, {}, {"bottom": "trainable"}, {"bottom": "trainable", "precision": "int8"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, {"fleet": Fleet(devices=3)}),
     *variants("split", {"lora": FULL, "bottom": "trainable"}, {}),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from sidelight.system.backbone import find_blocks
 from sidelight.system.heads import verbaliser
 from sidelight.system.protocols import Scene
+from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.protocol import even_batches
 from sidelight.system.roles import DEVICE
@@ -28,9 +29,14 @@ from ..contracts.variants import made
 
 EPOCHS, BATCH, RANK, RATE = 5, 12, 2, 1e-2
 STEPS = EPOCHS * len(VICTIM) // BATCH
-TRAININGS = [
-    LoraTraining(rank=RANK, epochs=EPOCHS, batch=BATCH, learning_rate=RATE),
-    LoraTraining(full=True, epochs=EPOCHS, batch=BATCH, learning_rate=RATE / 10),
+UPDATES = LoraTraining(rank=RANK, epochs=EPOCHS, batch=BATCH, learning_rate=RATE)
+FULL = LoraTraining(full=True, epochs=EPOCHS, batch=BATCH, learning_rate=RATE / 10)
+CASES = [
+    ("split", {"lora": UPDATES}),
+    ("split", {"lora": FULL}),
+    ("ushape", {"lora": UPDATES}),
+    ("ushape", {"lora": FULL}),
+    ("splitlora", {"lora": UPDATES, "fleet": Fleet(1), "every": 3}),
 ]
 
 
@@ -45,8 +51,10 @@ class Unsplit:
     """Of the first batch's loss with respect to the states after the cut: (T, d) for each text, without padding."""
 
 
-def unsplit(protocol: Any, scene: Scene, cut: int, start: dict[str, torch.Tensor]) -> Unsplit:
-    """Trained for as many steps, from the same weights, on the same batches in the same order."""
+def trained_whole(
+    protocol: Any, scene: Scene, cut: int, start: dict[str, torch.Tensor], steps: Iterable[tuple[int, list[int]]]
+) -> Unsplit:
+    """Trained from the same weights, on given rows of VICTIM in each step, with their epoch."""
     model: Any = copy.deepcopy(scene.backbone.model)
     if not protocol.lora.full:
         names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and ".layers." in n]
@@ -59,9 +67,10 @@ def unsplit(protocol: Any, scene: Scene, cut: int, start: dict[str, torch.Tensor
     rate = protocol.lora.learning_rate
     head = verbaliser(scene.backbone, scene.labels).clone().requires_grad_()
     bias = torch.zeros(len(scene.labels), requires_grad=True)
-    optimizer = torch.optim.AdamW([*(p for _, p in trained), head, bias], lr=rate)
+    rule = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[protocol.lora.rule]
+    optimizer = rule([*(p for _, p in trained), head, bias], lr=rate)
     gradients: list[torch.Tensor] = []
-    for epoch, rows in batches(scene):
+    for epoch, rows in steps:
         optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * epoch / EPOCHS))
         tokens = scene.backbone.tokens([VICTIM[i].text for i in rows], 48, protocol.prompt)
         found = model(input_ids=tokens.ids, attention_mask=tokens.mask, output_hidden_states=True)
@@ -86,8 +95,9 @@ def batches(scene: Scene) -> Iterator[tuple[int, list[int]]]:
 
 
 def parts_of(role: Any) -> Any:
-    """The model that a server trains."""
-    return role._model.top.model if hasattr(role, "_model") else role._middle.top.model
+    """The model that a server trains, the first device's where each has its own."""
+    top = getattr(role, "_model", None) or getattr(role, "_middle", None) or role._parts[DEVICE]
+    return top.top.model
 
 
 def weights_of(roles: Any, cut: int) -> dict[str, torch.Tensor]:
@@ -103,19 +113,18 @@ def weights_of(roles: Any, cut: int) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("training", TRAININGS, ids=["updates", "full"])
-@pytest.mark.parametrize("name", ["split", "ushape"])
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=lambda case: case if isinstance(case, str) else "")
 @pytest.mark.parametrize(("family", "cut"), [("opt", 1), ("opt", 2), ("llama", 1)])
 def test_a_split_model_is_trained_as_the_whole_one(
-    micro: Micro, name: str, family: str, cut: int, training: LoraTraining
+    micro: Micro, name: str, settings: dict[str, Any], family: str, cut: int
 ) -> None:
     assert STEPS == 20
     scene = make_scene(micro.backbone(family))
-    protocol: Any = made(name, {"cut": cut, "bottom": "trainable", "lora": training})
+    protocol: Any = made(name, {"cut": cut, "bottom": "trainable", **settings})
     assert protocol.selector == "mean"
     start = weights_of(protocol.roles(scene), cut)
     run: Run = record(protocol, scene)
-    whole = unsplit(protocol, scene, cut, start)
+    whole = trained_whole(protocol, scene, cut, start, batches(scene))
     crossed = next(m for m in run.messages if m.kind == "gradient").tensors["gradient"].squeeze(1)
     torch.testing.assert_close(crossed, torch.cat(whole.gradients), atol=1e-7, rtol=1e-3)
     found = weights_of(run.roles, cut)

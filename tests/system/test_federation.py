@@ -1,0 +1,154 @@
+"""Federated averaging: its mean, and devices that are late, repeat themselves, lie or vanish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from sidelight.system.errors import ProtocolError
+from sidelight.system.federation import FEDERATION, Federation
+from sidelight.system.message import Message
+from sidelight.system.protocols import interleave
+from sidelight.system.protocols.fleet import Fleet
+from sidelight.system.protocols.lora_training import LoraTraining
+from sidelight.system.protocols.protocol import even_batches
+from sidelight.system.roles import SERVER, Device, device_name
+from sidelight.system.wire import Wire
+
+from ..contracts.micro import VICTIM, Micro, make_scene, record
+from ..contracts.variants import made
+from .test_unsplit import EPOCHS, Unsplit, trained_whole, weights_of
+
+A, B, C = (device_name(i) for i in range(3))
+START = {"w": torch.zeros(2, 3)}
+
+
+def update(sender: str, value: float, round_: int = 0, shape: tuple[int, ...] = (2, 3)) -> Message:
+    return Message("update", sender, FEDERATION, round_, tensors={"w": torch.full(shape, value)})
+
+
+def fetched(federation: Federation, sender: str, round_: int = 0) -> Message:
+    return federation.handle(Message("fetch", sender, FEDERATION, round_))
+
+
+def averaged(federation: Federation) -> float:
+    return float(federation.held()["average"]["w"][0, 0])
+
+
+def test_the_average_is_the_mean_once_all_have_sent() -> None:
+    federation = Federation((A, B, C), START)
+    for sender, value in ((A, 1.0), (B, 2.0)):
+        federation.handle(update(sender, value))
+        assert fetched(federation, A).kind == "wait"
+    federation.handle(update(C, 6.0))
+    answer = fetched(federation, B)
+    assert (answer.kind, answer.round) == ("average", 1)
+    torch.testing.assert_close(answer.tensors["w"], torch.full((2, 3), 3.0))
+
+
+@pytest.mark.parametrize(
+    ("message", "incident"),
+    [
+        (update(A, 100.0), "repeated"),
+        (update(B, 100.0, round_=3), "stale"),
+        (update(B, 100.0, shape=(2, 4)), "malformed"),
+        (update(B, float("nan")), "malformed"),
+    ],
+)
+def test_what_no_honest_device_sends_changes_nothing_and_is_noted(message: Message, incident: str) -> None:
+    federation = Federation((A, B), START)
+    federation.handle(update(A, 1.0))
+    federation.handle(message)
+    federation.handle(update(B, 3.0))
+    assert averaged(federation) == 2.0
+    assert federation.incidents == {(message.sender, incident): 1}
+
+
+def test_who_vanishes_is_waited_for_as_long_as_stated_and_may_come_back() -> None:
+    federation = Federation((A, B), START, patience=5)
+    federation.handle(update(A, 1.0))
+    assert [fetched(federation, A).kind for _ in range(6)] == ["wait"] * 5 + ["average"]
+    assert federation.incidents == {(B, "absent"): 1}
+    assert averaged(federation) == 1.0
+    federation.handle(update(B, 50.0))  # late: the round is over
+    assert federation.incidents[B, "stale"] == 1
+    federation.handle(update(B, 3.0, round_=1))
+    federation.handle(update(A, 5.0, round_=1))
+    assert averaged(federation) == 4.0
+
+
+def test_a_stranger_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="no member"):
+        Federation((A,), START).handle(update(B, 1.0))
+
+
+class Lost(Device):
+    """A device that ends in the middle of its work."""
+
+    def __init__(self, inner: Device, steps: int) -> None:
+        self.party, self._inner, self._steps = inner.party, inner, steps
+
+    def work(self, wire: Wire) -> Iterator[None]:
+        for _, step in zip(range(self._steps), self._inner.work(wire), strict=False):
+            yield step
+
+    def handle(self, message: Message) -> Message:
+        return self._inner.handle(message)
+
+    def predict(self, texts: list[str]) -> torch.Tensor:
+        raise NotImplementedError
+
+
+def test_a_device_that_drops_out_does_not_stop_the_others(micro: Micro) -> None:
+    protocol = made("splitfed", {"lora": LoraTraining(rank=2, epochs=2, batch=4), "fleet": Fleet(3), "patience": 50})
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    roles = dict(protocol.roles(scene))
+    lost = roles[B]
+    assert isinstance(lost, Device)
+    roles[B] = Lost(lost, steps=5)
+    interleave([role for role in roles.values() if isinstance(role, Device)], Wire(roles, lambda _: None))
+    federation: Any = roles[FEDERATION]
+    assert federation.incidents == {(B, "absent"): 1}
+    texts = [sample.text for sample in VICTIM]
+    first, third = roles[A], roles[C]
+    assert isinstance(first, Device)
+    assert isinstance(third, Device)
+    assert torch.equal(first.predict(texts), third.predict(texts))
+
+
+def test_one_local_step_of_equal_batches_is_a_step_on_the_joined_batch(micro: Micro) -> None:
+    """Version 1 with plain gradient descent: the mean of steps is the step of the mean gradient."""
+    training = LoraTraining(rank=2, epochs=EPOCHS, batch=4, learning_rate=0.5, rule="sgd")
+    protocol: Any = made("splitfed", {"lora": training, "fleet": Fleet(3), "every": 1, "cut": 1})
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    start = weights_of(protocol.roles(scene), 1)
+    run = record(protocol, scene)
+    joined = joined_batches(scene)
+    assert len(joined) == 20
+    whole: Unsplit = trained_whole(protocol, scene, 1, start, joined)
+    found = weights_of(run.roles, 1)
+    for name, value in whole.model.named_parameters():
+        if name in start:
+            torch.testing.assert_close(found[name], value.detach(), atol=1e-5, rtol=1e-3)
+    assert max(float((found[n] - start[n]).abs().max()) for n in start) > 1e-3
+    torch.testing.assert_close(run.roles[SERVER].held()["tuned"]["head"], whole.head, atol=1e-5, rtol=1e-3)
+
+
+def joined_batches(scene: Any) -> list[tuple[int, list[int]]]:
+    """Epoch and places among VICTIM of every step, over all devices."""
+    place = {sample.id: i for i, sample in enumerate(VICTIM)}
+    steps = []
+    for party, samples in scene.samples.items():
+        order = scene.streams.torch(f"{party}:order")
+        lengths = [len(scene.backbone.token_ids(sample.text, 48)) for sample in samples]
+        steps.append(
+            [
+                (epoch, [place[samples[i].id] for i in rows])
+                for epoch in range(EPOCHS)
+                for rows in even_batches(lengths, 4, order)
+            ]
+        )
+    return [(parts[0][0], [i for _, rows in parts for i in rows]) for parts in zip(*steps, strict=True)]
