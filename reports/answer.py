@@ -99,7 +99,8 @@ def _open(audit: Audit, summaries: Sequence[Summary]) -> Iterator[str]:
     unaudited = sum(len(s.unaudited) for s in summaries)
     if unaudited:
         them = _it(unaudited, "them")
-        yield f"{_counted(unaudited, 'kind')} of message or held item reached the server without an attack on {them}."
+        whom = "the server or a party beside it" if any(s.run.others for s in summaries) else "the server"
+        yield f"{_counted(unaudited, 'kind')} of message or held item reached {whom} without an attack on {them}."
     low = [s.name for s in summaries if s.group.floor is not None and not s.group.floor.reached]
     if low:
         yield f"Under {listed(low)} the model stayed below its utility floor: its leakage figures are weak evidence."

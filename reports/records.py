@@ -112,6 +112,8 @@ class Run(Stored):
     threat: dict[str, Any] = Field(default_factory=dict)
     shows: tuple[str, ...] = ()
     """Kinds that the adversary received, and what it holds itself behind `held:`."""
+    others: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The same of parties that are neither device nor adversary: nobody records what they see."""
     traffic: tuple[Traffic, ...] = ()
     samples: int | None = None
     uplink_bytes_per_sample: float | None = None

@@ -135,8 +135,9 @@ class Summary:
 
     @property
     def unaudited(self) -> tuple[str, ...]:
-        """What the adversary received or holds and no scored attack consumes."""
-        return tuple(kind for kind in self.shows if kind not in self.consumed)
+        """What the adversary received or holds and no scored attack consumes, and all that other parties see."""
+        beside = (f"{kind} at the {party} server" for party, kinds in self.run.others.items() for kind in kinds)
+        return (*(kind for kind in self.shows if kind not in self.consumed), *beside)
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -225,6 +225,7 @@ def summary(
         "defences": {one.name: one.settings() for one in protocol.defences},
         "threat": asdict(threat),
         "shows": sorted(protocol.shows.get(SERVER, frozenset())),
+        "others": {party: sorted(kinds) for party, kinds in protocol.shows.items() if party != SERVER},
         "traffic": kinds,
         "parts": Path(order.parts).name,
         "samples": samples,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,13 @@ def test_a_cell_without_a_headline_metric_still_shows(tmp_path: Path, build: Bui
     lines = [row("x-0", "x", "a", "labels", value=0.5, primary=False, judged=False)]
     (summary,) = summarise(read_audit(build(tmp_path / "out", runs=[run("x-0", "x", [])], rows=lines, examples={})))
     assert [row.value for row in summary.scored] == [0.5]
+
+
+def test_what_a_party_beside_the_server_sees_is_unaudited(out: Path) -> None:
+    summary = next(one for one in summarise(read_audit(out)) if one.unaudited == ())
+    run = summary.run.model_copy(update={"others": {"federation": ("update", "held:average")}})
+    found = replace(summary, runs=(run, *summary.runs[1:])).unaudited
+    assert found == ("update at the federation server", "held:average at the federation server")
 
 
 def test_what_no_scored_attack_consumes_is_unaudited(out: Path) -> None:
