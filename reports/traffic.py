@@ -19,7 +19,7 @@ class Seen:
     messages: int | None
     bytes: int | None
     shown: bool
-    """Whether the adversary received or holds it."""
+    """Whether the adversary, or a party beside it that is no device, received or holds it."""
     attacks: tuple[str, ...]
     """The scored attacks that consume it."""
 
@@ -50,5 +50,7 @@ def _role(party: str) -> str:
 
 
 def _seen(summary: Summary, kind: str, way: str, messages: int | None, size: int | None) -> Seen:
+    if kind in summary.run.others.get(way.rpartition(" ")[2], ()):  # to a party that nobody attacks as
+        return Seen(kind, way, messages, size, True, ())
     # what travels away from the adversary is its own; `shows` lists what reaches it
     return Seen(kind, way, messages, size, kind in summary.shows, summary.consumers(kind))

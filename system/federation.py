@@ -1,8 +1,8 @@
 """The party that averages what devices train: federated averaging, round by round, without ever seeing a sample.
 
-Every device counts the same, whatever it says of its size. A round ends when every active device has sent its update,
-or when one that waits has asked too often; who came late, twice or with something else than was asked for changes
-nothing for the others, and is noted.
+Every update counts the same, whatever a device says of its size. A round ends when every active device has sent its
+update, or when one that has sent its own asked too often after the others; who comes late, twice or with something else
+than was asked for changes nothing for the others, and is noted. Who was given up on may come back; who left may not.
 Source: FedAvg, arXiv 1602.05629, Algorithm 1, unweighted as in the code of SplitFed (arXiv 2004.12088).
 """
 
@@ -33,13 +33,13 @@ class Federation(Role):
 
     def __init__(self, members: Sequence[Party], start: State, patience: int = PATIENCE) -> None:
         self._active, self._members = set(members), frozenset(members)
+        self._given_up: set[Party] = set()
         self._average = {name: tensor.detach().clone() for name, tensor in start.items()}
         self._updates: dict[Party, State] = {}
         self._round = 0
         self._asked: Counter[Party] = Counter()
         self._patience = patience
-        self.incidents: Counter[tuple[Party, Incident]] = Counter()
-        """How often each device did what no honest one does."""
+        self._incidents: Counter[str] = Counter()
 
     def handle(self, message: Message) -> Message:
         if message.sender not in self._members:
@@ -49,13 +49,15 @@ class Federation(Role):
             return self._answer(message, "ready")
         if message.kind == "leave":
             self._active.discard(message.sender)
+            self._given_up.discard(message.sender)
             self._close_if_complete()
             return self._answer(message, "ready")
-        if message.kind == "fetch":
-            return self._give(message, over=message.round < self._round)
-        if message.kind == "final":
-            return self._give(message, over=not self._active)
+        if message.kind in ("fetch", "final"):
+            return self._give(message)
         raise ProtocolError(f"a federation server takes no message of kind {message.kind!r}")
+
+    def incidents(self) -> Mapping[str, int]:
+        return dict(self._incidents)
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
         return {"average": {name: tensor.clone() for name, tensor in self._average.items()}}
@@ -63,44 +65,61 @@ class Federation(Role):
     def _take(self, message: Message) -> None:
         wrong = self._wrong(message)
         if wrong is not None:
-            self.incidents[message.sender, wrong] += 1
+            self._note(message.sender, wrong)
             return
         self._updates[message.sender] = message.tensors
-        self._active.add(message.sender)  # who was given up on may come back
+        self._active.add(message.sender)
+        self._given_up.discard(message.sender)
         self._close_if_complete()
 
     def _wrong(self, message: Message) -> Incident | None:
-        if message.round != self._round:
+        if message.round != self._round or message.sender not in self._active | self._given_up:
             return "stale"
         if message.sender in self._updates:
             return "repeated"
-        shapes = {name: tensor.shape for name, tensor in message.tensors.items()}
-        expected = {name: tensor.shape for name, tensor in self._average.items()}
-        if shapes != expected or not all(tensor.isfinite().all() for tensor in message.tensors.values()):
+        if message.tensors.keys() != self._average.keys():
             return "malformed"
-        return None
+        try:
+            found = [message.tensor(name, *tensor.shape) for name, tensor in self._average.items()]
+        except ProtocolError:
+            return "malformed"
+        return None if all(tensor.is_floating_point() for tensor in found) else "malformed"
 
-    def _give(self, message: Message, over: bool) -> Message:
+    def _note(self, party: Party, incident: Incident) -> None:
+        self._incidents[f"{party} {incident}"] += 1
+
+    def _give(self, message: Message) -> Message:
         """The average, once what the device waits for is over: a round, or all training."""
-        if not over:
-            self._asked[message.sender] += 1
-            if self._asked[message.sender] <= self._patience:
-                return self._answer(message, "wait")
-            for missing in self._active - self._updates.keys():
-                self.incidents[missing, "absent"] += 1
-            self._active &= self._updates.keys()
-            self._close()
+        if not self._over(message):
+            own = message.sender in self._updates if message.kind == "fetch" else message.sender not in self._active
+            self._asked[message.sender] += own
+            if self._asked[message.sender] > self._patience:
+                self._give_up()
+        if not self._over(message):
+            return self._answer(message, "wait")
         return self._answer(message, "average", self._average)
+
+    def _over(self, message: Message) -> bool:
+        return message.round < self._round if message.kind == "fetch" else not self._active
+
+    def _give_up(self) -> None:
+        """Go on without those who are missing."""
+        missing = self._active - self._updates.keys()
+        for party in missing:
+            self._note(party, "absent")
+        self._active -= missing
+        self._given_up |= missing
+        self._asked.clear()
+        self._close_if_complete()
 
     def _close_if_complete(self) -> None:
         """End the round when no active device is missing."""
-        if self._updates and self._active <= self._updates.keys():
-            self._close()
-
-    def _close(self) -> None:
-        if self._updates:
-            states = list(self._updates.values())
-            self._average = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+        if not self._updates or not self._active <= self._updates.keys():
+            return
+        states = list(self._updates.values())
+        self._average = {  # in double precision: the mean of large numbers is no larger than they are
+            name: torch.stack([state[name].double() for state in states]).mean(0).float() for name in self._average
+        }
         self._updates = {}
         self._round += 1
         self._asked.clear()

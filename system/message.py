@@ -35,7 +35,7 @@ class Message:
     sender: Party
     receiver: Party
     round: int = 0
-    """Passes over the data, from 0."""
+    """Passes over the data, from 0; between a device and who averages, averages so far."""
     step: int = 0
     """The sender's messages of this kind so far, from 0."""
     sample_ids: tuple[str, ...] = ()
@@ -43,6 +43,19 @@ class Message:
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """Floating-point tensors cross at `precision`, integer ones as 64-bit integers."""
     precision: Precision = "fp32"
+
+    def tensor(self, name: str, *shape: int | None) -> torch.Tensor:
+        """A finite tensor of this shape, None being any size; raises ProtocolError where none came."""
+        found = self.tensors.get(name)
+        if found is None:
+            raise ProtocolError(f"{self.kind} of {self.sender} holds no tensor {name!r}; send one")
+        if found.dim() != len(shape) or any(
+            want not in (None, size) for size, want in zip(found.shape, shape, strict=True)
+        ):
+            raise ProtocolError(f"{name!r} of {self.sender} has the shape {tuple(found.shape)}; send {shape}")
+        if not found.isfinite().all():
+            raise ProtocolError(f"{name!r} of {self.sender} holds values that are no numbers; send finite ones")
+        return found
 
 
 def encode(message: Message) -> bytes:

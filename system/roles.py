@@ -23,7 +23,7 @@ def device_name(number: int) -> Party:
 
 
 DEVICE = device_name(0)
-"""The device whose model is judged; the only one, where there are no more."""
+"""The first device; the only one, where there are no more."""
 
 
 class Role(ABC):
@@ -37,6 +37,10 @@ class Role(ABC):
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
         """What the party holds itself at the end of a run, by name: part of its view."""
+        return {}
+
+    def incidents(self) -> Mapping[str, int]:
+        """How often which party did what no honest one does, as far as this one noticed."""
         return {}
 
 

@@ -24,6 +24,7 @@ from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, StolenModel
+from ..evidence.augmented import augmented
 from ..evidence.differences import class_scores, undone
 from ..evidence.probing import fitted
 
@@ -97,10 +98,10 @@ def _ushape(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     if len({example.label for example in public.auxiliary}) < 2:
         head = verbaliser(backbone, public.labels)
         return lambda texts: features(texts) @ head.T
-    labels = torch.tensor([public.labels.index(example.label) for example in public.auxiliary])
-    texts = [example.text for example in public.auxiliary]
+    learnt = augmented(public.auxiliary, public.labels, torch.Generator().manual_seed(0))
+    texts = list(learnt.texts)
     rows = torch.cat([features(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)])
-    classifier = fitted(rows, labels, len(public.labels))
+    classifier = fitted(rows, learnt.labels, len(public.labels), groups=learnt.groups)
     return lambda texts: classifier.probabilities(features(texts))
 
 

@@ -129,8 +129,9 @@ def by_groups(found: Differences, public: Public, prior: torch.Tensor, generator
         return one_hot(guess.labels, prior.shape[1]).double().clamp(min=FEW)
     others = guess.mixture.groups[torch.randperm(len(prior), generator=generator)]
     by_chance = named_groups(others, public, found.ids, finite(found.pivots))
-    agreed, expected = (prior.gather(1, labels.unsqueeze(1)) for labels in (guess.labels, by_chance))
-    error = ((agreed.var() + expected.var()) / len(prior)).sqrt()
+    unknown = known_labels(public, found.ids) < 0  # known labels have named the groups
+    agreed, expected = (prior.gather(1, labels.unsqueeze(1))[unknown] for labels in (guess.labels, by_chance))
+    error = ((agreed.var() + expected.var()) / len(agreed)).sqrt()
     trust = TRUST if agreed.mean() - expected.mean() > SURE * error else 0.0
     return trust * shares(guess.mixture, guess.labels, prior) + (1 - trust) / prior.shape[1]
 

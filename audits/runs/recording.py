@@ -85,21 +85,23 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         replace(public, targets=asked, known=known).save(root / "public")
         device = roles[DEVICE]
         outputs = predictions(device, parts.victim_test)
-        cached = held_labels(device, parts) if "tuned" in held else None
+        cached = held_labels(device, parts) if "tuned" in held and not protocol.trains_on_device else None
         rows = true_texts(backbone, parts.victim_train, protocol.longest)
         Truth(rows, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
         about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
         promised = protocol.budget(scene)
         seconds = round(time.monotonic() - started, 2)
         price = {"seconds": seconds, "budget": promised and asdict(promised), "device_seconds_per_sample": spent}
-        files.write_json(root / "run.json", {**about, **price, "cached": cached})
+        incidents = {party: found for party, role in roles.items() if (found := dict(role.incidents()))}
+        files.write_json(root / "run.json", {**about, **price, "cached": cached, "incidents": incidents})
 
 
 def work(roles: Mapping[Party, Role], wire: Wire) -> float:
-    """Run every device's work; CPU seconds, without those of the server and of the recording."""
+    """Run every device's work; CPU seconds, without those of other parties and of the recording."""
     began = time.process_time()
     interleave([role for role in roles.values() if isinstance(role, Device)], wire)
-    return time.process_time() - began - wire.served[SERVER] - wire.listened
+    others = sum(wire.served[party] for party, role in roles.items() if not isinstance(role, Device))
+    return time.process_time() - began - others - wire.listened
 
 
 def victims_parts(order: RunOrder, streams: Streams) -> Split:

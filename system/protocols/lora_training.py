@@ -24,10 +24,11 @@ class LoraTraining:
     learning_rate: float = 3e-3
     rule: Literal["adamw", "sgd"] = "adamw"
     full: bool = False
-    """Whether every weight of a part is trained in place of low-rank updates; wants a smaller learning rate."""
+    """Whether all weights of a part's blocks, and of the embeddings or the final norm beside them, are trained in place
+    of low-rank updates; wants a smaller learning rate."""
 
     def __post_init__(self) -> None:
-        for name, value in (("rank", self.rank), ("batch", self.batch)):
+        for name, value in (("rank", self.rank), ("batch", self.batch), ("epochs", self.epochs)):
             if value < 1:
                 raise UsageError(f"{name} is {value}; give at least 1")
         if self.rule not in ("adamw", "sgd"):
@@ -35,7 +36,7 @@ class LoraTraining:
 
     @property
     def updates(self) -> int:
-        """The rank of the updates, as system/partial.py takes it."""
+        """The rank of the updates, or FULL, as system/partial.py takes it."""
         return FULL if self.full else self.rank
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -90,6 +90,11 @@ class Protocol(ABC):
         Messages without tensors steer a run (`train`, `download`) and are not counted.
         """
 
+    @property
+    def trains_on_device(self) -> bool:
+        """Whether a device fits parameters of its own to labels: then what it reads off is not the server's alone."""
+        return False
+
     @abstractmethod
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         """The parties of one run."""

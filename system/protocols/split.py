@@ -83,6 +83,10 @@ class Split(Protocol):
     def parties(self, samples: Sequence[Sample], streams: Streams) -> Mapping[Party, tuple[Sample, ...]]:
         return self.fleet.deal(samples, streams)
 
+    @property
+    def trains_on_device(self) -> bool:
+        return self.bottom == "trainable"
+
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
         server = SplitServer(
@@ -108,6 +112,7 @@ class SplitDevice(Device):
         self._top: ScoredTop | None = None
         parties = list(scene.samples)
         self._next = parties[(parties.index(party) + 1) % len(parties)]
+        self._before = parties[parties.index(party) - 1]
         self._turn, self._last = party == parties[0], party == parties[-1]
 
     def trained(self) -> list[nn.Parameter]:
@@ -137,9 +142,9 @@ class SplitDevice(Device):
             wire.request(Message("turn", self.party, self._next, epoch, tensors=self.state()))
 
     def handle(self, message: Message) -> Message:
-        if message.kind != "turn":
+        if message.kind != "turn" or message.sender != self._before or self._turn:
             return super().handle(message)
-        self.take(message.tensors)
+        self.take({name: message.tensor(name, *tensor.shape) for name, tensor in self.state().items()})
         self._turn = True
         return Message("ready", self.party, message.sender, message.round)
 
@@ -162,7 +167,9 @@ class SplitDevice(Device):
             self._optimizer.zero_grad()
         sent = {"activations": states.detach().unsqueeze(1), "lengths": lengths}
         gradient = self.gradient(wire, epoch, ids, self.message("activations", epoch, ids, sent))
-        if self._trainable and gradient is not None:
+        if self._trainable:
+            if gradient is None:
+                raise ProtocolError("no gradient came back for a bottom that is trained; the server must send one")
             states.backward(gradient.squeeze(1))
         if self._optimizer is not None:
             self._optimizer.step()
@@ -204,17 +211,17 @@ class SplitServer(Server):
     def __init__(self, protocol: Split, model: ScoredTop) -> None:
         self._protocol, self._model = protocol, model
         self._optimizer = protocol.lora.optimizer(self._model.parameters())
-        self._pending: dict[tuple[Party, tuple[str, ...]], Message] = {}
+        self._pending: dict[Party, tuple[Message, torch.Tensor, torch.Tensor]] = {}
 
     def handle(self, message: Message) -> Message:
         if message.kind == "activations":
-            self._pending[message.sender, message.sample_ids] = message
+            self._pending[message.sender] = message, *positions(message, self._model.head.shape[1])
             return self.answer(message, "ready")
         if message.kind == "labels":
-            states = self._pending.pop((message.sender, message.sample_ids), None)
-            if states is None:
+            found = self._pending.pop(message.sender, None)
+            if found is None or found[0].sample_ids != message.sample_ids:
                 raise ProtocolError("labels came for samples whose activations did not; send activations first")
-            gradient = self._step(states, message.tensors["labels"])
+            gradient = self._step(message.round, *found[1:], class_indices(message, len(self._model.bias)))
             if self._protocol.bottom == "frozen":
                 return self.answer(message, "ready")
             return returned(message, "gradient", gradient, self._protocol.precision)
@@ -222,11 +229,8 @@ class SplitServer(Server):
             return self.answer(message, "tuned", **self._model.state())
         raise ProtocolError(f"a split server takes no message of kind {message.kind!r}")
 
-    def _step(self, message: Message, labels: torch.Tensor) -> torch.Tensor:
-        self._protocol.lora.set_rate(self._optimizer, message.round)
-        # detached: the message stays as it came, for whoever listens to the wire
-        packed = message.tensors["activations"].detach().requires_grad_()
-        lengths = message.tensors["lengths"]
+    def _step(self, epoch: int, packed: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self._protocol.lora.set_rate(self._optimizer, epoch)
         states, mask = unpack_positions(packed.squeeze(1), lengths)
         loss = cross_entropy(self._model(states, mask), labels)
         self._optimizer.zero_grad()
@@ -237,6 +241,26 @@ class SplitServer(Server):
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
         return {"tuned": self._model.state()}
+
+
+def positions(message: Message, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch's states (N, 1, d), ready for a gradient, and lengths (B,); raises ProtocolError where they are none."""
+    packed = message.tensor("activations", None, 1, width)
+    lengths = message.tensor("lengths", len(message.sample_ids))
+    if not packed.is_floating_point() or lengths.is_floating_point():
+        raise ProtocolError("activations are real numbers and lengths whole ones; send them as such")
+    if not len(lengths) or int(lengths.min()) < 1 or int(lengths.sum()) != len(packed):
+        raise ProtocolError("lengths must be at least 1 and add up to the positions that came")
+    # detached: the message stays as it came, for whoever listens to the wire
+    return packed.detach().requires_grad_(), lengths
+
+
+def class_indices(message: Message, classes: int) -> torch.Tensor:
+    """A batch's labels (B,) int64; raises ProtocolError where one is no class."""
+    labels = message.tensor("labels", len(message.sample_ids))
+    if labels.is_floating_point() or ((labels < 0) | (labels >= classes)).any():
+        raise ProtocolError(f"labels are whole numbers from 0 to {classes - 1}; send such")
+    return labels
 
 
 def returned(message: Message, kind: str, tensor: torch.Tensor, precision: Precision) -> Message:

@@ -8,12 +8,13 @@ Source: arXiv 2004.12088, Algorithms 1 and 2 (version 1), section 3.3 (version 2
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
 
+from ..data import Sample
 from ..errors import ProtocolError, UsageError
 from ..federation import FEDERATION, PATIENCE, Federation
 from ..heads import verbaliser
@@ -41,6 +42,10 @@ class SplitFed(Split):
         "Padding does not cross: positions are packed end to end, with the lengths.",
         "Devices download the server's update at the end, so that they can predict alone.",
         "Every device, and every part at the server, keeps the state of its optimiser over an average.",
+        "Version 2 serves a batch of each device in turn, at the rate of that device's own pass over its rows.",
+        "With averages by batches a device with more rows goes on when the others have left: the last averages are its "
+        "own.",
+        "A device that waits asks again; its questions are counted as traffic.",
         "The federation server's own view, the devices' updates, is not recorded and no attack reads it yet.",
     )
 
@@ -80,9 +85,9 @@ class SplitFed(Split):
         for device in devices.values():
             device.take(start)  # all start from one bottom
         federation = {FEDERATION: Federation(tuple(devices), start, self.patience)} if start else {}
-        if self.version == "v2":
-            return {SERVER: SplitServer(self, top), **federation, **devices}
-        return {SERVER: SplitFedServer(self, {party: self._copy(top) for party in devices}), **federation, **devices}
+        one = self.version == "v2"
+        parts = {party: top if one else self._copy(top) for party in devices}
+        return {SERVER: SplitFedServer(self, parts), **federation, **devices}
 
     def _copy(self, top: ScoredTop) -> ScoredTop:
         """A part of a device's own, whose frozen weights are those of all where they are shared."""
@@ -93,50 +98,61 @@ class SplitFed(Split):
 class SplitFedDevice(SplitDevice):
     """Trains beside the others, and goes on from the average of all bottoms after every round."""
 
+    def __init__(self, party: Party, protocol: SplitFed, scene: Scene, samples: tuple[Sample, ...]) -> None:
+        super().__init__(party, protocol, scene, samples)
+        self._every, self._tops_too = protocol.every, protocol.version == "v1"
+
     def work(self, wire: Wire) -> Iterator[None]:
         protocol = self._protocol
-        assert isinstance(protocol, SplitFed)
         steps = [
             (epoch, rows)
             for epoch in range(protocol.lora.epochs)
             for rows in even_batches(self._lengths, protocol.lora.batch, self._order)
         ]
-        every = protocol.every or len(steps) // protocol.lora.epochs
+        every = self._every or len(steps) // protocol.lora.epochs
         for round_, start in enumerate(range(0, len(steps), every)):
             for epoch, rows in steps[start : start + every]:
                 self._exchange(wire, [self._samples[i] for i in rows], epoch)
                 yield
-            for party in self._averagers():
+            for party in self._averagers:
                 state = self.state() if party == FEDERATION else {}
                 wire.request(Message("update", self.party, party, round_, tensors=state))
-            yield from self._averaged(wire, "fetch", round_)
-        for party in self._averagers():
+            yield from self._waited(wire, "fetch", round_, self._averagers)
+        everyone = list(dict.fromkeys([*self._averagers, SERVER]))
+        for party in everyone:
             wire.request(Message("leave", self.party, party))
-        yield from self._averaged(wire, "final", 0)
+        yield from self._waited(wire, "final", 0, everyone)
         self.finish(wire.request(Message("download", self.party, SERVER)).tensors)
 
+    @property
     def _averagers(self) -> list[Party]:
         """Who averages: the federation server bottoms, the main server of version 1 its own parts."""
-        protocol = self._protocol
-        assert isinstance(protocol, SplitFed)
-        return [FEDERATION] * self._trainable + [SERVER] * (protocol.version == "v1")
+        bottoms = [FEDERATION] if self._trainable else []
+        return [*bottoms, SERVER] if self._tops_too else bottoms
 
-    def _averaged(self, wire: Wire, kind: str, round_: int) -> Iterator[None]:
-        """Wait until all have come as far, and take the average."""
-        for party in self._averagers():
+    def _waited(self, wire: Wire, kind: str, round_: int, parties: Sequence[Party]) -> Iterator[None]:
+        """Wait until all devices have come as far, and go on from the average of their bottoms."""
+        for party in parties:
             while (answer := wire.request(Message(kind, self.party, party, round_))).kind == "wait":
                 yield
             if party == FEDERATION:
-                self.take(answer.tensors)
+                self.take({name: answer.tensor(name, *tensor.shape) for name, tensor in self.state().items()})
+
+    def handle(self, message: Message) -> Message:
+        raise ProtocolError(f"{self.party} takes no message of kind {message.kind!r}")
 
 
 class SplitFedServer(Server):
-    """Version 1: a part for each device, averaged when all have ended a round."""
+    """A part for each device, averaged when all have ended a round (version 1), or one part for all (version 2)."""
 
     def __init__(self, protocol: SplitFed, parts: Mapping[Party, ScoredTop]) -> None:
         self._parts = parts
-        self._servers = {party: SplitServer(protocol, part) for party, part in parts.items()}
-        self._federation = Federation(tuple(parts), next(iter(parts.values())).state(), protocol.patience)
+        servers = {id(part): SplitServer(protocol, part) for part in parts.values()}
+        self._servers = {party: servers[id(part)] for party, part in parts.items()}
+        self._averages = protocol.version == "v1"
+        start = next(iter(parts.values())).state() if self._averages else {}
+        # in version 2 nothing is averaged: it is asked only whether all have left
+        self._federation = Federation(tuple(parts), start, protocol.patience)
 
     def handle(self, message: Message) -> Message:
         if message.sender not in self._parts:
@@ -148,8 +164,14 @@ class SplitFedServer(Server):
         answer = self._federation.handle(replace(message, tensors=state))
         if answer.kind != "average":
             return self.answer(message, answer.kind)
-        part.load(answer.tensors)
+        if self._averages:
+            part.load(answer.tensors)
         return self.answer(message, "ready")
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
-        return {"tuned": self._federation.held()["average"]}
+        if self._averages:
+            return {"tuned": self._federation.held()["average"]}
+        return next(iter(self._servers.values())).held()
+
+    def incidents(self) -> Mapping[str, int]:
+        return self._federation.incidents()

@@ -27,6 +27,8 @@ class SplitLoRA(SplitFed):
         "Keys and values of the device's blocks, which the authors' code sends along, do not cross: a pass without a "
         "cache needs none.",
         "Padding does not cross: positions are packed end to end, with the lengths.",
+        "A device with more rows goes on when the others have left: the last averages are its own.",
+        "Every device keeps the state of its optimiser over an average; one that waits asks again, which is counted.",
         "Devices download the server's update at the end, so that they can predict alone.",
         "The federation server's own view, the devices' updates, is not recorded and no attack reads it yet.",
     )

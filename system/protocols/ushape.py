@@ -27,7 +27,7 @@ from ..partial import SelectedTop, stored_middle
 from ..roles import SERVER, Role, Server
 from ..wire import Wire
 from .protocol import Scene
-from .split import Split, SplitDevice, returned
+from .split import Split, SplitDevice, positions, returned
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class UShape(Split):
     source: ClassVar[str] = "arXiv 1812.00564, section 3.1"
     departures: ClassVar[tuple[str, ...]] = (
         "Both parts are tuned by LoRA unless `lora.full` is set; the head starts from the verbaliser.",
-        "Behind the server's blocks only the head is on the device; the server applies the frozen final norm, and "
+        "Behind the server's blocks only the head is on the device; the server applies the final norm, and "
         "returns the selected position alone.",
         "Padding does not cross: positions are packed end to end, with the lengths.",
         "The device downloads the server's update at the end, so that it can predict alone.",
@@ -50,13 +50,19 @@ class UShape(Split):
     def shows(self) -> Mapping[Party, frozenset[str]]:
         return {SERVER: frozenset({"activations", "gradients", "held:tuned"})}
 
+    @property
+    def trains_on_device(self) -> bool:
+        return True  # the head
+
     def facts(self, scene: Scene) -> Mapping[str, Any]:
         return {**super().facts(scene), "fusion": "ushape"}
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         generator = scene.streams.torch("server")
         server = UShapeServer(
-            self, SelectedTop(scene.backbone, self.cut_of(scene), self.lora.updates, self.selector, generator)
+            self,
+            SelectedTop(scene.backbone, self.cut_of(scene), self.lora.updates, self.selector, generator),
+            scene.backbone.width,
         )
         devices = {party: UShapeDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         return {SERVER: server, **devices}
@@ -104,10 +110,10 @@ class UShapeDevice(SplitDevice):
 class UShapeServer(Server):
     """Runs and trains the middle, without ever seeing a loss."""
 
-    def __init__(self, protocol: Split, middle: SelectedTop) -> None:
-        self._protocol, self._middle = protocol, middle
+    def __init__(self, protocol: Split, middle: SelectedTop, width: int) -> None:
+        self._protocol, self._middle, self._width = protocol, middle, width
         self._optimizer = protocol.lora.optimizer(middle.parameters())
-        self._pending: dict[tuple[Party, tuple[str, ...]], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._pending: dict[Party, tuple[Message, torch.Tensor, torch.Tensor]] = {}
 
     def handle(self, message: Message) -> Message:
         if message.kind == "activations":
@@ -122,21 +128,21 @@ class UShapeServer(Server):
         raise ProtocolError(f"a U-shaped split server takes no message of kind {message.kind!r}")
 
     def _forward(self, message: Message) -> torch.Tensor:
-        # detached: the message stays as it came, for whoever listens to the wire
-        packed = message.tensors["activations"].detach().requires_grad_()
-        states, mask = unpack_positions(packed.squeeze(1), message.tensors["lengths"])
+        packed, lengths = positions(message, self._width)
+        states, mask = unpack_positions(packed.squeeze(1), lengths)
         features: torch.Tensor = self._middle(states, mask)
-        self._pending[message.sender, message.sample_ids] = packed, features
+        self._pending[message.sender] = message, packed, features
         return features.detach()
 
     def _backward(self, message: Message) -> torch.Tensor:
-        found = self._pending.pop((message.sender, message.sample_ids), None)
-        if found is None:
+        found = self._pending.pop(message.sender, None)
+        if found is None or found[0].sample_ids != message.sample_ids:
             raise ProtocolError("gradients came for samples whose activations did not; send activations first")
-        packed, features = found
+        _, packed, features = found
+        gradients = message.tensor("gradients", *features.shape)
         self._protocol.lora.set_rate(self._optimizer, message.round)
         self._optimizer.zero_grad()
-        features.backward(message.tensors["gradients"])
+        features.backward(gradients)
         self._optimizer.step()
         assert packed.grad is not None
         return packed.grad

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,9 +15,11 @@ from sidelight.system.difference import fused
 from sidelight.system.fusion import pivot_activations
 from sidelight.system.heads import scores
 from sidelight.system.protocols import Protocol
+from sidelight.system.protocols.fleet import Fleet
 
 from ..contracts.micro import QUERIES, Micro, make_scene, record
-from ..contracts.planted import Planted, attacked, from_run, mobillm, pae, planted_in, split
+from ..contracts.planted import Planted, attacked, from_run, made, mobillm, pae, planted_in, split
+from ..contracts.variants import LORA
 
 EXACT = [
     pae(),
@@ -39,6 +44,23 @@ def stolen(planted: Planted) -> torch.Tensor:
 def test_outputs_are_the_devices_predictions(micro: Micro, family: str, protocol: Protocol) -> None:
     planted = from_run(micro, ATTACKS["readoff"](), protocol, family)
     torch.testing.assert_close(stolen(planted), planted.truth.outputs, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("settings", [{"fleet": Fleet(2)}, {"version": "v2", "fleet": Fleet(2)}])
+def test_a_federated_servers_part_is_the_devices_where_bottoms_are_frozen(
+    micro: Micro, settings: dict[str, Any]
+) -> None:
+    protocol = made("splitfed", lora=LORA, bottom="frozen", **settings)
+    planted = from_run(micro, ATTACKS["readoff"](), protocol)
+    torch.testing.assert_close(stolen(planted), planted.truth.outputs, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("withheld", "least"), [({}, 0.85), ({"auxiliary": ()}, 0.5)])
+def test_a_middle_is_read_off_with_a_head_of_ones_own(micro: Micro, withheld: dict[str, Any], least: float) -> None:
+    planted = from_run(micro, ATTACKS["readoff"](), made("ushape", lora=LORA))
+    found = stolen(replace(planted, public=replace(planted.public, **withheld)))
+    assert planted.truth.outputs is not None
+    assert (found.argmax(1) == planted.truth.outputs.argmax(1)).float().mean() >= least
 
 
 def test_a_cut_of_two_blocks_is_read_off_as_well(micro: Micro) -> None:

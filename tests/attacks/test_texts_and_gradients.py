@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,14 +16,16 @@ from sidelight.attacks.labels.support import Rows, positions
 from sidelight.system.codec import Precision, through
 from sidelight.system.errors import UsageError
 from sidelight.system.message import Message
+from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.public import Known, Public
 from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.view import View
 
 from ..contracts.goals import texts_score
 from ..contracts.leaks_texts import Disguise, sparse, turned
-from ..contracts.micro import Micro
-from ..contracts.planted import Planted, attacked
+from ..contracts.micro import LABELS, VICTIM, Micro
+from ..contracts.planted import Planted, attacked, from_run, made
+from ..contracts.variants import LORA
 
 # --- support --------------------------------------------------------------------------------------------------
 
@@ -214,3 +217,11 @@ def test_gradients_that_vanish_or_are_no_numbers_still_give_a_class(classes: int
 def test_rounds_below_zero_are_refused() -> None:
     with pytest.raises(UsageError, match=r"^rounds is -1; give 0 or more$"):
         replace(ATTACKS["gradient"](), **{"rounds": -1})
+
+
+@pytest.mark.parametrize("settings", [{}, {"bottom": "trainable"}, {"fleet": Fleet(2)}])
+def test_gradients_of_a_recorded_ushape_run_name_every_label(micro: Micro, settings: dict[str, Any]) -> None:
+    guess = attacked(from_run(micro, ATTACKS["gradient"](), made("ushape", lora=LORA, **settings)))
+    assert isinstance(guess, LabelGuess)
+    truth = {sample.id: LABELS.index(sample.label) for sample in VICTIM}
+    assert dict(zip(guess.ids, guess.labels.tolist(), strict=True)) == truth

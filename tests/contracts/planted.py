@@ -62,7 +62,7 @@ def attacked(planted: Planted, view: View | None = None) -> Guess:
 
 def from_run(micro: Micro, attack: Attack, protocol: Protocol, family: str = "opt") -> Planted:
     """A leak in a real protocol's run on a micro backbone."""
-    return planted_in(record(protocol, make_scene(micro.backbone(family))), micro, attack, family)
+    return planted_in(record(protocol, make_scene(micro.backbone(family), protocol=protocol)), micro, attack, family)
 
 
 def planted_in(run: Run, micro: Micro, attack: Attack, family: str = "opt") -> Planted:

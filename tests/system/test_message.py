@@ -147,3 +147,24 @@ def test_truncated_or_damaged_bytes_raise_nothing_but_a_protocol_error(precision
         except ProtocolError:
             refused += 1
     assert refused > len(damaged) // 4
+
+
+@pytest.mark.parametrize(
+    ("tensor", "what"),
+    [
+        (None, "holds no tensor 'x'"),
+        (torch.zeros(2, 3, 1), "has the shape"),
+        (torch.zeros(2, 4), "has the shape"),
+        (torch.full((2, 3), float("inf")), "no numbers"),
+        (torch.full((2, 3), float("nan")), "no numbers"),
+    ],
+)
+def test_a_tensor_that_is_not_as_asked_for_is_refused(tensor: torch.Tensor | None, what: str) -> None:
+    message = Message("update", "device-0", "server", tensors={} if tensor is None else {"x": tensor})
+    with pytest.raises(ProtocolError, match=what):
+        message.tensor("x", None, 3)
+
+
+def test_a_tensor_as_asked_for_is_given() -> None:
+    value = torch.arange(6.0).view(2, 3)
+    assert Message("update", "device-0", "server", tensors={"x": value}).tensor("x", None, 3) is value
