@@ -101,6 +101,9 @@ def _open(audit: Audit, summaries: Sequence[Summary]) -> Iterator[str]:
         them = _it(unaudited, "them")
         whom = "the server or a party beside it" if any(s.run.others for s in summaries) else "the server"
         yield f"{_counted(unaudited, 'kind')} of message or held item reached {whom} without an attack on {them}."
+    for summary in summaries:
+        if summary.incidents:
+            yield f"Under {summary.name} training went on without some updates: {listed(list(summary.incidents))}."
     low = [s.name for s in summaries if s.group.floor is not None and not s.group.floor.reached]
     if low:
         yield f"Under {listed(low)} the model stayed below its utility floor: its leakage figures are weak evidence."

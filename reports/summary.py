@@ -140,6 +140,12 @@ class Summary:
         return (*(kind for kind in self.shows if kind not in self.consumed), *beside)
 
     @property
+    def incidents(self) -> tuple[str, ...]:
+        """Devices that came late, twice, with something else or not at all, in any of the runs."""
+        found = (name for run in self.runs for noticed in run.incidents.values() for name in noticed)
+        return tuple(dict.fromkeys(found))
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Goals that no scored attack has."""
         return tuple(goal for goal in GOALS if not self.of(goal))

@@ -13,23 +13,23 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
 from ..defences.defence import Part
 from ..errors import ProtocolError, UsageError
-from ..fusion import pack_positions, unpack_positions
+from ..fusion import unpack_positions
 from ..heads import verbaliser
 from ..message import Message, Party
-from ..partial import Bottom, ScoredTop, load_tuned, stored_top, tuned_state
+from ..partial import ScoredTop
 from ..randomness import Streams
-from ..roles import SERVER, Device, Role, Server
+from ..roles import SERVER, Role, Server
 from ..wire import Wire
+from .cut import CutDevice, class_indices, positions, returned
 from .fleet import Fleet
 from .lora_training import LoraTraining
-from .protocol import CHUNK, Protocol, Scene, batches, even_batches
+from .protocol import Protocol, Scene
 
 
 @dataclass(frozen=True)
@@ -96,40 +96,27 @@ class Split(Protocol):
         return {SERVER: server, **devices}
 
 
-class SplitDevice(Device):
-    """Runs the bottom; trains it with the gradients that come back, where it is trainable."""
+class SplitDevice(CutDevice):
+    """Takes turns with the others: a pass over its rows, then the next device goes on from what it trained."""
 
     def __init__(self, party: Party, protocol: Split, scene: Scene, samples: tuple[Sample, ...]) -> None:
-        self.party = party
-        self._protocol, self._scene, self._samples = protocol, scene, samples
-        self._targets = protocol.targets(scene, party, samples)
-        self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
-        self._order = scene.streams.torch(f"{party}:order")
-        self._trainable = protocol.bottom == "trainable"
-        rank = protocol.lora.updates if self._trainable else 0
-        self._bottom = Bottom(scene.backbone, protocol.cut_of(scene), rank, scene.streams.torch(f"{party}:lora"))
-        self._optimizer = protocol.lora.optimizer(trained) if (trained := self.trained()) else None
-        self._top: ScoredTop | None = None
+        super().__init__(party, protocol, scene, samples)
         parties = list(scene.samples)
         self._next = parties[(parties.index(party) + 1) % len(parties)]
         self._before = parties[parties.index(party) - 1]
         self._turn, self._last = party == parties[0], party == parties[-1]
 
-    def trained(self) -> list[nn.Parameter]:
-        """The parameters that the device itself trains."""
-        return list(self._bottom.parameters()) if self._trainable else []
-
     def work(self, wire: Wire) -> Iterator[None]:
         for epoch in range(self._protocol.lora.epochs):
             yield from self._waiting()
-            for rows in even_batches(self._lengths, self._protocol.lora.batch, self._order):
-                self._exchange(wire, [self._samples[i] for i in rows], epoch)
+            for rows in self.even_batches():
+                self.exchange(wire, rows, epoch)
                 yield
             self._hand_on(wire, epoch)
         yield from self._waiting()  # for what the others have trained since
         if not self._last:
             self._hand_on(wire, self._protocol.lora.epochs)
-        self.finish(wire.request(Message("download", self.party, SERVER)).tensors)
+        self.download(wire)
 
     def _waiting(self) -> Iterator[None]:
         while not self._turn:
@@ -147,62 +134,6 @@ class SplitDevice(Device):
         self.take({name: message.tensor(name, *tensor.shape) for name, tensor in self.state().items()})
         self._turn = True
         return Message("ready", self.party, message.sender, message.round)
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """What this device trains, by name."""
-        return tuned_state(self._bottom) if self._trainable else {}
-
-    def take(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go on from what another device trained."""
-        if self._trainable:
-            load_tuned(self._bottom, state)
-
-    def _exchange(self, wire: Wire, rows: list[Sample], epoch: int) -> None:
-        tokens = self._scene.backbone.tokens([r.text for r in rows], self._protocol.longest, self._protocol.prompt)
-        with torch.set_grad_enabled(self._trainable):
-            states, lengths = pack_positions(self._bottom(tokens), tokens)
-        ids = tuple(row.id for row in rows)
-        if self._optimizer is not None:
-            self._protocol.lora.set_rate(self._optimizer, epoch)
-            self._optimizer.zero_grad()
-        sent = {"activations": states.detach().unsqueeze(1), "lengths": lengths}
-        gradient = self.gradient(wire, epoch, ids, self.message("activations", epoch, ids, sent))
-        if self._trainable:
-            if gradient is None:
-                raise ProtocolError("no gradient came back for a bottom that is trained; the server must send one")
-            states.backward(gradient.squeeze(1))
-        if self._optimizer is not None:
-            self._optimizer.step()
-
-    def gradient(self, wire: Wire, epoch: int, ids: tuple[str, ...], states: Message) -> torch.Tensor | None:
-        """Send a batch's states and what the loss needs; the gradient (N, 1, d) that comes back, if one does."""
-        wire.request(states)
-        labels = torch.tensor([self._targets[i] for i in ids])
-        return wire.request(self.message("labels", epoch, ids, {"labels": labels})).tensors.get("gradient")
-
-    def message(self, kind: str, epoch: int, ids: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> Message:
-        """A message to the server about a batch."""
-        return Message(kind, self.party, SERVER, epoch, 0, ids, tensors, self._protocol.precision)
-
-    def finish(self, tuned: Mapping[str, torch.Tensor]) -> None:
-        """Take the server's part into use."""
-        protocol = self._protocol
-        self._top = stored_top(self._scene.backbone, protocol.cut_of(self._scene), protocol.selector, tuned)
-
-    def scores(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Class scores (B, K) of states (B, T, d) after the bottom."""
-        if self._top is None:
-            raise ProtocolError("the device has not downloaded the server's update; run its work to the end first")
-        found: torch.Tensor = self._top(states, mask)
-        return found
-
-    @torch.no_grad()
-    def predict(self, texts: list[str]) -> torch.Tensor:
-        outputs = []
-        for chunk in batches(texts, CHUNK):
-            tokens = self._scene.backbone.tokens(chunk, self._protocol.longest, self._protocol.prompt)
-            outputs.append(self.scores(self._bottom(tokens), tokens.mask))
-        return torch.cat(outputs)
 
 
 class SplitServer(Server):
@@ -241,28 +172,3 @@ class SplitServer(Server):
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
         return {"tuned": self._model.state()}
-
-
-def positions(message: Message, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch's states (N, 1, d), ready for a gradient, and lengths (B,); raises ProtocolError where they are none."""
-    packed = message.tensor("activations", None, 1, width)
-    lengths = message.tensor("lengths", len(message.sample_ids))
-    if not packed.is_floating_point() or lengths.is_floating_point():
-        raise ProtocolError("activations are real numbers and lengths whole ones; send them as such")
-    if not len(lengths) or int(lengths.min()) < 1 or int(lengths.sum()) != len(packed):
-        raise ProtocolError("lengths must be at least 1 and add up to the positions that came")
-    # detached: the message stays as it came, for whoever listens to the wire
-    return packed.detach().requires_grad_(), lengths
-
-
-def class_indices(message: Message, classes: int) -> torch.Tensor:
-    """A batch's labels (B,) int64; raises ProtocolError where one is no class."""
-    labels = message.tensor("labels", len(message.sample_ids))
-    if labels.is_floating_point() or ((labels < 0) | (labels >= classes)).any():
-        raise ProtocolError(f"labels are whole numbers from 0 to {classes - 1}; send such")
-    return labels
-
-
-def returned(message: Message, kind: str, tensor: torch.Tensor, precision: Precision) -> Message:
-    """The server's answer to a batch: one tensor, named as its kind."""
-    return Message(kind, SERVER, message.sender, message.round, 0, message.sample_ids, {kind: tensor}, precision)

@@ -22,9 +22,10 @@ from ..message import Message, Party
 from ..partial import ScoredTop
 from ..roles import SERVER, Role, Server
 from ..wire import Wire
+from .cut import CutDevice
 from .fleet import Fleet
-from .protocol import Scene, even_batches
-from .split import Split, SplitDevice, SplitServer
+from .protocol import Scene
+from .split import Split, SplitServer
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class SplitFed(Split):
         return copy.deepcopy(top, {id(p): p for p in frozen})
 
 
-class SplitFedDevice(SplitDevice):
+class SplitFedDevice(CutDevice):
     """Trains beside the others, and goes on from the average of all bottoms after every round."""
 
     def __init__(self, party: Party, protocol: SplitFed, scene: Scene, samples: tuple[Sample, ...]) -> None:
@@ -104,15 +105,11 @@ class SplitFedDevice(SplitDevice):
 
     def work(self, wire: Wire) -> Iterator[None]:
         protocol = self._protocol
-        steps = [
-            (epoch, rows)
-            for epoch in range(protocol.lora.epochs)
-            for rows in even_batches(self._lengths, protocol.lora.batch, self._order)
-        ]
+        steps = [(epoch, rows) for epoch in range(protocol.lora.epochs) for rows in self.even_batches()]
         every = self._every or len(steps) // protocol.lora.epochs
         for round_, start in enumerate(range(0, len(steps), every)):
             for epoch, rows in steps[start : start + every]:
-                self._exchange(wire, [self._samples[i] for i in rows], epoch)
+                self.exchange(wire, rows, epoch)
                 yield
             for party in self._averagers:
                 state = self.state() if party == FEDERATION else {}
@@ -122,7 +119,7 @@ class SplitFedDevice(SplitDevice):
         for party in everyone:
             wire.request(Message("leave", self.party, party))
         yield from self._waited(wire, "final", 0, everyone)
-        self.finish(wire.request(Message("download", self.party, SERVER)).tensors)
+        self.download(wire)
 
     @property
     def _averagers(self) -> list[Party]:
@@ -137,9 +134,6 @@ class SplitFedDevice(SplitDevice):
                 yield
             if party == FEDERATION:
                 self.take({name: answer.tensor(name, *tensor.shape) for name, tensor in self.state().items()})
-
-    def handle(self, message: Message) -> Message:
-        raise ProtocolError(f"{self.party} takes no message of kind {message.kind!r}")
 
 
 class SplitFedServer(Server):

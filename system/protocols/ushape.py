@@ -26,8 +26,9 @@ from ..message import Message, Party
 from ..partial import SelectedTop, stored_middle
 from ..roles import SERVER, Role, Server
 from ..wire import Wire
+from .cut import positions, returned
 from .protocol import Scene
-from .split import Split, SplitDevice, positions, returned
+from .split import Split, SplitDevice
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class UShapeDevice(SplitDevice):
         super().take(state)
         self._head.data, self._bias.data = state["head"].clone(), state["bias"].clone()
 
-    def finish(self, tuned: Mapping[str, torch.Tensor]) -> None:
+    def use(self, tuned: Mapping[str, torch.Tensor]) -> None:
         protocol = self._protocol
         self._middle = stored_middle(self._scene.backbone, protocol.cut_of(self._scene), protocol.selector, tuned)
 

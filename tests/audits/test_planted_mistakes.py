@@ -132,4 +132,5 @@ def test_an_attack_that_reads_labels_elsewhere_is_right_under_wrong_ids_too_and_
     [cheated] = of_attack(found, "cheating")
     assert cheated["status"] == "failed"
     assert "right about samples filed under wrong ids" in cheated["reason"]
-    assert of_attack(found, "sign")[0]["verdict"] == "leaks"
+    kept = of_attack(found, "sign")[0]
+    assert (kept["status"], kept["value"]) == ("scored", 1.0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sidelight.reports.answer import answer
 from sidelight.reports.results import read_audit
 from sidelight.reports.summary import summarise
 from sidelight.system.errors import UsageError
@@ -52,6 +53,17 @@ def test_what_a_party_beside_the_server_sees_is_unaudited(out: Path) -> None:
     run = summary.run.model_copy(update={"others": {"federation": ("update", "held:average")}})
     found = replace(summary, runs=(run, *summary.runs[1:])).unaudited
     assert found == ("update at the federation server", "held:average at the federation server")
+
+
+def test_devices_that_went_missing_are_told_in_the_answer(out: Path) -> None:
+    audit = read_audit(out)
+    summary = summarise(audit)[-1]
+    noticed = {"federation": {"device-1 absent": 1}, "server": {"device-1 absent": 1, "device-2 stale": 3}}
+    run = summary.run.model_copy(update={"incidents": noticed})
+    found = replace(summary, runs=(run, *summary.runs[1:]))
+    assert found.incidents == ("device-1 absent", "device-2 stale")
+    told = [line for line in answer(audit, (found,)) if "device-1 absent and device-2 stale" in line]
+    assert told == [f"Under {found.name} training went on without some updates: device-1 absent and device-2 stale."]
 
 
 def test_what_no_scored_attack_consumes_is_unaudited(out: Path) -> None:
