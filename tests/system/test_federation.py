@@ -164,7 +164,7 @@ class Lost(Device):
         return self._inner.handle(message)
 
     def predict(self, texts: list[str]) -> torch.Tensor:
-        raise NotImplementedError
+        return self._inner.predict(texts)
 
 
 def test_a_device_that_drops_out_does_not_stop_the_others(micro: Micro) -> None:
