@@ -11,9 +11,9 @@ Threat model: an honest-but-curious server in the middle; head, labels and head'
 Source: norm and direction, Li et al. (arXiv 2102.08504); model completion, Fu et al. (USENIX
 Security 2022). Clusters, their names and the mixture of regressions: ours.
 
-What crosses: kind "gradients" with the tensor "gradients" (B, d), one
-row a sample at the pivot; beside it, where there are any, "activations" from the device's first blocks, and the
-server's own messages of kind "features" with the tensor "features" (B, d), what it sent up for the head to read.
+What crosses: kind "gradients" with the tensor "gradients" (B, d), one row a sample at the pivot; beside it, where there
+are any, "activations" from the device's first blocks, and the server's own messages of kind "features" with the tensor
+"features" (B, d), what it sent up for the head to read.
 
 Shapes: N samples, d width, K classes.
 """

@@ -16,7 +16,7 @@ from ..data import Sample
 from ..errors import ProtocolError
 from ..fusion import pack_positions
 from ..message import Message, Party
-from ..partial import Bottom, ScoredTop, load_tuned, stored_top, tuned_state
+from ..partial import Bottom, SelectedTop, load_tuned, stored_top, tuned_state
 from ..roles import SERVER, Device
 from ..wire import Wire
 from .protocol import CHUNK, Scene, batches, even_batches
@@ -41,7 +41,7 @@ class CutDevice(Device):
         rank = protocol.lora.updates if self._trainable else 0
         self._bottom = Bottom(scene.backbone, protocol.cut_of(scene), rank, scene.streams.torch(f"{party}:lora"))
         self._optimizer = protocol.lora.optimizer(trained) if (trained := self.trained()) else None
-        self._top: ScoredTop | None = None
+        self._top: SelectedTop | None = None
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that the device itself trains."""
@@ -99,7 +99,7 @@ class CutDevice(Device):
         self._top = stored_top(self._scene.backbone, protocol.cut_of(self._scene), protocol.selector, tuned)
 
     def scores(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Class scores (B, K) of states (B, T, d) after the bottom."""
+        """Class scores (B, K) of states (B, T, d) after the bottom, by what the server trained."""
         if self._top is None:
             raise ProtocolError("the device has not downloaded the server's update; run its work to the end first")
         found: torch.Tensor = self._top(states, mask)

@@ -102,23 +102,25 @@ class SplitFedDevice(CutDevice):
     def __init__(self, party: Party, protocol: SplitFed, scene: Scene, samples: tuple[Sample, ...]) -> None:
         super().__init__(party, protocol, scene, samples)
         self._every, self._tops_too = protocol.every, protocol.version == "v1"
+        self._rounds: dict[Party, int] = {FEDERATION: 0, SERVER: 0}
+        """Averages so far, as who averages says: a device that was given up on goes on where the others are."""
 
     def work(self, wire: Wire) -> Iterator[None]:
         protocol = self._protocol
         steps = [(epoch, rows) for epoch in range(protocol.lora.epochs) for rows in self.even_batches()]
         every = self._every or len(steps) // protocol.lora.epochs
-        for round_, start in enumerate(range(0, len(steps), every)):
+        for start in range(0, len(steps), every):
             for epoch, rows in steps[start : start + every]:
                 self.exchange(wire, rows, epoch)
                 yield
             for party in self._averagers:
                 state = self.state() if party == FEDERATION else {}
-                wire.request(Message("update", self.party, party, round_, tensors=state))
-            yield from self._waited(wire, "fetch", round_, self._averagers)
+                wire.request(Message("update", self.party, party, self._rounds[party], tensors=state))
+            yield from self._waited(wire, "fetch", self._averagers)
         everyone = list(dict.fromkeys([*self._averagers, SERVER]))
         for party in everyone:
             wire.request(Message("leave", self.party, party))
-        yield from self._waited(wire, "final", 0, everyone)
+        yield from self._waited(wire, "final", everyone)
         self.download(wire)
 
     @property
@@ -127,11 +129,12 @@ class SplitFedDevice(CutDevice):
         bottoms = [FEDERATION] if self._trainable else []
         return [*bottoms, SERVER] if self._tops_too else bottoms
 
-    def _waited(self, wire: Wire, kind: str, round_: int, parties: Sequence[Party]) -> Iterator[None]:
+    def _waited(self, wire: Wire, kind: str, parties: Sequence[Party]) -> Iterator[None]:
         """Wait until all devices have come as far, and go on from the average of their bottoms."""
         for party in parties:
-            while (answer := wire.request(Message(kind, self.party, party, round_))).kind == "wait":
+            while (answer := wire.request(Message(kind, self.party, party, self._rounds[party]))).kind == "wait":
                 yield
+            self._rounds[party] = answer.round
             if party == FEDERATION:
                 self.take({name: answer.tensor(name, *tensor.shape) for name, tensor in self.state().items()})
 
@@ -156,11 +159,10 @@ class SplitFedServer(Server):
         part = self._parts[message.sender]
         state = part.state() if message.kind == "update" else {}
         answer = self._federation.handle(replace(message, tensors=state))
-        if answer.kind != "average":
-            return self.answer(message, answer.kind)
-        if self._averages:
+        if answer.kind == "average" and self._averages:
             part.load(answer.tensors)
-        return self.answer(message, "ready")
+        kind = "ready" if answer.kind == "average" else answer.kind
+        return Message(kind, self.party, message.sender, answer.round)
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
         if self._averages:

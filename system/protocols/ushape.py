@@ -76,7 +76,6 @@ class UShapeDevice(SplitDevice):
         self._head = nn.Parameter(verbaliser(scene.backbone, scene.labels).clone())
         self._bias = nn.Parameter(torch.zeros(len(scene.labels)))
         super().__init__(party, protocol, scene, samples)
-        self._middle: SelectedTop | None = None
 
     def trained(self) -> list[nn.Parameter]:
         return [*super().trained(), self._head, self._bias]
@@ -99,13 +98,10 @@ class UShapeDevice(SplitDevice):
 
     def use(self, tuned: Mapping[str, torch.Tensor]) -> None:
         protocol = self._protocol
-        self._middle = stored_middle(self._scene.backbone, protocol.cut_of(self._scene), protocol.selector, tuned)
+        self._top = stored_middle(self._scene.backbone, protocol.cut_of(self._scene), protocol.selector, tuned)
 
     def scores(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if self._middle is None:
-            raise ProtocolError("the device has not downloaded the server's update; run its work to the end first")
-        features: torch.Tensor = self._middle(states, mask)
-        return features @ self._head.T + self._bias
+        return super().scores(states, mask) @ self._head.T + self._bias
 
 
 class UShapeServer(Server):

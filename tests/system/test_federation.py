@@ -183,6 +183,33 @@ def test_a_device_that_drops_out_does_not_stop_the_others(micro: Micro) -> None:
     assert torch.equal(first.predict(texts), third.predict(texts))
 
 
+class Late(Lost):
+    """A device that does nothing at first."""
+
+    def work(self, wire: Wire) -> Iterator[None]:
+        for _ in range(self._steps):
+            yield
+        yield from self._inner.work(wire)
+
+
+def test_a_device_that_was_given_up_on_joins_the_round_that_the_others_are_in(micro: Micro) -> None:
+    training = LoraTraining(rank=2, epochs=3, batch=4)
+    settings = {"lora": training, "fleet": Fleet(3), "every": 1, "patience": 3}
+    protocol = made("splitfed", settings)
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    roles = dict(protocol.roles(scene))
+    late = roles[B]
+    assert isinstance(late, Device)
+    roles[B] = Late(late, steps=20)
+    devices = [role for role in roles.values() if isinstance(role, Device)]
+    interleave(devices, Wire(roles, lambda _: None))
+    found = roles[FEDERATION].incidents()
+    assert found[f"{B} absent"] >= 1
+    assert 1 <= found[f"{B} stale"] <= 3  # of twelve updates
+    first, *others = (device.predict([sample.text for sample in VICTIM]) for device in devices)
+    assert all(torch.equal(first, other) for other in others)
+
+
 def test_one_local_step_of_equal_batches_is_a_step_on_the_joined_batch(micro: Micro) -> None:
     """Version 1 with plain gradient descent: the mean of steps is the step of the mean gradient."""
     training = LoraTraining(rank=2, epochs=EPOCHS, batch=4, learning_rate=0.5, rule="sgd")
