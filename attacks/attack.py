@@ -39,6 +39,7 @@ class TextGuess:
     """Tokens of the backbone's vocabulary for each sample, from the text's first token on."""
 
     ids: tuple[str, ...]
+    """Empty for an attack that is not `linked`: the harness then matches texts and samples one to one."""
     tokens: tuple[tuple[int, ...], ...]
     certified: tuple[bool, ...] = ()
     """Whether the attacker itself verified a sample's guess; empty where it did not try."""
@@ -111,6 +112,10 @@ class Attack(ABC):
     """The kinds whose leak is claimed: `blind_rest` sees the view without them."""
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Public facts that must have one of the given values, such as {"difference": ("probability",)}."""
+
+    linked: ClassVar[bool] = True
+    """Whether guesses are of samples by id. False where no id crosses with what is attacked: texts are found then, and
+    nobody can say whose sample each is."""
 
     studies: ClassVar[Studied | None] = None
     """What `prepare` sees; None for all that is public. Runs that differ in nothing else share what was prepared."""

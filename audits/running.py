@@ -69,7 +69,8 @@ class Running:
             self.attack_seconds += outcome.seconds
             guesses = outcomes.setdefault(cell.key, {})
             guesses[twin] = outcome
-            if len(guesses) == len(store.views(cell.attack.goal)):
+            assert isinstance(cell.attack, Attack)
+            if len(guesses) == len(store.views(cell.attack)):
                 del outcomes[cell.key]
                 self._store(cell, self._judged(cell, guesses))
 
@@ -80,7 +81,8 @@ class Running:
                 self._store(cell, why)
                 continue
             public = self._open(cell.run).public
-            for twin in store.views(cell.attack.goal):
+            assert isinstance(cell.attack, Attack)
+            for twin in store.views(cell.attack):
                 asked.append((cell, twin))
                 yield partial(self._attack, cell, twin, public)
 

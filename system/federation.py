@@ -34,7 +34,8 @@ class Federation(Role):
     def __init__(self, members: Sequence[Party], start: State, patience: int = PATIENCE) -> None:
         self._active, self._members = set(members), frozenset(members)
         self._given_up: set[Party] = set()
-        self._average = {name: tensor.detach().clone() for name, tensor in start.items()}
+        self._start = {name: tensor.detach().clone() for name, tensor in start.items()}
+        self._average = dict(self._start)
         self._updates: dict[Party, State] = {}
         self._round = 0
         self._asked: Counter[Party] = Counter()
@@ -60,7 +61,8 @@ class Federation(Role):
         return dict(self._incidents)
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
-        return {"average": {name: tensor.clone() for name, tensor in self._average.items()}}
+        """`start` and `average`: what all devices began from, and what they ended with."""
+        return {"start": dict(self._start), "average": {name: tensor.clone() for name, tensor in self._average.items()}}
 
     def _take(self, message: Message) -> None:
         wrong = self._wrong(message)

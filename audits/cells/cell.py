@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy
 import torch
 
-from ...attacks.attack import Goal, Guess, Needs
+from ...attacks.attack import Attack, Goal, Guess, Needs
 from ...system import files, folder
 from ...system.errors import SidelightError
 from ..sandbox import guess_files
@@ -152,6 +152,6 @@ def _columns(metric: str, measured: Measured) -> Iterator[tuple[str, Any]]:
             yield f"{metric}/{side}/{name}", values.copy()
 
 
-def views(goal: Goal) -> tuple[str, ...]:
-    """The views that an attack runs on: its own and, where a guess has a row a sample, its shuffled twin's."""
-    return (WHOLE, SHUFFLED) if goal in (Goal.LABELS, Goal.TEXTS) else (WHOLE,)
+def views(attack: Attack) -> tuple[str, ...]:
+    """The views that an attack runs on: its own and, where a guess names samples, its shuffled twin's."""
+    return (WHOLE, SHUFFLED) if attack.linked and attack.goal in (Goal.LABELS, Goal.TEXTS) else (WHOLE,)

@@ -41,13 +41,13 @@ class Composite:
 
 
 def combined(guesses: Sequence[Guess]) -> Guess | None:
-    """The members' vote; None where there are too few or they differ in type."""
+    """The members' vote; None where there are too few, they differ in type, or one names no samples."""
     if len(guesses) < FEWEST:
         return None
     if labels := [guess for guess in guesses if isinstance(guess, LabelGuess)]:
         return _labels(labels) if len(labels) == len(guesses) else None
     if texts := [guess for guess in guesses if isinstance(guess, TextGuess)]:
-        return _texts(texts) if len(texts) == len(guesses) else None
+        return _texts(texts) if len(texts) == len(guesses) and all(guess.ids for guess in texts) else None
     models = [guess for guess in guesses if isinstance(guess, StolenModel)]
     return _models(models) if len(models) == len(guesses) else None
 

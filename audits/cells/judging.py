@@ -20,7 +20,7 @@ from ..sandbox.workers import Broken, Done
 from ..statistics import Measured, PerfectTwin
 from .cell import SHUFFLED, Cell, Scored
 from .fields import stated
-from .scoring import PAIRED, PRIMARY, RANDOM, Answers, Rows, random_row_bound, score
+from .scoring import PAIRED, PRIMARY, RANDOM, Answers, Rows, linked, random_row_bound, score
 from .twins import Blind
 
 BROKEN = 0.0025
@@ -47,15 +47,15 @@ class Judge:
         self._blind = Blind(view, self.public, backbone, targets)
         self.twin_seconds = 0.0
         """This thread's time in making twins: work of the audit, as the attacks are, and no overhead."""
-        self._sides: dict[tuple[Goal, frozenset[str]], tuple[Twin, Twin]] = {}
+        self._sides: dict[tuple[Goal, frozenset[str], bool], tuple[Twin, Twin]] = {}
 
     def judge(self, cell: Cell, mine: Done | Broken, shuffled: Done | Broken | None) -> Scored:
         """Score a guess; one that cannot be scored is a failed cell with its reason."""
         seconds, attack = round(mine.seconds, 3), cell.attack
         assert isinstance(attack, Attack)
-        if fault := self._fault(mine, attack.goal):
+        if fault := self._fault(mine, attack):
             return Scored("failed", fault, seconds)
-        if shuffled is not None and (fault := self._fault(shuffled, attack.goal)):
+        if shuffled is not None and (fault := self._fault(shuffled, attack)):
             # without it, an attack that reads the truth elsewhere could not be told
             return Scored("failed", f"its twin on the shuffled view failed: {fault}", seconds)
         assert isinstance(mine, Done)
@@ -70,20 +70,23 @@ class Judge:
         remark = "; ".join([*self._remarks(attack.goal, mine.guess, measured), *self.promised(metrics)]) or None
         return replace(scored, reason=remark, metrics=metrics, examples=examples(mine.guess, self.answers))
 
-    def _fault(self, outcome: Done | Broken, goal: Goal) -> str | None:
+    def _fault(self, outcome: Done | Broken, attack: Attack) -> str | None:
         if isinstance(outcome, Broken):
             return outcome.reason
         queries = [query.id for query in self.public.queries]
+        classes = len(self.public.labels)
         return guess_checks.validate(
-            outcome.guess, goal, self._samples, len(self.public.labels), self._vocabulary, queries
+            outcome.guess, attack.goal, self._samples, classes, self._vocabulary, queries, attack.linked
         )
 
     def _twins(self, attack: Attack, shuffled: Done | Broken | None) -> tuple[Twin, Twin]:
         """The outsider's candidates and those that saw the rest of the view."""
-        asked = (attack.goal, attack.attacked)
+        asked = (attack.goal, attack.attacked, attack.linked)
         if asked not in self._sides:
             started = time.thread_time()
-            sides = (self._blind.outsider(attack.goal), self._blind.rest(*asked))
+            sides = (self._blind.outsider(attack.goal), self._blind.rest(attack.goal, attack.attacked))
+            if not attack.linked:
+                sides = ({**sides[0], **self._blind.texts()}, {**sides[1], **self._blind.texts()})
             scored = [{name: score(attack.goal, g, self.answers) for name, g in side.items()} for side in sides]
             self._sides[asked] = (scored[0], scored[1])
             self.twin_seconds += time.thread_time() - started
@@ -99,7 +102,9 @@ class Judge:
             Goal.TEXTS: self.answers.targets,
             Goal.MODEL: self.answers.truth.queries,
         }[goal]
-        if absent := guess_checks.missing(guess, known):
+        if isinstance(guess, TextGuess) and not guess.ids:
+            yield f"{len(guess.tokens)} texts were found, and matched to the rows one to one"
+        elif absent := guess_checks.missing(guess, known):
             yield f"{len(absent)} rows have no guess and count as wrong"
         if constant(guess):
             yield "the guess is the same for every row"
@@ -167,6 +172,7 @@ def examples(guess: Guess, answers: Answers) -> list[dict[str, Any]]:
     rows = {row.id: row for row in answers.truth.rows}
     asked = {row.id for row in answers.unknown}
     if isinstance(guess, TextGuess):
+        guess = linked(guess, answers)
         sure = guess.certified or (False,) * len(guess.ids)
         kept = [t for t in zip(guess.ids, guess.tokens, sure, strict=True) if t[0] in set(answers.targets)][:EXAMPLES]
         return [

@@ -121,11 +121,35 @@ def _model(guess: StolenModel, answers: Answers) -> dict[str, Rows]:
     return {"agreement": Rows(answers.truth.queries, numpy.array(right))}
 
 
-def _texts(guess: TextGuess, answers: Answers) -> dict[str, Rows]:
-    guessed = dict(zip(guess.ids, guess.tokens, strict=True))
+def linked(guess: TextGuess, answers: Answers) -> TextGuess:
+    """A guess by id: texts that name no samples go one to one to the rows asked for, so that most tokens are right.
+
+    Such a matching has a chance level; a twin's texts are matched in the same way.
+    """
+    if guess.ids or not guess.tokens:
+        return guess
+    rows = _asked(answers)
+    gain = numpy.array([[_positions(row.tokens, found) or 0.0 for found in guess.tokens] for row in rows])
+    gain += 1e-3 * numpy.array([[_bag(row.tokens, found) for found in guess.tokens] for row in rows])
+    places, taken = linear_sum_assignment(gain, maximize=True)
+    sure = guess.certified or (False,) * len(guess.tokens)
+    return TextGuess(
+        tuple(rows[place].id for place in places),
+        tuple(guess.tokens[at] for at in taken),
+        tuple(sure[at] for at in taken) if guess.certified else (),
+    )
+
+
+def _asked(answers: Answers) -> list[TrueText]:
+    """The rows whose texts are asked for, without empty ones."""
     wanted = set(answers.targets)
-    rows = [row for row in answers.truth.rows if row.id in wanted and row.tokens]
-    pairs = [(row, guessed.get(row.id, ())) for row in rows]
+    return [row for row in answers.truth.rows if row.id in wanted and row.tokens]
+
+
+def _texts(guess: TextGuess, answers: Answers) -> dict[str, Rows]:
+    guess = linked(guess, answers)
+    guessed = dict(zip(guess.ids, guess.tokens, strict=True))
+    pairs = [(row, guessed.get(row.id, ())) for row in _asked(answers)]
     metrics: dict[str, Callable[[TrueText, tuple[int, ...]], float | None]] = {
         "position_accuracy": lambda row, found: _positions(row.tokens, found),
         "bag_f1": lambda row, found: _bag(row.tokens, found),

@@ -59,6 +59,12 @@ class Blind:
             return {**blind, "tokens by label": self._text_prior(by_label=True)} if known else blind
         return {"learner": self._learner}
 
+    def texts(self) -> dict[str, Guess]:
+        """Beside them, for guesses that name no samples: the auxiliary texts, matched to the rows as those are."""
+        longest = self.public.facts["longest"]
+        tokens = (tuple(self.backbone.token_ids(e.text, longest)) for e in self.public.auxiliary)
+        return {"auxiliary texts": TextGuess((), tuple(tokens))}
+
     def _one_class(self) -> dict[str, Guess]:
         """The same class for all: the likeliest by the priors, and the most frequent one among known labels."""
         ids, labels = self.view.sample_ids(), self.public.labels

@@ -8,11 +8,13 @@ from pathlib import Path
 from ...system.backbone import Backbone
 from ...system.data import Dataset, Split
 from ...system.errors import UsageError
-from ...system.protocols import Scene
+from ...system.protocols import Protocol, Scene
 from ...system.randomness import Streams
+from ...system.roles import SERVER
 from ..runs.recording import draw_known
 from ..suites.arrange import Planned
 from ..suites.suite import DataPlan, Suite
+from ..suites.threat import Threat
 from .naming import Request, parts_path
 
 CLASSES = "data.max_classes"
@@ -29,9 +31,17 @@ def refuse_unfit(
             raise UsageError(
                 f"a sweep asks for {one.point.value} classes and the data have {have}; give smaller values"
             )
+    for run in (one.run for one in planned):
+        refuse_absent(suite.threat_of(run), suite.protocol_of(run))
     for run in (one.run for one in planned if one.run.defences):
         labels = datasets[suite.data_of(run)].labels
         suite.protocol_of(run).public_head(Scene(backbone, labels, {}, UNUSED))  # depends on every defence
+
+
+def refuse_absent(threat: Threat, protocol: Protocol) -> None:
+    """Refuse an adversary that the protocol has no such party for: its cells would read `not exposed`."""
+    if absent := sorted(threat.parties - protocol.shows.keys() - {SERVER}):
+        raise UsageError(f"{protocol.name} has no {absent[0]} server with these settings; give another adversary")
 
 
 def refuse_all_known(request: Request, planned: Iterable[Planned], parts: Mapping[Path, Split]) -> None:
@@ -40,4 +50,4 @@ def refuse_all_known(request: Request, planned: Iterable[Planned], parts: Mappin
     for run in (one.run for one in planned):
         for victim in range(suite.victims):
             dealt = parts[parts_path(request, suite.data_of(run), victim)]
-            draw_known(dealt, suite.threat_of(run).known_labels, UNUSED)
+            draw_known(dealt.victim_train, dealt.labels, suite.threat_of(run).known_labels, UNUSED)

@@ -15,20 +15,21 @@ import torch
 from ...system import files
 from ...system.backbone import Backbone
 from ...system.data import Sample, Split, with_reassigned_labels
-from ...system.errors import ProtocolError, UsageError
+from ...system.errors import UsageError
 from ...system.message import Party
 from ...system.protocols import Protocol, Scene, interleave
 from ...system.public import Example, Known, Public, Query
 from ...system.randomness import Streams
-from ...system.roles import DEVICE, SERVER, Device, Role
+from ...system.roles import Device, Role
 from ...system.truth import Truth, true_texts
-from ...system.view import HELD, ViewWriter
+from ...system.view import ViewWriter
 from ...system.wire import Traffic, Wire
 from ..statistics import exact_count, information
 from ..suites.building import build_protocol
 from ..suites.settings import build
 from ..suites.suite import Labels
 from ..suites.threat import Threat
+from .adversary import Adversary, adversary_of
 from .parts import load_parts
 
 LIBRARIES = ("sidelight", "torch", "transformers", "peft", "safetensors", "scikit-learn", "scipy", "numpy")
@@ -71,23 +72,26 @@ def record(order: RunOrder, backbone: Backbone) -> None:
     protocol = build_protocol(order.protocol, order.settings, order.defences)
     scene = Scene(backbone, parts.labels, protocol.parties(parts.victim_train, streams), streams)
     with files.whole(Path(order.root)) as root:
+        adversary = adversary_of(threat, protocol, scene)
+        rows = adversary.rows(scene, parts.victim_train)
         roles = protocol.roles(scene)
-        writer = ViewWriter(root / "view", frozenset({SERVER}))
-        wire = Wire(roles, writer)
+        writer = ViewWriter(root / "view", adversary.parties)
+        wire = Wire(roles, adversary.listening(writer))
         spent = work(roles, wire) / len(parts.victim_train)
-        facts = public_facts(protocol, scene, threat)
-        held = roles[SERVER].held() if SERVER in roles else {}
-        check_declared(protocol, writer.received | {HELD + name for name in held})
+        facts = public_facts(protocol, scene, threat, adversary)
+        held = adversary.held(roles)
+        adversary.check_declared(protocol, writer.received, held)
         writer.close(held, facts)
-        asked = draw(parts.victim_train, order.texts, streams)
-        known = draw_known(parts, threat.known_labels, streams)
+        asked = draw(rows, order.texts, streams)
+        known = draw_known(rows, parts.labels, threat.known_labels, streams)
         public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
         replace(public, targets=asked, known=known).save(root / "public")
-        device = roles[DEVICE]
+        device = roles[adversary.devices[0]]
         outputs = predictions(device, parts.victim_test)
-        cached = held_labels(device, parts) if "tuned" in held and not protocol.trains_on_device else None
-        rows = true_texts(backbone, parts.victim_train, protocol.longest)
-        Truth(rows, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
+        tuned = "tuned" in held and not protocol.trains_on_device
+        cached = held_labels(device, rows, parts.labels) if tuned else None
+        true = true_texts(backbone, rows, protocol.longest)
+        Truth(true, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
         about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
         promised = protocol.budget(scene)
         seconds = round(time.monotonic() - started, 2)
@@ -112,18 +116,12 @@ def victims_parts(order: RunOrder, streams: Streams) -> Split:
     return replace(parts, victim_train=with_reassigned_labels(parts.victim_train, streams.numpy("reassigned labels")))
 
 
-def check_declared(protocol: Protocol, shown: set[str]) -> None:
-    """Refuse a protocol that shows the server more than it says: its cells would read `not exposed`."""
-    if undeclared := sorted(shown - protocol.shows.get(SERVER, frozenset())):
-        raise ProtocolError(f"{protocol.name} shows the server {', '.join(undeclared)} without declaring it in shows")
-
-
-def public_facts(protocol: Protocol, scene: Scene, threat: Threat) -> dict[str, Any]:
+def public_facts(protocol: Protocol, scene: Scene, threat: Threat, adversary: Adversary) -> dict[str, Any]:
     """What the manifest of the view and public knowledge say: settings and versions, nothing of the victim."""
     return {
         "protocol": protocol.name,
         "source": protocol.source,
-        **protocol.public_facts(scene),
+        **protocol.public_facts(scene, adversary.devices[0]),
         "threat": asdict(threat),
         "versions": {name: version(name) for name in LIBRARIES},
     }
@@ -158,14 +156,14 @@ def frequencies(parts: Split) -> tuple[float, ...]:
     return tuple(counts[label] / counts.total() for label in parts.labels) if counts else ()
 
 
-def draw_known(parts: Split, a_class: int, streams: Streams) -> tuple[Known, ...]:
+def draw_known(rows: Sequence[Sample], labels: Sequence[str], a_class: int, streams: Streams) -> tuple[Known, ...]:
     """Rows of the victim's whose labels the adversary knows beforehand, so many of each class."""
     if not a_class:
         return ()
-    order = torch.randperm(len(parts.victim_train), generator=streams.torch("known labels")).tolist()
+    order = torch.randperm(len(rows), generator=streams.torch("known labels")).tolist()
     drawn: list[Known] = []
-    for label in parts.labels:
-        own = [parts.victim_train[i] for i in order if parts.victim_train[i].label == label]
+    for label in labels:
+        own = [rows[i] for i in order if rows[i].label == label]
         if len(own) <= a_class:
             raise UsageError(
                 f"known_labels is {a_class} and the victim has {len(own)} rows of one class; "
@@ -187,11 +185,11 @@ def predictions(device: Role, samples: Sequence[Sample]) -> torch.Tensor:
     return device.predict([sample.text for sample in samples])
 
 
-def held_labels(device: Role, parts: Split) -> dict[str, Any]:
+def held_labels(device: Role, rows: Sequence[Sample], labels: Sequence[str]) -> dict[str, Any]:
     """What a device reads, with its keys, off what the server trained and the activations, of the very rows."""
-    said = predictions(device, parts.victim_train).argmax(1)
-    truth = torch.tensor([parts.labels.index(sample.label) for sample in parts.victim_train])
-    counts = torch.bincount(truth, minlength=len(parts.labels)).tolist()
+    said = predictions(device, rows).argmax(1)
+    truth = torch.tensor([labels.index(sample.label) for sample in rows])
+    counts = torch.bincount(truth, minlength=len(labels)).tolist()
     return information((said == truth).double().numpy(), counts)._asdict()
 
 
@@ -226,8 +224,8 @@ def summary(
         "settings": protocol.settings(),
         "defences": {one.name: one.settings() for one in protocol.defences},
         "threat": asdict(threat),
-        "shows": sorted(protocol.shows.get(SERVER, frozenset())),
-        "others": {party: sorted(kinds) for party, kinds in protocol.shows.items() if party != SERVER},
+        "shows": sorted(kind for party in threat.parties for kind in protocol.shows.get(party, ())),
+        "others": {party: sorted(kinds) for party, kinds in protocol.shows.items() if party not in threat.parties},
         "traffic": kinds,
         "parts": Path(order.parts).name,
         "samples": samples,

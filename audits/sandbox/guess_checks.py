@@ -20,18 +20,27 @@ TYPES: dict[Goal, type[Guess]] = {
 
 
 def validate(
-    guess: Guess, goal: Goal, ids: Collection[str], classes: int, vocabulary: int, queries: Collection[str]
+    guess: Guess,
+    goal: Goal,
+    ids: Collection[str],
+    classes: int,
+    vocabulary: int,
+    queries: Collection[str],
+    linked: bool = True,
 ) -> str | None:
     """Why a guess cannot be scored, in one sentence; None where it can.
 
     `ids` are all samples that crossed, those that a device made up among them, or, for membership, the candidates; a
-    stolen model answers `queries`. An id without a row is allowed: see `missing`.
+    stolen model answers `queries`. An id without a row is allowed: see `missing`. Where an attack is not `linked`, its
+    guess has no ids.
     """
     expected = TYPES[goal]
     if not isinstance(guess, expected):
         return f"the goal {goal.value!r} takes a {expected.__name__}, not a {type(guess).__name__}"
     if isinstance(guess, EpsilonBound):
         return _bound_fault(guess)
+    if not linked and isinstance(guess, TextGuess):
+        return _unlinked_fault(guess) or _value_fault(guess, classes, vocabulary)
     known = queries if goal is Goal.MODEL else ids
     return _id_fault(guess.ids, known) or _row_fault(guess) or _value_fault(guess, classes, vocabulary)
 
@@ -53,6 +62,13 @@ def _id_fault(given: tuple[str, ...], known: Collection[str]) -> str | None:
     if repeated := [name for name, times in Counter(given).items() if times > 1]:
         return f"the guess repeats {len(repeated)} ids, such as {repeated[0][:40]!r}"
     return None
+
+
+def _unlinked_fault(guess: TextGuess) -> str | None:
+    """Nothing found is a finding: such a guess may be empty."""
+    if guess.ids:
+        return f"the guess names {len(guess.ids)} ids, and its attack is not linked to any"
+    return None if len(guess.certified) in (0, len(guess.tokens)) else _rows_differ(0, (len(guess.certified),))
 
 
 def _row_fault(guess: LabelGuess | TextGuess | StolenModel | MembershipScores) -> str | None:

@@ -6,13 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...system.errors import UsageError
+from ...system.message import Party
+
+AND = " and "
+"""Between parties in collusion."""
 
 
 @dataclass(frozen=True)
 class Threat:
     """What the adversary is and what it knows beforehand."""
 
-    adversary: Literal["server"] = "server"
+    adversary: Literal["server", "federation", "server and federation"] = "server"
+    """The party, or the parties in collusion, whose view is attacked."""
+    device: str = ""
+    """Where devices are of several kinds: one of those whose messages are attacked, with all of its kind."""
     behaviour: Literal["honest-but-curious"] = "honest-but-curious"
     backbone: Literal["public", "private"] = "public"
     auxiliary: Literal["labelled", "none"] = "labelled"
@@ -25,3 +32,8 @@ class Threat:
     def __post_init__(self) -> None:
         if self.known_labels < 0:
             raise UsageError(f"known_labels is {self.known_labels}; give 0 or more rows a class")
+
+    @property
+    def parties(self) -> frozenset[Party]:
+        """The adversary's parties."""
+        return frozenset(self.adversary.split(AND))

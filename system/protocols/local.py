@@ -21,7 +21,7 @@ from ..fusion import additive, pivot_activations
 from ..heads import scores, verbaliser
 from ..message import Party
 from ..partial import Bottom
-from ..roles import Device, Role
+from ..roles import DEVICE, Device, Role
 from ..selector import select
 from ..side_network import SideNetwork, SideShape
 from ..wire import Wire
@@ -58,7 +58,7 @@ class Local(Protocol):
     def shows(self) -> Mapping[Party, frozenset[str]]:
         return {}
 
-    def facts(self, scene: Scene) -> Mapping[str, Any]:
+    def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
         return {}
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:

@@ -21,7 +21,7 @@ from ..defences.defence import Part
 from ..errors import ProtocolError, UsageError
 from ..fusion import pack_positions, positionwise
 from ..message import Message, Party
-from ..roles import SERVER, Device, Role, Server
+from ..roles import DEVICE, SERVER, Device, Role, Server
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
 from .protocol import CHUNK, Protocol, Scene, batches
@@ -59,7 +59,7 @@ class MobiLLM(Protocol):
     def shows(self) -> Mapping[Party, frozenset[str]]:
         return {SERVER: frozenset({"activations", "labels", "held:tuned"})}
 
-    def facts(self, scene: Scene) -> Mapping[str, Any]:
+    def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
         layers = list(range(1, len(scene.backbone.blocks) + 1))
         return {"positions": "all", "fusion": "side", "resent": True, "layers": layers, "bottom": "frozen"}
 

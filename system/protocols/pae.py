@@ -22,7 +22,7 @@ from ..errors import ProtocolError, UsageError
 from ..fusion import pivot_activations
 from ..heads import HEAD_KINDS, HeadKind, linear, verbaliser
 from ..message import Message, Party
-from ..roles import SERVER, Device, Role, Server
+from ..roles import DEVICE, SERVER, Device, Role, Server
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
@@ -74,7 +74,7 @@ class PAE(Protocol):
     def shows(self) -> Mapping[Party, frozenset[str]]:
         return {SERVER: frozenset({"activations", "difference", "held:tuned"})}
 
-    def facts(self, scene: Scene) -> Mapping[str, Any]:
+    def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
         layers = list(range(1, len(scene.backbone.blocks) + 1))
         return {
             "positions": "mean" if self.selector == "mean" else "pivot",

@@ -100,8 +100,8 @@ class Protocol(ABC):
         """The parties of one run."""
 
     @abstractmethod
-    def facts(self, scene: Scene) -> Mapping[str, Any]:
-        """The public facts of a run, beyond the settings."""
+    def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
+        """The public facts of a run, beyond the settings: how what a device sends comes about."""
 
     def parties(self, samples: Sequence[Sample], streams: Streams) -> Mapping[Party, tuple[Sample, ...]]:
         """Whose rows are whose: one device's, unless the protocol has several."""
@@ -124,10 +124,10 @@ class Protocol(ABC):
         """The privacy that the defences promise; None where they promise none."""
         return budget(self.defences, len(scene.labels))
 
-    def public_facts(self, scene: Scene) -> dict[str, Any]:
-        """Everything public about a run: settings, those of the defences, and the protocol's facts."""
+    def public_facts(self, scene: Scene, device: Party = DEVICE) -> dict[str, Any]:
+        """Everything public about a run: settings, those of the defences, and the protocol's facts of a device."""
         defences = {defence.name: defence.settings() for defence in self.defences}
-        return {**self.settings(), "defences": defences, **self.facts(scene)}
+        return {**self.settings(), "defences": defences, **self.facts(scene, device)}
 
     def settings(self) -> dict[str, Any]:
         """The settings by name, without the defences."""

@@ -24,7 +24,7 @@ from ..heads import verbaliser
 from ..message import Message, Party
 from ..partial import ScoredTop
 from ..randomness import Streams
-from ..roles import SERVER, Role, Server
+from ..roles import DEVICE, SERVER, Role, Server
 from ..wire import Wire
 from .cut import CutDevice, class_indices, positions, returned
 from .fleet import Fleet
@@ -68,7 +68,7 @@ class Split(Protocol):
     def shows(self) -> Mapping[Party, frozenset[str]]:
         return {SERVER: frozenset({"activations", "labels", "held:tuned"})}
 
-    def facts(self, scene: Scene) -> Mapping[str, Any]:
+    def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
         cut = self.cut_of(scene)
         return {"positions": "all", "fusion": "split", "resent": True, "layers": [cut], "cut": cut}
 

@@ -75,7 +75,9 @@ class SplitFed(Split):
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
-        federation = {FEDERATION: frozenset({"update", "held:average"})} if self.bottom == "trainable" else {}
+        federation = (
+            {FEDERATION: frozenset({"update", "held:start", "held:average"})} if self.bottom == "trainable" else {}
+        )
         return {**super().shows, **federation}
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:

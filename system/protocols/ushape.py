@@ -24,7 +24,7 @@ from ..fusion import unpack_positions
 from ..heads import verbaliser
 from ..message import Message, Party
 from ..partial import SelectedTop, stored_middle
-from ..roles import SERVER, Role, Server
+from ..roles import DEVICE, SERVER, Role, Server
 from ..wire import Wire
 from .cut import positions, returned
 from .protocol import Scene
@@ -55,8 +55,8 @@ class UShape(Split):
     def trains_on_device(self) -> bool:
         return True  # the head
 
-    def facts(self, scene: Scene) -> Mapping[str, Any]:
-        return {**super().facts(scene), "fusion": "ushape"}
+    def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
+        return {**super().facts(scene, device), "fusion": "ushape"}
 
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         generator = scene.streams.torch("server")

@@ -13,6 +13,9 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Goal, LabelGuess, StolenModel, TextGuess
+from sidelight.attacks.extraction.readoff import ReadOff
+from sidelight.attacks.labels.sign import Sign
+from sidelight.attacks.reconstruction.match import Match
 from sidelight.audits.cells.cell import Cell, Scored, finished, read, read_guess, read_rows, store, views
 from sidelight.audits.cells.fields import common, numbered, stated, without_numbers
 from sidelight.audits.cells.judging import constant, measure
@@ -102,8 +105,11 @@ def test_absent_and_failed_cells_run_again_and_a_new_result_replaces_the_old(tmp
 
 
 def test_only_guesses_with_a_row_a_sample_have_a_shuffled_twin() -> None:
-    assert views(Goal.LABELS) == views(Goal.TEXTS) == ("", "shuffled")
-    assert views(Goal.MODEL) == ("",)
+    class Unlinked(Match):
+        linked = False
+
+    assert views(Sign()) == views(Match()) == ("", "shuffled")
+    assert views(ReadOff()) == views(Unlinked()) == ("",)
 
 
 # --- metrics beside their twins --------------------------------------------------------------------------------
