@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class Bottom(nn.Module):
 
     def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.model = backbone.model if rank == 0 else copy.deepcopy(backbone.model)
+        self.model = backbone.model if rank == 0 else _with_blocks(backbone.model, slice(cut))
         self.blocks = list(find_blocks(self.model))[:cut]
         tune(self.model, self.blocks, embeddings(self.model), rank, generator)
 
@@ -45,11 +46,11 @@ class Top(nn.Module):
 
     def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.model = copy.deepcopy(backbone.model)
-        parent, name = find_parent(self.model)
-        above = nn.ModuleList(list(find_blocks(self.model))[cut:])
-        setattr(parent, name, above)
-        self.model.config.num_hidden_layers = len(above)
+        table = backbone.model.get_input_embeddings()
+        # one row of it makes the states that `_inject` replaces
+        stand_in = {id(table): nn.Embedding.from_pretrained(table.weight[:1].clone())}
+        self.model = _with_blocks(backbone.model, slice(cut, None), stand_in)
+        above = find_blocks(self.model)
         self._states: torch.Tensor | None = None
         above[0].register_forward_pre_hook(self._inject, with_kwargs=True)
         tune(self.model, list(above), [find_final_norm(self.model)], rank, generator)
@@ -134,6 +135,18 @@ def stored_middle(backbone: Backbone, cut: int, selector: Selector, state: Mappi
 
 def _rank(state: Mapping[str, torch.Tensor]) -> int:
     return next((t.shape[0] for name, t in state.items() if "lora_A" in name), FULL)
+
+
+def _with_blocks(model: Any, kept: slice, instead: Mapping[int, nn.Module] = MappingProxyType({})) -> Any:
+    """A copy of some blocks and what stands beside them, without the language-model head.
+
+    Modules in `instead`, by identity, are replaced and never copied: a part takes the memory of what it holds.
+    """
+    blocks, head = find_blocks(model), model.get_output_embeddings()
+    chosen = copy.deepcopy(nn.ModuleList(list(blocks)[kept]))
+    made = copy.deepcopy(model, {id(blocks): chosen, id(head): nn.Identity(), **instead})
+    made.config.num_hidden_layers = len(chosen)
+    return made
 
 
 def embeddings(model: Any) -> list[nn.Module]:
