@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .records import Example, Group, Run, Utility
 from .results import Audit
@@ -42,6 +42,8 @@ class Summary:
     parts: Mapping[str, tuple[Row, ...]]
     """The victims' rows behind each row over victims, by its cell."""
     found: tuple[Found, ...]
+    elsewhere: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """By party and kind, the attacks that are scored on it in other runs of the protocol, under another adversary."""
 
     @property
     def name(self) -> str:
@@ -135,8 +137,9 @@ class Summary:
 
     @property
     def unaudited(self) -> tuple[str, ...]:
-        """What the adversary received or holds and no scored attack consumes, and all that other parties see."""
-        beside = (f"{kind} at the {party} server" for party, kinds in self.run.others.items() for kind in kinds)
+        """What the adversary received or holds and no scored attack consumes, nor one elsewhere what others see."""
+        seen = ((party, kind) for party, kinds in self.run.others.items() for kind in kinds)
+        beside = (f"{kind} at the {party} server" for party, kind in seen if (party, kind) not in self.elsewhere)
         return (*(kind for kind in self.shows if kind not in self.consumed), *beside)
 
     @property
@@ -191,6 +194,7 @@ def _summary(audit: Audit, group: Group) -> Summary:
     judged = [row for metrics in cells.values() for row in _judged(metrics)]
     goals = list(dict.fromkeys(row.goal for row in judged))
     return Summary(
+        elsewhere=_elsewhere(audit, group),
         group=group,
         runs=runs,
         scored=tuple(sorted(judged, key=lambda row: (goals.index(row.goal), not row.is_best))),
@@ -202,6 +206,16 @@ def _summary(audit: Audit, group: Group) -> Summary:
         parts=parts,
         found=tuple(_found(audit, judged)),
     )
+
+
+def _elsewhere(audit: Audit, group: Group) -> dict[tuple[str, str], tuple[str, ...]]:
+    """What attacks consume as other adversaries of the same protocol."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for row in audit.rows:
+        if row.protocol == group.protocol and row.group != group.group and row.status == "scored" and not row.is_best:
+            for key in ((party, kind) for party in (row.adversary or "").split(" and ") for kind in row.consumes):
+                found[key] = tuple(dict.fromkeys((*found.get(key, ()), row.attack)))
+    return found
 
 
 def _by_cell(rows: Iterable[Row], cell: Callable[[Row], str] = lambda row: row.cell) -> dict[str, tuple[Row, ...]]:

@@ -19,7 +19,8 @@ class Seen:
     messages: int | None
     bytes: int | None
     shown: bool
-    """Whether the adversary, or a party beside it that is no device, received or holds it."""
+    """Whether the adversary, or a party beside it that is no device, received or holds it: others are attacked in
+    other runs."""
     attacks: tuple[str, ...]
     """The scored attacks that consume it."""
 
@@ -50,7 +51,8 @@ def _role(party: str) -> str:
 
 
 def _seen(summary: Summary, kind: str, way: str, messages: int | None, size: int | None) -> Seen:
-    if kind in summary.run.others.get(way.rpartition(" ")[2], ()):  # to a party that nobody attacks as
-        return Seen(kind, way, messages, size, True, ())
+    party = way.rpartition(" ")[2]
+    if kind in summary.run.others.get(party, ()):
+        return Seen(kind, way, messages, size, True, summary.elsewhere.get((party, kind), ()))
     # what travels away from the adversary is its own; `shows` lists what reaches it
     return Seen(kind, way, messages, size, kind in summary.shows, summary.consumers(kind))

@@ -19,10 +19,13 @@ from sidelight.system.message import Message
 from sidelight.system.public import Example, Public, Query
 from sidelight.system.view import View, ViewWriter
 
+from ..contracts.conftest import micro
 from ..contracts.micro import make_micro
 from . import hostile_attacks
 from .hand_made import pivots_of, public_of, view_of
 from .small import Small, write_rows
+
+__all__ = ["micro"]
 
 IDS = tuple(f"{i:016x}" for i in range(6))
 CLASSES = ("no", "yes")

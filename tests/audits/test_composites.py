@@ -47,6 +47,10 @@ def test_a_certified_text_outvotes_all_others() -> None:
     assert made.certified == (True, False)
 
 
+def test_texts_of_no_sample_have_no_vote() -> None:
+    assert combined([texts((1, 2)), TextGuess((), ((1, 2), (3,)))]) is None
+
+
 def test_tokens_are_voted_place_by_place_and_a_text_ends_where_most_members_end() -> None:
     made = combined([texts((1, 2, 3)), texts((1, 5)), texts((4, 5)), texts((4, 5, 6, 7))])
     assert isinstance(made, TextGuess)

@@ -162,6 +162,17 @@ def test_a_guess_that_cannot_be_scored_has_its_fault_named(guess: Guess, goal: G
     assert re.search(said, fault)
 
 
+def test_texts_that_name_no_samples_have_no_ids_and_may_be_none() -> None:
+    def found(guess: TextGuess) -> str | None:
+        return validate(guess, Goal.TEXTS, ids=("a",), classes=2, vocabulary=4, queries=(), linked=False)
+
+    assert found(TextGuess((), ())) is None
+    assert found(TextGuess((), ((1, 2), (3,)), (True, False))) is None
+    assert "names 1 ids" in str(found(TextGuess(("a",), ((1,),))))
+    assert "shape" in str(found(TextGuess((), ((1, 2), (3,)), (True,))))
+    assert "outside 0 to 3" in str(found(TextGuess((), ((4,),))))
+
+
 def test_ids_without_a_row_are_allowed_and_named() -> None:
     partial = LabelGuess(("b",), torch.tensor([1]))
     assert checked(partial, Goal.LABELS) is None

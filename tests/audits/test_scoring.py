@@ -185,6 +185,19 @@ def test_texts_are_aligned_on_the_left_and_the_truth_is_the_denominator() -> Non
     assert found["exact"].values.tolist() == [0, 0, 0]
 
 
+def test_texts_without_ids_are_matched_to_the_rows_one_to_one() -> None:
+    found = TextGuess((), (ROWS[2].tokens, (0, 1, 2), ROWS[1].tokens, (7, 7)), (True, False, False, False))
+    rows = score(Goal.TEXTS, found, ANSWERS)
+    assert rows["position_accuracy"].values.tolist() == [3 / 5, 1, 1]
+    assert rows["certified_recall"].values.tolist() == [0, 0, 1]
+
+
+def test_one_text_without_an_id_stands_for_one_row_alone() -> None:
+    found = means(Goal.TEXTS, TextGuess((), (ROWS[1].tokens,)))
+    assert found["exact"] == pytest.approx(1 / 3)
+    assert means(Goal.TEXTS, TextGuess((), ()))["position_accuracy"] == 0
+
+
 def test_the_order_free_score_counts_tokens_with_their_number() -> None:
     found = score(Goal.TEXTS, texts(("a", (4, 3, 2, 1, 0)), ("b", (5, 5, 5, 5)), ("c", ())), ANSWERS)
     assert found["bag_f1"].values.tolist() == [1, pytest.approx(2 * 1 / 8), 0]

@@ -89,6 +89,15 @@ def test_the_text_prior_is_the_most_frequent_auxiliary_token_at_each_place(
     assert {tokens[0] for tokens in prior.tokens} == first
 
 
+def test_texts_found_without_ids_are_compared_with_auxiliary_texts(
+    view: View, public: Public, backbone: Backbone
+) -> None:
+    rows = ("one two three", "one six five")
+    aux = tuple(Example(text, "music") for text in rows)
+    twin = blind(view, replace(public, auxiliary=aux), backbone).texts()["auxiliary texts"]
+    assert twin == TextGuess((), tuple(tuple(backbone.token_ids(text)) for text in rows))
+
+
 def test_where_labels_cross_the_twin_of_texts_knows_them_unless_they_are_attacked(
     pivots: torch.Tensor, public: Public, backbone: Backbone
 ) -> None:

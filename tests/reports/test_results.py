@@ -55,6 +55,17 @@ def test_what_a_party_beside_the_server_sees_is_unaudited(out: Path) -> None:
     assert found == ("update at the federation server", "held:average at the federation server")
 
 
+def test_what_a_party_sees_is_audited_where_it_is_the_adversary_of_another_run(tmp_path: Path, build: Build) -> None:
+    runs = [run("x-0", "x", []), run("y-0", "x (threat.adversary=federation)", [])]
+    runs[0]["others"] = {"federation": ["update", "held:average"]}
+    lines = [
+        row("x-0", "x", "plaintext", "labels", value=1.0),
+        row("y-0", runs[1]["label"], "update", "texts", value=0.5, adversary="federation", consumes=["update"]),
+    ]
+    audit = read_audit(build(tmp_path / "out", runs=runs, rows=lines, examples={}))
+    assert summarise(audit)[0].unaudited == ("held:average at the federation server",)
+
+
 def test_devices_that_went_missing_are_told_in_the_answer(out: Path) -> None:
     audit = read_audit(out)
     summary = summarise(audit)[-1]
