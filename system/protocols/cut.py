@@ -16,7 +16,7 @@ from ..data import Sample
 from ..errors import ProtocolError
 from ..fusion import pack_positions
 from ..message import Message, Party
-from ..partial import Bottom, SelectedTop, load_tuned, stored_top, tuned_state
+from ..partial import SelectedTop, load_tuned, stored_top, tuned_state
 from ..roles import SERVER, Device
 from ..wire import Wire
 from .protocol import CHUNK, Scene, batches, even_batches
@@ -38,8 +38,7 @@ class CutDevice(Device):
         self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
         self._order = scene.streams.torch(f"{party}:order")
         self._trainable = protocol.bottom == "trainable"
-        rank = protocol.lora.updates if self._trainable else 0
-        self._bottom = Bottom(scene.backbone, protocol.cut_of(scene), rank, scene.streams.torch(f"{party}:lora"))
+        self._bottom = protocol.bottom_of(scene)
         self._optimizer = protocol.lora.optimizer(trained) if (trained := self.trained()) else None
         self._top: SelectedTop | None = None
 

@@ -61,9 +61,12 @@ class Local(Protocol):
     def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
         return {}
 
-    def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        device = LocalLora if self.method == "lora" else LocalSide
-        return {party: device(party, self, scene, rows) for party, rows in scene.samples.items()}
+    def servers(self, scene: Scene) -> Mapping[Party, Role]:
+        return {}
+
+    def device(self, scene: Scene, party: Party) -> Device:
+        made = LocalLora if self.method == "lora" else LocalSide
+        return made(party, self, scene, scene.samples[party])
 
 
 class LocalLora(Device):

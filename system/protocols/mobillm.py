@@ -63,11 +63,12 @@ class MobiLLM(Protocol):
         layers = list(range(1, len(scene.backbone.blocks) + 1))
         return {"positions": "all", "fusion": "side", "resent": True, "layers": layers, "bottom": "frozen"}
 
-    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+    def servers(self, scene: Scene) -> Mapping[Party, Role]:
         shape = SideShape(len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels))
-        server = MobiLLMServer(shape, self, scene.streams.torch("server"))
-        devices = {party: MobiLLMDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
-        return {SERVER: server, **devices}
+        return {SERVER: MobiLLMServer(shape, self, scene.streams.torch("server"))}
+
+    def device(self, scene: Scene, party: Party) -> Device:
+        return MobiLLMDevice(party, self, scene, scene.samples[party])
 
 
 class MobiLLMDevice(Device):

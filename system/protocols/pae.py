@@ -96,12 +96,13 @@ class PAE(Protocol):
     def keys(self, scene: Scene) -> Mapping[str, torch.Tensor]:
         return self.guard(scene).keys
 
-    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+    def servers(self, scene: Scene) -> Mapping[Party, Role]:
         blocks, width = len(scene.backbone.blocks), scene.backbone.width
         shape = SideShape(blocks, width, self.side.bottleneck, self.guard(scene).targets.width)
-        server = PAEServer(shape, self.side, scene.streams.torch("server"))
-        devices = {party: PAEDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
-        return {SERVER: server, **devices}
+        return {SERVER: PAEServer(shape, self.side, scene.streams.torch("server"))}
+
+    def device(self, scene: Scene, party: Party) -> Device:
+        return PAEDevice(party, self, scene, scene.samples[party])
 
 
 class PAEDevice(Device):

@@ -95,9 +95,17 @@ class Protocol(ABC):
         """Whether a device fits parameters of its own to labels: then what it reads off is not the server's alone."""
         return False
 
-    @abstractmethod
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         """The parties of one run."""
+        return {**self.servers(scene), **{party: self.device(scene, party) for party in scene.samples}}
+
+    @abstractmethod
+    def servers(self, scene: Scene) -> Mapping[Party, Role]:
+        """The parties that have no data of their own."""
+
+    @abstractmethod
+    def device(self, scene: Scene, party: Party) -> Device:
+        """One device: it is built without the others, from its own rows."""
 
     @abstractmethod
     def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:

@@ -22,9 +22,9 @@ from ..errors import ProtocolError, UsageError
 from ..fusion import unpack_positions
 from ..heads import verbaliser
 from ..message import Message, Party
-from ..partial import ScoredTop
+from ..partial import Bottom, ScoredTop
 from ..randomness import Streams
-from ..roles import DEVICE, SERVER, Role, Server
+from ..roles import DEVICE, SERVER, Device, Role, Server
 from ..wire import Wire
 from .cut import CutDevice, class_indices, positions, returned
 from .fleet import Fleet
@@ -87,13 +87,21 @@ class Split(Protocol):
     def trains_on_device(self) -> bool:
         return self.bottom == "trainable"
 
-    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+    def top(self, scene: Scene) -> ScoredTop:
+        """The server's part, as training begins."""
         head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
-        server = SplitServer(
-            self, ScoredTop(scene.backbone, self.cut_of(scene), self.lora.updates, head, self.selector, generator)
-        )
-        devices = {party: SplitDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
-        return {SERVER: server, **devices}
+        return ScoredTop(scene.backbone, self.cut_of(scene), self.lora.updates, head, self.selector, generator)
+
+    def bottom_of(self, scene: Scene) -> Bottom:
+        """A device's part, as training begins: all devices start from one."""
+        rank = self.lora.updates if self.bottom == "trainable" else 0
+        return Bottom(scene.backbone, self.cut_of(scene), rank, scene.streams.torch("devices:lora"))
+
+    def servers(self, scene: Scene) -> Mapping[Party, Role]:
+        return {SERVER: SplitServer(self, self.top(scene))}
+
+    def device(self, scene: Scene, party: Party) -> Device:
+        return SplitDevice(party, self, scene, scene.samples[party])
 
 
 class SplitDevice(CutDevice):

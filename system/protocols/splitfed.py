@@ -17,10 +17,9 @@ import torch
 from ..data import Sample
 from ..errors import ProtocolError, UsageError
 from ..federation import FEDERATION, PATIENCE, Federation
-from ..heads import verbaliser
 from ..message import Message, Party
-from ..partial import ScoredTop
-from ..roles import SERVER, Role, Server
+from ..partial import ScoredTop, tuned_state
+from ..roles import SERVER, Device, Role, Server
 from ..wire import Wire
 from .cut import CutDevice
 from .fleet import Fleet
@@ -80,17 +79,15 @@ class SplitFed(Split):
         )
         return {**super().shows, **federation}
 
-    def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
-        top = ScoredTop(scene.backbone, self.cut_of(scene), self.lora.updates, head, self.selector, generator)
-        devices = {party: SplitFedDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
-        start = next(iter(devices.values())).state()
-        for device in devices.values():
-            device.take(start)  # all start from one bottom
-        federation = {FEDERATION: Federation(tuple(devices), start, self.patience)} if start else {}
-        one = self.version == "v2"
-        parts = {party: top if one else self._copy(top) for party in devices}
-        return {SERVER: SplitFedServer(self, parts), **federation, **devices}
+    def servers(self, scene: Scene) -> Mapping[Party, Role]:
+        top, one, devices = self.top(scene), self.version == "v2", tuple(scene.samples)
+        server = SplitFedServer(self, {party: top if one else self._copy(top) for party in devices})
+        if self.bottom == "frozen":
+            return {SERVER: server}
+        return {SERVER: server, FEDERATION: Federation(devices, tuned_state(self.bottom_of(scene)), self.patience)}
+
+    def device(self, scene: Scene, party: Party) -> Device:
+        return SplitFedDevice(party, self, scene, scene.samples[party])
 
     def _copy(self, top: ScoredTop) -> ScoredTop:
         """A part of a device's own, whose frozen weights are those of all where they are shared."""

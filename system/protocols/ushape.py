@@ -24,7 +24,7 @@ from ..fusion import unpack_positions
 from ..heads import verbaliser
 from ..message import Message, Party
 from ..partial import SelectedTop, stored_middle
-from ..roles import DEVICE, SERVER, Role, Server
+from ..roles import DEVICE, SERVER, Device, Role, Server
 from ..wire import Wire
 from .cut import positions, returned
 from .protocol import Scene
@@ -58,15 +58,13 @@ class UShape(Split):
     def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
         return {**super().facts(scene, device), "fusion": "ushape"}
 
-    def roles(self, scene: Scene) -> Mapping[Party, Role]:
+    def servers(self, scene: Scene) -> Mapping[Party, Role]:
         generator = scene.streams.torch("server")
-        server = UShapeServer(
-            self,
-            SelectedTop(scene.backbone, self.cut_of(scene), self.lora.updates, self.selector, generator),
-            scene.backbone.width,
-        )
-        devices = {party: UShapeDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
-        return {SERVER: server, **devices}
+        middle = SelectedTop(scene.backbone, self.cut_of(scene), self.lora.updates, self.selector, generator)
+        return {SERVER: UShapeServer(self, middle, scene.backbone.width)}
+
+    def device(self, scene: Scene, party: Party) -> Device:
+        return UShapeDevice(party, self, scene, scene.samples[party])
 
 
 class UShapeDevice(SplitDevice):

@@ -1,0 +1,253 @@
+"""What a run costs each party: memory, processor time and computation, each party measured alone.
+
+A run is made once in a process of its own, and every message is kept as its bytes. Then each party gets a fresh process
+in which it alone is built and meets, in order, the very messages that it met in the run; it must send the very bytes
+that it sent there, so that what is measured is what was run. Other parties' weights, and on a device the blocks above
+its cut, are not in that process while it is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from os import SEEK_CUR
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..system.backbone import Backbone, load_backbone
+from ..system.data import Split
+from ..system.errors import ProtocolError, SidelightError
+from ..system.message import Message, Party, decode, encode
+from ..system.partial import Bottom
+from ..system.protocols import Protocol, Scene, interleave
+from ..system.randomness import Streams
+from ..system.roles import Device, Role
+from ..system.wire import Wire
+from .resident import mark, peak, resident
+
+FRAME = struct.Struct("<16s16sQ")
+"""Before each message's bytes: its sender, its receiver, and how many bytes there are."""
+OVER = "download"
+"""The message with which a device ends its training."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A protocol on a backbone and data."""
+
+    protocol: Protocol
+    backbone: str
+    parts: Split
+    seed: str
+
+    def scene(self) -> Scene:
+        """Loaded anew: nothing is shared between processes."""
+        streams = Streams(self.seed)
+        samples = self.protocol.parties(self.parts.victim_train, streams)
+        return Scene(load_backbone(self.backbone), self.parts.labels, samples, streams)
+
+
+@dataclass(frozen=True)
+class PartyCost:
+    """What one party took, from the first message to the last before the tuned model is downloaded."""
+
+    peak_bytes: int
+    """Most resident memory, above that of the interpreter with its libraries; of weights those that are used."""
+    seconds: float
+    """Of the processor, one thread."""
+    operations: int
+    """Floating-point operations of matrix products and attention (torch's counter)."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a run cost."""
+
+    accuracy: float
+    """Of the tuned model on the test rows, by the first device."""
+    uplink: float
+    """Bytes that devices sent, a training row."""
+    downlink: float
+    parties: Mapping[Party, PartyCost]
+
+
+def costs(case: Case, parties: Sequence[Party] = ()) -> Costs:
+    """Run a case, then measure each party alone, or some of them."""
+    with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:  # mode 0700: messages are private
+        messages = Path(folder) / "messages"
+        run = forked(partial(_run, case, messages))
+        everyone = run.pop("parties")
+        alone = {p: PartyCost(**forked(partial(_alone, case, p, messages))) for p in parties or everyone}
+    return Costs(**run, parties=alone)
+
+
+def forked(job: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """What a job finds, from a process of its own; SidelightError where it fails."""
+    context = get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_child, args=(job, there))
+    child.start()
+    there.close()
+    try:
+        found = json.loads(here.recv_bytes())
+    except EOFError:
+        found = {"error": f"it ended with status {child.exitcode}"}
+    child.join()
+    if "error" in found:
+        raise SidelightError(f"a party's own process failed: {found['error']}")
+    done: dict[str, Any] = found["done"]
+    return done
+
+
+def _child(job: Callable[[], Mapping[str, Any]], answer: Connection) -> None:
+    torch.set_num_threads(1)
+    try:
+        found: dict[str, Any] = {"done": dict(job())}
+    except Exception:  # whatever it is, the parent has to hear of it
+        found = {"error": traceback.format_exc(limit=3)}
+    answer.send_bytes(json.dumps(found).encode())
+
+
+# --- the run ---------------------------------------------------------------------------------------------------
+
+
+def _run(case: Case, path: Path) -> dict[str, Any]:
+    scene = case.scene()
+    roles = case.protocol.roles(scene)
+    with path.open("wb") as file:
+        wire = Wire(roles, lambda message: _write(file, message))
+        interleave([role for role in roles.values() if isinstance(role, Device)], wire)
+    devices, rows = list(scene.samples), len(case.parts.victim_train)
+    first = roles[devices[0]]
+    assert isinstance(first, Device)
+    said = first.predict([sample.text for sample in case.parts.victim_test]).argmax(1)
+    truth = torch.tensor([case.parts.labels.index(sample.label) for sample in case.parts.victim_test])
+    return {
+        "accuracy": float((said == truth).double().mean()),
+        "uplink": sum(map(wire.traffic.sent_by, devices)) / rows,
+        "downlink": sum(map(wire.traffic.received_by, devices)) / rows,
+        "parties": list(roles),
+    }
+
+
+def _write(file: BinaryIO, message: Message) -> None:
+    data = encode(message)
+    file.write(FRAME.pack(message.sender.encode(), message.receiver.encode(), len(data)) + data)
+
+
+# --- one party alone -------------------------------------------------------------------------------------------
+
+
+def _alone(case: Case, party: Party, path: Path) -> dict[str, Any]:
+    _built(case, party)  # so that libraries that load themselves when they are first needed count as libraries
+    before = resident()
+    role = _built(case, party)
+    resident()  # what building took and nobody needs is given back before the peak is marked
+    mark()
+    with path.open("rb") as file:
+        began = time.process_time()
+        _replay(role, Past(party, file))
+        seconds = time.process_time() - began
+    most = peak() - before
+    role = _built(case, party)
+    with path.open("rb") as file, FlopCounterMode(display=False) as counter:
+        _replay(role, Past(party, file))
+    return asdict(PartyCost(most, seconds, counter.get_total_flops()))
+
+
+def _built(case: Case, party: Party) -> Role:
+    """A party with what it needs of the backbone in training."""
+    scene = case.scene()
+    if party not in scene.samples:
+        server = case.protocol.servers(scene)[party]
+        scene.backbone.model.to_empty(device="meta")
+        return server
+    role = case.protocol.device(scene, party)
+    own = any(isinstance(part, Bottom) and part.model is not scene.backbone.model for part in vars(role).values())
+    unload(scene.backbone, 0 if own else case.protocol.facts(scene, party).get("cut"))
+    return role
+
+
+def unload(backbone: Backbone, cut: int | None) -> None:
+    """Drop the weights of the blocks above a cut; where it is 0, a part of the device's own stands in for all."""
+    if cut is None:
+        return
+    tables = [] if cut else [backbone.model.get_input_embeddings(), backbone.model.get_output_embeddings()]
+    for part in (*list(backbone.blocks)[cut:], *tables):
+        part.to_empty(device="meta")
+
+
+def _replay(role: Role, past: Past) -> None:
+    if not isinstance(role, Device):
+        while (message := past.next_received()) is not None:
+            with torch.enable_grad():
+                past.check(role.handle(message))
+        return
+    work = role.work(past)
+    try:
+        while next(work, StopIteration) is not StopIteration:
+            while past.asked():  # by another device
+                message = past.next_received()
+                assert message is not None
+                past.check(role.handle(message))
+    except Over:
+        return
+
+
+class Over(Exception):
+    """Training is over."""
+
+
+class Past(Wire):
+    """A wire on which everything has happened already: what a party sends is compared, what it received comes."""
+
+    def __init__(self, party: Party, file: BinaryIO) -> None:
+        super().__init__({}, lambda _message: None)
+        self._party, self._frames = party, self._own(file)
+        self._next: Message | None = next(self._frames, None)
+
+    def request(self, message: Message) -> Message:
+        if message.kind == OVER:
+            raise Over
+        self.check(message)
+        answer = self.next_received()
+        if answer is None:
+            raise ProtocolError(f"{self._party} was never answered")
+        return answer
+
+    def check(self, message: Message) -> None:
+        """Raise ProtocolError unless the party sent the same bytes in the run."""
+        sent = self._taken()
+        if sent is None or encode(replace(message, step=sent.step)) != encode(sent):
+            raise ProtocolError(f"{self._party} sends another {message.kind} alone than it sent in the run")
+
+    def next_received(self) -> Message | None:
+        """What came next in the run; None at its end."""
+        return self._taken()
+
+    def asked(self) -> bool:
+        """Whether what came next was a question of another party's."""
+        return self._next is not None and self._next.receiver == self._party
+
+    def _taken(self) -> Message | None:
+        found, self._next = self._next, next(self._frames, None)
+        return found
+
+    def _own(self, file: BinaryIO) -> Iterator[Message]:
+        while head := file.read(FRAME.size):
+            *parties, size = FRAME.unpack(head)
+            if self._party.encode() in (name.rstrip(b"\0") for name in parties):
+                yield decode(file.read(size))
+            else:
+                file.seek(size, SEEK_CUR)
