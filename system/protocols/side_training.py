@@ -40,7 +40,7 @@ class SideTraining:
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch."""
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(epoch / self.epochs, 1.0)))
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(epoch / max(self.epochs, 1), 1.0)))
 
 
 def regress(
