@@ -7,10 +7,10 @@ h_0 = 0, alpha_i = 0, W_up = 0, act = GELU, W_out a linear map; and every A_i is
 variance over its width, because a frozen model's blocks differ in scale by orders of magnitude.
 
 Backbones of several sizes share one side network behind projections to its width (Fed MobiLLM, arXiv 2508.06765): one
-trainable matrix a kind of backbone, by which taps of zero mean and unit variance are multiplied; all taps of a kind go
-through the same one. It starts as the identity where the widths are equal, else at random.
+trainable matrix a backbone, by which taps of zero mean and unit variance are multiplied; all its taps go through
+the same one. It starts as the identity where the widths are equal, else at random.
 
-Shapes: N positions or samples, L layers, d width, e width of another kind of backbone, r bottleneck, K outputs.
+Shapes: N positions or samples, L layers, d width, e width of another backbone, r bottleneck, K outputs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SideNetwork(nn.Module):
     """L adapters in a cascade beside the frozen backbone, and an output map."""
 
     def __init__(self, shape: SideShape, generator: torch.Generator, widths: Mapping[str, int] | None = None) -> None:
-        """`widths`: by a projection's name, the width of its kind of backbone; none for a backbone of width d."""
+        """`widths`: by a projection's name, its backbone's width; none where all are of width d."""
         super().__init__()
         spread = shape.width**-0.5
         down = torch.randn(shape.layers, shape.width, shape.bottleneck, generator=generator) * spread
@@ -55,7 +55,7 @@ class SideNetwork(nn.Module):
         )
 
     def align(self, activations: torch.Tensor, projection: str = "") -> torch.Tensor:
-        """Taps of a kind of backbone at the network's width: (N, L, e) to (N, L, d); as they are without a name."""
+        """A backbone's taps at the network's width: (N, L, e) to (N, L, d); as they are without a name."""
         if not projection:
             return activations
         aligned: torch.Tensor = layer_norm(activations, activations.shape[-1:]) @ self.project[projection]

@@ -27,7 +27,7 @@ class Kind:
     layers: tuple[int, ...]
     """Its taps, numbered from 1; the last is the last block that runs."""
     projection: str
-    """Name of the projection of its taps; empty where they are at the common width as they are."""
+    """Name of its backbone's projection; empty where all are at the common width as they are."""
 
     @property
     def width(self) -> int:
@@ -52,16 +52,17 @@ def aligned(bodies: Sequence[tuple[Backbone, int]], width: int) -> tuple[list[Ki
     """Each device's kind, from its backbone and how many blocks of it run, and the width at which all meet.
 
     Depth 0 runs all blocks, width 0 is `common_width`. Where every backbone is as wide as that, nothing is projected;
-    else each kind has a projection of its own. Raises UsageError for a depth that a backbone does not have.
+    else each backbone has a projection of its own, which it keeps at every depth (with one a depth, or one where all
+    are of one width, predictions were worse). Raises UsageError for a depth that a backbone does not have.
     """
     depths = [_depth(backbone, depth) for backbone, depth in bodies]
     parts = min(depths)
     width = width or common_width([backbone.width for backbone, _ in bodies])
     projected = any(backbone.width != width for backbone, _ in bodies)
-    names: dict[tuple[str, int], str] = {}
+    names: dict[str, str] = {}
     kinds = []
     for (backbone, _), depth in zip(bodies, depths, strict=True):
-        name = names.setdefault((backbone.digest, depth), f"kind-{len(names)}") if projected else ""
+        name = names.setdefault(backbone.digest, f"backbone-{len(names)}") if projected else ""
         kinds.append(Kind(backbone, depth, taps(depth, parts), name))
     return kinds, width
 

@@ -5,7 +5,7 @@ values that are no numbers, or about samples that came already is left aside and
 first sighting counts, device by device. Who sends nothing more is waited for until a device that has sent all has asked
 too often.
 
-Shapes: B samples of a message, M taps, e width of a kind of backbone, d width of the side network, D outputs.
+Shapes: B samples of a message, M taps, e width of a backbone, d width of the side network, D outputs.
 """
 
 from __future__ import annotations

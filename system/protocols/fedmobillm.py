@@ -57,15 +57,15 @@ class FedMobiLLM(PAE):
         "through the final norm. How the paper scales is not confirmed.",
         "Blocks that do not divide evenly: the earlier parts are the smaller ones. Four different widths meet at the "
         "upper median.",
-        "One projection for each kind of backbone, a depth being a kind, the same for all its taps; a reviewer says "
-        "one for each client. Where all backbones are as wide as the side network there is none.",
+        "One projection for each backbone, at whatever depth it is cut, the same for all its taps; a reviewer says one "
+        "for each client. Where all backbones are as wide as the side network there is none.",
         "An arriving batch is one step at the first rate; the cache is trained on for `side.epochs` passes, shuffled "
         "over all devices, once every device has sent its rows or was given up on. Between arrivals the server rests.",
         "Devices' speeds order the arrivals in event time; no clock is read.",
         "A device that waits asks again; its questions are counted as traffic.",
         "The server refuses wrong shapes and values that are no numbers or beyond 1e6; a device that sends plausible "
         "lies is not found out.",
-        "Each device downloads the side network with its own kind's projection.",
+        "Each device downloads the side network with its own backbone's projection.",
     )
 
     label_site: Literal["difference", "server"] = "difference"

@@ -62,13 +62,16 @@ def test_several_widths_meet_at_the_median_and_two_at_the_larger(widths: tuple[i
     assert common_width(widths) == expected
 
 
-def test_each_kind_has_one_projection_and_none_where_all_are_as_wide_as_the_side_network() -> None:
+def test_each_backbone_has_one_projection_and_none_where_all_are_as_wide_as_the_side_network() -> None:
     mixed = sized((3, 8), (3, 16), (3, 8), depths=(0, 0, 2))
     kinds, width = aligned([*mixed, mixed[0]], 0)
     assert width == 16
-    assert [kind.projection for kind in kinds] == ["kind-0", "kind-1", "kind-2", "kind-0"]
+    assert [kind.projection for kind in kinds] == ["backbone-0", "backbone-1", "backbone-0", "backbone-0"]
     assert {kind.projection for kind in aligned(sized((3, 8), (6, 8)), 0)[0]} == {""}
-    assert {kind.projection for kind in aligned(sized((3, 8), (6, 8)), 16)[0]} == {"kind-0", "kind-1"}
+    assert {kind.projection for kind in aligned(sized((3, 8), (6, 8)), 16)[0]} == {
+        "backbone-0",
+        "backbone-1",
+    }
 
 
 def test_a_depth_that_a_backbone_does_not_have_is_refused() -> None:

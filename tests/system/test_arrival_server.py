@@ -51,7 +51,7 @@ def served(run: Run, messages: Sequence[Message]) -> Role:
 
 def same(one: Role, other: Role) -> bool:
     mine, theirs = one.held()["tuned"], other.held()["tuned"]
-    return all(torch.equal(mine[name], theirs[name]) for name in mine | theirs)
+    return all(torch.equal(mine[name], theirs[name]) for name in mine.keys() | theirs.keys())
 
 
 def first(run: Run, party: str, kind: str) -> tuple[int, Message]:
@@ -134,7 +134,7 @@ def test_a_repeated_batch_counts_once_as_it_first_came(honest: dict[str, Run], k
 
 
 def test_of_a_batch_that_overlaps_only_the_new_samples_are_taken(honest: dict[str, Run]) -> None:
-    """A device that forgot how far it was sends old samples among new ones: the same as if it had sent the new alone."""
+    """A device that forgot how far it was sends old samples among new ones: as if it had sent the new alone."""
     run = honest["difference"]
     before = [m for m in sent(run) if m.sender == A]
     batch = {kind: [m for m in before if m.kind == kind] for kind in ("activations", "difference")}

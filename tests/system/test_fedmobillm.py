@@ -80,11 +80,11 @@ def test_each_device_sends_one_state_a_tap_of_its_own_width_and_gets_its_own_pro
         if m.kind == "tuned"
     }
     assert projections == {
-        A: {"project.kind-0": (32, 192)},
-        B: {"project.kind-1": (192, 192)},
-        C: {"project.kind-2": (32, 192)},
+        A: {"project.backbone-0": (32, 192)},
+        B: {"project.backbone-1": (192, 192)},
+        C: {"project.backbone-0": (32, 192)},
     }
-    assert sum(name.startswith(PROJECT) for name in tuned(run)) == 3
+    assert sum(name.startswith(PROJECT) for name in tuned(run)) == 2
 
 
 def test_a_pre_scaled_device_takes_its_own_prediction_from_its_own_last_block(micro: Micro) -> None:
@@ -196,7 +196,7 @@ def test_devices_are_attacked_by_kind_and_those_of_another_backbone_not_at_all(m
     with pytest.raises(UsageError, match="runs another backbone"):
         adversary_of(Threat(device=B), protocol, scene)
     facts = protocol.facts(scene, C)
-    assert (facts["layers"], facts["depth"], facts["projection"]) == ([1, 2], 2, "kind-2")
+    assert (facts["layers"], facts["depth"], facts["projection"]) == ([1, 2], 2, "backbone-0")
     assert protocol.facts(scene, A)["layers"] == [1, 3]
 
 
