@@ -140,7 +140,8 @@ def interleave(devices: Sequence[Device], wire: Wire, order: Iterable[Party] = (
     """Run every device's work to its end, one exchange at a time.
 
     `order` says which device goes on next, exchange by exchange; what is left when it ends follows the devices' paces,
-    so that devices of one pace take turns. A device whose work is over is passed over.
+    so that devices of one pace take turns. A device whose work is over is passed over. Raises UsageError for a name of
+    no device.
     """
     works = [device.work(wire) for device in devices]
     places = {device.party: place for place, device in enumerate(devices)}
@@ -152,6 +153,8 @@ def interleave(devices: Sequence[Device], wire: Wire, order: Iterable[Party] = (
         return place not in over
 
     for party in order:
+        if party not in places:
+            raise UsageError(f"the order names {party}, which is no device of this run; give {', '.join(places)}")
         goes_on(places[party])
     # by the time at which each ends its next exchange; at one time, in the devices' order
     waiting = [(1 / device.pace, place, 1) for place, device in enumerate(devices)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 import torch
 
+from sidelight.system.errors import UsageError
 from sidelight.system.message import Party
 from sidelight.system.protocols import interleave
 from sidelight.system.roles import Device, device_name
@@ -51,6 +52,11 @@ def test_paces_order_steps_by_the_time_at_which_they_end(scale: float) -> None:
 
 def test_a_given_order_is_followed_and_what_is_left_goes_by_pace() -> None:
     assert order_of((2, 2, 1), order=[C, B, B]) == [C, B, B, A, A]
+
+
+def test_an_order_that_names_no_device_is_refused() -> None:
+    with pytest.raises(UsageError, match="the order names device-9, which is no device of this run; give device-0"):
+        order_of((1, 1, 1), order=[A, device_name(9)])
 
 
 def test_a_device_that_is_done_is_passed_over_in_a_given_order() -> None:
