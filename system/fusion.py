@@ -5,6 +5,8 @@ Shapes: B texts, N positions end to end, L layers, d width, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -24,11 +26,19 @@ def additive(
 
 
 def pivot_activations(
-    backbone: Backbone, texts: list[str], longest: int, prompt: str, selector: Selector
+    backbone: Backbone,
+    texts: list[str],
+    longest: int,
+    prompt: str,
+    selector: Selector,
+    layers: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """The pivot's hidden state after every block: (B, L, d)."""
+    """The pivot's hidden state after every block, or after some of them, numbered from 1: (B, L, d)."""
     tokens = backbone.tokens(texts, longest, prompt)
-    return select(backbone.activations(tokens), tokens.mask, selector)
+    if layers is None:
+        return select(backbone.activations(tokens), tokens.mask, selector)
+    states = backbone.activations(tokens, max(layers))[:, :, [layer - 1 for layer in layers]]
+    return select(states, tokens.mask, selector)
 
 
 def positionwise(side: SideNetwork, states: torch.Tensor, lengths: torch.Tensor, selector: Selector) -> torch.Tensor:

@@ -57,6 +57,9 @@ class Server(Role):
 class Device(Role):
     """A role that owns data, starts every exchange and ends with the tuned model."""
 
+    pace: float = 1.0
+    """Exchanges in a unit of time, which orders what several devices do."""
+
     @abstractmethod
     def work(self, wire: Wire) -> Iterator[None]:
         """Fine-tune; yields after every exchange, so that a scheduler can interleave devices."""

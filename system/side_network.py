@@ -6,7 +6,11 @@ No source confirms the bottleneck width, the activation function, h_0, the initi
 h_0 = 0, alpha_i = 0, W_up = 0, act = GELU, W_out a linear map; and every A_i is first brought to zero mean and unit
 variance over its width, because a frozen model's blocks differ in scale by orders of magnitude.
 
-Shapes: N positions or samples, L layers, d width, r bottleneck, K outputs.
+Backbones of several sizes share one side network behind projections to its width (Fed MobiLLM, arXiv 2508.06765): one
+trainable matrix a backbone, by which taps of zero mean and unit variance are multiplied; all its taps go through
+the same one. It starts as the identity where the widths are equal, else at random.
+
+Shapes: N positions or samples, L layers, d width, e width of another backbone, r bottleneck, K outputs.
 """
 
 from __future__ import annotations
@@ -29,10 +33,15 @@ class SideShape:
     outputs: int
 
 
+PROJECT = "project."
+"""Prefix of a projection's name among the weights."""
+
+
 class SideNetwork(nn.Module):
     """L adapters in a cascade beside the frozen backbone, and an output map."""
 
-    def __init__(self, shape: SideShape, generator: torch.Generator) -> None:
+    def __init__(self, shape: SideShape, generator: torch.Generator, widths: Mapping[str, int] | None = None) -> None:
+        """`widths`: by a projection's name, its backbone's width; none where all are of width d."""
         super().__init__()
         spread = shape.width**-0.5
         down = torch.randn(shape.layers, shape.width, shape.bottleneck, generator=generator) * spread
@@ -41,6 +50,16 @@ class SideNetwork(nn.Module):
         self.up = nn.Parameter(torch.zeros(shape.layers, shape.bottleneck, shape.width))
         self.out = nn.Parameter(torch.zeros(shape.outputs, shape.width))
         self.bias = nn.Parameter(torch.zeros(shape.outputs))
+        self.project = nn.ParameterDict(
+            {name: _projection(width, shape.width, generator) for name, width in (widths or {}).items()}
+        )
+
+    def align(self, activations: torch.Tensor, projection: str = "") -> torch.Tensor:
+        """A backbone's taps at the network's width: (N, L, e) to (N, L, d); as they are without a name."""
+        if not projection:
+            return activations
+        aligned: torch.Tensor = layer_norm(activations, activations.shape[-1:]) @ self.project[projection]
+        return aligned
 
     def features(self, activations: torch.Tensor) -> torch.Tensor:
         """h_L: (N, L, d) to (N, d)."""
@@ -56,9 +75,13 @@ class SideNetwork(nn.Module):
         """(N, d) to (N, K)."""
         return features @ self.out.T + self.bias
 
-    def forward(self, activations: torch.Tensor) -> torch.Tensor:
-        """s(A): (N, L, d) to (N, K)."""
-        return self.read_out(self.features(activations))
+    def forward(self, activations: torch.Tensor, projection: str = "") -> torch.Tensor:
+        """s(A): (N, L, e) to (N, K), through a projection where one is named."""
+        return self.read_out(self.features(self.align(activations, projection)))
+
+
+def _projection(width: int, to: int, generator: torch.Generator) -> nn.Parameter:
+    return nn.Parameter(torch.eye(width) if width == to else torch.randn(width, to, generator=generator) * width**-0.5)
 
 
 def shape_of(state: Mapping[str, torch.Tensor]) -> SideShape:
@@ -69,6 +92,7 @@ def shape_of(state: Mapping[str, torch.Tensor]) -> SideShape:
 
 def from_state(state: Mapping[str, torch.Tensor]) -> SideNetwork:
     """A side network with stored weights; raises RuntimeError where names or shapes differ."""
-    network = SideNetwork(shape_of(state), torch.Generator())
+    widths = {name.removeprefix(PROJECT): len(state[name]) for name in state if name.startswith(PROJECT)}
+    network = SideNetwork(shape_of(state), torch.Generator(), widths)
     network.load_state_dict(dict(state))
     return network

@@ -132,11 +132,11 @@ def whitener(residuals: torch.Tensor, shrinkage: float = 0.5) -> Callable[[torch
 def verbalised(states: torch.Tensor, public: Public) -> torch.Tensor | None:
     """(N, K): the backbone's own scores of the class names, each class brought to zero mean and unit spread.
 
-    None where the last block's states do not cross, or the backbone's output matrix does not read them.
+    None where the last states that the device has do not cross, or the backbone's output matrix does not read them.
     """
     assert public.backbone is not None
     backbone, layers = load_backbone(public.backbone), public.facts["layers"]
-    if layers[-1] != len(backbone.blocks):
+    if layers[-1] != public.facts.get("depth", len(backbone.blocks)):
         return None
     # where all positions cross, states hold their mean and then the last one
     place = len(layers) - 1 if public.facts["selector"] == "mean" else -1

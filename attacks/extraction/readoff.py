@@ -54,24 +54,40 @@ class ReadOff(Attack):
 
 
 Tuned = Mapping[str, torch.Tensor]
+Pair = tuple[torch.Tensor, torch.Tensor]
 Model = Callable[[list[str]], torch.Tensor]
 """Texts to class scores (B, K)."""
 
 
 def _additive(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     """PAE MobiLLM: the backbone's share plus the side network's output. Without the head only the latter is known."""
-    facts, side = public.facts, from_state(tuned)
+    outputs = _on_pivots(backbone, public, tuned)
 
     def model(texts: list[str]) -> torch.Tensor:
-        pivots = pivot_activations(backbone, texts, facts["longest"], facts["prompt"], facts["selector"])
-        shares = None if public.head is None else scores(public.head["weight"], backbone, pivots[:, -1])
-        return class_scores(public, undone(side(pivots), public), shares)
+        found, last = outputs(texts)
+        shares = None if public.head is None else scores(public.head["weight"], backbone, last)
+        return class_scores(public, undone(found, public), shares)
 
     return model
 
 
+def _on_pivots(backbone: Backbone, public: Public, tuned: Tuned) -> Callable[[list[str]], Pair]:
+    """The side network's outputs (B, D) on the pivots of texts, with the device's last states (B, d)."""
+    facts, side = public.facts, from_state(tuned)
+
+    def outputs(texts: list[str]) -> Pair:
+        longest, prompt, selector = facts["longest"], facts["prompt"], facts["selector"]
+        pivots = pivot_activations(backbone, texts, longest, prompt, selector, facts["layers"])
+        return side(pivots, facts.get("projection", "")), pivots[:, -1]
+
+    return outputs
+
+
 def _side(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
-    """MobiLLM: the side network at every position."""
+    """MobiLLM: the side network at every position; Fed MobiLLM with labels: on the pivot alone."""
+    if public.facts["positions"] != "all":
+        outputs = _on_pivots(backbone, public, tuned)
+        return lambda texts: outputs(texts)[0]
     side = from_state(tuned)
 
     def model(texts: list[str]) -> torch.Tensor:

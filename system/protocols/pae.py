@@ -133,9 +133,8 @@ class PAEDevice(Device):
     def _contribute(self, wire: Wire, rows: list[Sample]) -> None:
         pivots = self._pivots([row.text for row in rows])
         labels = torch.tensor([self._targets[row.id] for row in rows])
-        target = self._guard.difference(self._backbone, pivots[:, -1], labels, self._noise)
         ids = tuple(row.id for row in rows)
-        for kind, tensor in (("activations", pivots), ("difference", target)):
+        for kind, tensor in (("activations", pivots), self._told(pivots, labels)):
             wire.request(
                 Message(
                     kind,
@@ -146,6 +145,10 @@ class PAEDevice(Device):
                     precision=self._protocol.precision,
                 )
             )
+
+    def _told(self, pivots: torch.Tensor, labels: torch.Tensor) -> tuple[str, torch.Tensor]:
+        """What the server is told of labels (B,) beside pivots (B, L, d): its kind and tensor (B, ...)."""
+        return "difference", self._guard.difference(self._backbone, pivots[:, -1], labels, self._noise)
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:

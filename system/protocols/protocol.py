@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from heapq import heapify, heappop, heapreplace
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -143,11 +144,35 @@ class Protocol(ABC):
         return {name: dict(vars(value)) if is_dataclass(value) else value for name, value in own.items()}
 
 
-def interleave(devices: Sequence[Device], wire: Wire) -> None:
-    """Run every device's work to its end, one exchange each in turn."""
-    waiting: list[Iterator[None]] = [device.work(wire) for device in devices]
+def interleave(devices: Sequence[Device], wire: Wire, order: Iterable[Party] = ()) -> None:
+    """Run every device's work to its end, one exchange at a time.
+
+    `order` says which device goes on next, exchange by exchange; what is left when it ends follows the devices' paces,
+    so that devices of one pace take turns. A device whose work is over is passed over. Raises UsageError for a name of
+    no device.
+    """
+    works = [device.work(wire) for device in devices]
+    places = {device.party: place for place, device in enumerate(devices)}
+    over: set[int] = set()
+
+    def goes_on(place: int) -> bool:
+        if place not in over and next(works[place], StopIteration) is StopIteration:
+            over.add(place)
+        return place not in over
+
+    for party in order:
+        if party not in places:
+            raise UsageError(f"the order names {party}, which is no device of this run; give {', '.join(places)}")
+        goes_on(places[party])
+    # by the time at which each ends its next exchange; at one time, in the devices' order
+    waiting = [(1 / device.pace, place, 1) for place, device in enumerate(devices)]
+    heapify(waiting)
     while waiting:
-        waiting = [work for work in waiting if next(work, StopIteration) is not StopIteration]
+        _, place, count = waiting[0]
+        if goes_on(place):
+            heapreplace(waiting, ((count + 1) / devices[place].pace, place, count + 1))
+        else:
+            heappop(waiting)
 
 
 def batches(items: Sequence[T], size: int, generator: torch.Generator | None = None) -> Iterator[list[T]]:

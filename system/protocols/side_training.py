@@ -6,7 +6,9 @@ Shapes: N samples, L layers, d width, K outputs.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch.nn.functional import mse_loss
@@ -14,6 +16,8 @@ from torch.nn.functional import mse_loss
 from ..errors import UsageError
 from ..side_network import SideNetwork
 from .protocol import batches
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class SideTraining:
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch."""
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(epoch / self.epochs, 1.0)))
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(epoch / max(self.epochs, 1), 1.0)))
 
 
 def regress(
@@ -49,10 +53,29 @@ def regress(
     generator: torch.Generator,
 ) -> None:
     """One epoch of mean squared error between s(A), from (N, L, d), and the targets (N, K)."""
+
+    def loss(rows: list[int]) -> torch.Tensor:
+        return squared_error(network(activations[rows]), targets[rows])
+
+    descend(optimizer, training, epoch, batches(range(len(activations)), training.batch, generator), loss)
+
+
+def descend(
+    optimizer: torch.optim.Optimizer,
+    training: SideTraining,
+    epoch: int,
+    cut: Iterable[T],
+    loss: Callable[[T], torch.Tensor],
+) -> None:
+    """A step down the loss of each batch, at an epoch's rate."""
     for group in optimizer.param_groups:
         group["lr"] = training.rate(epoch)
-    for rows in batches(range(len(activations)), training.batch, generator):
-        loss = mse_loss(network(activations[rows]), targets[rows], reduction="none").sum(1).mean()
+    for rows in cut:
         optimizer.zero_grad()
-        loss.backward()
+        loss(rows).backward()
         optimizer.step()
+
+
+def squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Of outputs and targets (N, K), summed over K, the mean over samples."""
+    return mse_loss(outputs, targets, reduction="none").sum(1).mean()

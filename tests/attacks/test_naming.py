@@ -9,15 +9,17 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from sidelight.attacks.evidence.naming import known_evidence, name_clusters, named_by, size_evidence
+from sidelight.attacks.evidence.naming import known_evidence, name_clusters, named_by, size_evidence, verbalised
 from sidelight.attacks.evidence.probing import fitted, probabilities
 from sidelight.attacks.evidence.states import TEMPLATES, auxiliary_states, class_name_states, crossed_states
+from sidelight.system.heads import verbaliser
 from sidelight.system.protocols import Protocol
+from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.public import Example, Known, Public
 
 from ..contracts.leaks_texts import named_by_keywords, probe
 from ..contracts.micro import LABELS, VICTIM, Micro
-from ..contracts.planted import from_run, mobillm, pae, split
+from ..contracts.planted import from_run, made, mobillm, pae, split
 
 
 def points(a_class: int, classes: int, width: int, apart: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,6 +69,21 @@ def test_one_known_label_a_class_names_pure_clusters_of_77_classes() -> None:
     clusters = (labels * 5 + 3) % 77
     public = Public({}, names, known=tuple(Known(ids[i], names[int(labels[i])]) for i in range(77)))
     assert torch.equal(name_clusters(clusters, public, ids, torch.empty(770, 1, 0)), labels)
+
+
+def test_the_verbaliser_reads_the_last_block_that_a_device_has_and_none_below_it(micro: Micro) -> None:
+    """Two of three blocks: against the norm and the head on the second block's states. A cut's states say nothing."""
+    planted = from_run(micro, probe(), made("fedmobillm", fleet=Fleet(1), depths=(2,), selector="last"))
+    states = crossed_states(planted.view, planted.public)[1]
+    backbone = micro.backbone("opt")
+    with torch.no_grad():
+        said = backbone.model.model.decoder.final_layer_norm(states[:, 1]) @ verbaliser(backbone, LABELS).T
+    expected = (said - said.mean(0)) / said.std(0, correction=0)
+    found = verbalised(states, planted.public)
+    assert found is not None
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    cut = from_run(micro, probe(), split(cut=2))
+    assert verbalised(crossed_states(cut.view, cut.public)[1], cut.public) is None
 
 
 def test_known_labels_of_strange_samples_say_nothing() -> None:

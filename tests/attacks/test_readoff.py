@@ -10,12 +10,14 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import StolenModel
+from sidelight.system.backbone import TINY
 from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.difference import fused
 from sidelight.system.fusion import pivot_activations
 from sidelight.system.heads import scores
 from sidelight.system.protocols import Protocol
 from sidelight.system.protocols.fleet import Fleet
+from sidelight.system.protocols.side_training import SideTraining
 
 from ..contracts.micro import QUERIES, Micro, make_scene, record
 from ..contracts.planted import Planted, attacked, from_run, made, mobillm, pae, planted_in, split
@@ -61,6 +63,27 @@ def test_a_middle_is_read_off_with_a_head_of_ones_own(micro: Micro, withheld: di
     found = stolen(replace(planted, public=replace(planted.public, **withheld)))
     assert planted.truth.outputs is not None
     assert (found.argmax(1) == planted.truth.outputs.argmax(1)).float().mean() >= least
+
+
+FEDS: list[dict[str, Any]] = [
+    {"depths": (2, 3)},
+    {"depths": (3, 2), "difference": "logit", "selector": "last"},
+    {"depths": (2, 3), "label_site": "server"},
+    {"backbones": ("", TINY), "depths": (2, 0)},
+    {"backbones": ("", TINY), "label_site": "server", "prompt": ""},
+    {"width": 20, "depths": (0, 2)},
+]
+
+
+@pytest.mark.parametrize("settings", FEDS, ids=str)
+def test_a_shared_side_network_is_read_off_with_the_attacked_kinds_taps_and_projection(
+    micro: Micro, settings: dict[str, Any]
+) -> None:
+    side = SideTraining(bottleneck=8, epochs=4, batch=12, learning_rate=2e-2)
+    planted = from_run(micro, ATTACKS["readoff"](), made("fedmobillm", side=side, fleet=Fleet(3), **settings))
+    assert planted.truth.outputs is not None
+    assert float(planted.truth.outputs.std(0).min()) > 0.01
+    torch.testing.assert_close(stolen(planted), planted.truth.outputs, atol=1e-3, rtol=0)
 
 
 def test_a_cut_of_two_blocks_is_read_off_as_well(micro: Micro) -> None:

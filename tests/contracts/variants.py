@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sidelight.audits.suites.settings import named
+from sidelight.system.backbone import TINY
 from sidelight.system.defences.code import Code
 from sidelight.system.defences.decoy import Decoy
 from sidelight.system.defences.label_dp import LabelDP
@@ -42,6 +43,10 @@ def made(name: str, settings: Mapping[str, Any]) -> Protocol:
     return protocol(**settings)
 
 
+DEALT = ("depths", "backbones", "speeds")
+"""Settings of which each device has one."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """A protocol with settings small enough for a test, and the backbone it runs on."""
@@ -61,6 +66,7 @@ class Variant:
     def __str__(self) -> str:
         plain = [str(v) for v in self.settings.values() if isinstance(v, str | int | bool)]
         plain += ["full" for v in self.settings.values() if isinstance(v, LoraTraining) and v.full]
+        plain += [f"{n} {'-'.join(map(str, v))}" for n, v in self.settings.items() if n in DEALT]
         plain += [f"{v.devices} devices" for v in self.settings.values() if isinstance(v, Fleet)]
         defences = [named(d.name, d.settings()) for d in self.settings.get("defences", ())]
         return "-".join([self.name, *plain, *defences, self.family])
@@ -95,6 +101,24 @@ VARIANTS = [
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, *({"precision": p} for p in ("fp32", "fp16", "int8", "int4"))),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, {"defences": (LabelDP(epsilon=6.0),)}),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, {"selector": "mean"}, family="llama"),
+    *variants(
+        "fedmobillm",
+        {"side": SIDE, "fleet": Fleet(2)},
+        {},
+        {"depths": (2, 3)},
+        {"label_site": "server", "depths": (3, 2)},
+    ),
+    *variants(
+        "fedmobillm",
+        {"side": SIDE, "fleet": Fleet(3, 0.5)},
+        {"depths": (3, 2), "width": 24, "speeds": (1.0, 0.3)},
+        {"depths": (0, 3), "backbones": ("", TINY), "difference": "logit", "at_once": False},
+        {"label_site": "server", "defences": (LabelDP(epsilon=6.0),)},
+        {"precision": "int8", "defences": (SecretHead(), Rotate())},
+    ),
+    *variants(
+        "fedmobillm", {"side": SIDE, "fleet": Fleet(2), "depths": (1, 2)}, {"label_site": "server"}, {}, family="llama"
+    ),
     *variants("split", {"lora": LORA}, {}, {"cut": 2}, {"precision": "int8"}, {"bottom": "trainable"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "int4"))),
     *variants("split", {"lora": LORA, "cut": 1}, {}, {"bottom": "trainable"}, family="llama"),

@@ -54,6 +54,18 @@ def test_pivots_and_positions_of_a_batch_are_those_of_each_text_alone(micro: Mic
         torch.testing.assert_close(together[row], expected, atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_pivots_of_some_layers_are_those_of_all_and_need_no_deeper_block(micro: Micro) -> None:
+    backbone = micro.backbone("opt")
+    every = pivot_activations(backbone, TEXTS, 48, "", "mean")
+    ran: list[int] = []
+    for at, block in enumerate(backbone.blocks):
+        block.register_forward_hook(lambda *_, at=at: ran.append(at))
+    found = pivot_activations(backbone, TEXTS, 48, "", "mean", (1, 2))
+    torch.testing.assert_close(found, every[:, :2], rtol=0, atol=0)
+    assert set(ran) == {0, 1}
+
+
 def test_packing_drops_the_padding_and_unpacking_brings_it_back() -> None:
     mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0]])
     states = torch.arange(18.0).view(3, 3, 2)

@@ -42,6 +42,37 @@ def by_hand(network: SideNetwork, activations: np.ndarray) -> np.ndarray:
     return outputs
 
 
+def test_a_projection_multiplies_standardised_taps_and_all_taps_by_the_same_matrix() -> None:
+    generator = torch.Generator().manual_seed(5)
+    network = SideNetwork(SHAPE, generator, {"wide": 9})
+    for parameter in network.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    activations = torch.randn(5, 4, 9, generator=generator) * 3 - 1
+    matrix = network.project["wide"].detach().double().numpy()
+    taps = activations.double().numpy()
+    standardised = (taps - taps.mean(2, keepdims=True)) / np.sqrt(taps.var(2, keepdims=True) + 1e-5)
+    expected = np.stack([by_hand(network, row) for row in standardised @ matrix])
+    np.testing.assert_allclose(network(activations, "wide").detach().numpy(), expected, atol=5e-5, rtol=5e-5)
+
+
+def test_a_projection_starts_as_the_identity_where_widths_are_equal_and_else_at_random() -> None:
+    network = SideNetwork(SHAPE, torch.Generator().manual_seed(0), {"same": 6, "other": 400})
+    torch.testing.assert_close(network.project["same"].detach(), torch.eye(6), rtol=0, atol=0)
+    assert float(network.project["other"].detach().std()) == pytest.approx(400**-0.5, rel=0.05)
+    activations = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(2))
+    aligned = network.features(network.align(activations, "same"))
+    torch.testing.assert_close(aligned, network.features(activations), atol=1e-4, rtol=0)
+
+
+def test_projections_leave_the_other_weights_as_they_are_drawn_and_are_stored_with_them() -> None:
+    plain, projected = (SideNetwork(SHAPE, torch.Generator().manual_seed(1), w) for w in (None, {"a": 9, "b": 6}))
+    assert all(torch.equal(tensor, projected.state_dict()[name]) for name, tensor in plain.state_dict().items())
+    stored = from_state(projected.state_dict())
+    activations = torch.randn(3, 4, 9, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(stored(activations, "a"), projected(activations, "a"))
+    assert stored.state_dict().keys() - plain.state_dict().keys() == {"project.a", "project.b"}
+
+
 def test_the_output_follows_the_equations() -> None:
     network = random_network()
     activations = torch.randn(7, 4, 6, generator=torch.Generator().manual_seed(3)) * 5 + 2
