@@ -9,6 +9,7 @@ PROTOCOLS: Registry[type[Protocol]] = Registry(
     "protocol",
     {
         "local": ".system.protocols.local:Local",
+        "mesfl": ".system.protocols.mesfl:MeSFL",
         "mobillm": ".system.protocols.mobillm:MobiLLM",
         "pae": ".system.protocols.pae:PAE",
         "split": ".system.protocols.split:Split",

@@ -69,11 +69,11 @@ class Split(Protocol):
         return {SERVER: frozenset({"activations", "labels", "held:tuned"})}
 
     def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
-        cut = self.cut_of(scene)
+        cut = self.cut_of(scene, device)
         return {"positions": "all", "fusion": "split", "resent": True, "layers": [cut], "cut": cut}
 
-    def cut_of(self, scene: Scene) -> int:
-        """Blocks on the device, for the scene's backbone; raises UsageError where nothing is left for the server."""
+    def cut_of(self, scene: Scene, device: Party = DEVICE) -> int:
+        """Blocks on a device, for the scene's backbone; raises UsageError where nothing is left for the server."""
         blocks = len(scene.backbone.blocks)
         cut = self.cut or max(blocks // 3, 1)
         if not 1 <= cut < blocks:
