@@ -21,6 +21,7 @@ from ...system.adapters import above, below, blocks_of
 from ...system.backbone import Backbone, load_backbone
 from ...system.fusion import pack_positions, pivot_activations, positionwise
 from ...system.heads import scores, verbaliser
+from ...system.low_rank import trimmed
 from ...system.partial import Bottom, stored_bottom, stored_middle, stored_top
 from ...system.public import Public
 from ...system.side_network import from_state
@@ -88,6 +89,7 @@ def _split(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     """Split learning: the tuned top upon the public bottom, or upon the tuned one where the server holds that, too."""
     cut, bottom = public.facts["cut"], None
     if blocks_of(tuned) == len(backbone.blocks):
+        tuned = trimmed(tuned, public.facts["rank"])
         bottom, tuned = stored_bottom(backbone, cut, below(tuned, cut)), above(tuned, cut)
     return _upon_bottom(backbone, public, stored_top(backbone, cut, public.facts["selector"], tuned), bottom)
 

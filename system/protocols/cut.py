@@ -38,7 +38,7 @@ class CutDevice(Device):
         self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
         self._order = scene.streams.torch(f"{party}:order")
         self._trainable = protocol.bottom == "trainable"
-        rank = protocol.lora.updates if self._trainable else 0
+        rank = protocol.rank_of(scene, party) if self._trainable else 0
         self._cut = protocol.cut_of(scene, party)
         self._bottom = Bottom(scene.backbone, self._cut, rank, scene.streams.torch(f"{party}:lora"))
         self._optimizer = protocol.lora.optimizer(trained) if (trained := self.trained()) else None

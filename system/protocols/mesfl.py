@@ -9,26 +9,30 @@ Source: arXiv 2506.02940, abstract and summaries; the method's section was not r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from ..adapters import above, below
 from ..data import Sample
-from ..errors import UsageError
+from ..errors import UnknownName, UsageError
 from ..federation import PATIENCE, Federation
 from ..heads import verbaliser
+from ..low_rank import factors_mean, products_mean, trimmed
 from ..message import Message, Party
 from ..partial import Bottom, stored_top, tuned_state
+from ..profiles import PROFILES, Load, Profile, deepest, quickest, shape_of
 from ..roles import DEVICE, SERVER, Role, device_number
-from ..schedule import RULES, Rule
+from ..schedule import RULES, Job, Rule
 from ..wire import Wire
 from .fleet import Fleet
 from .one_model import OneModel, OneModelServer, Part
 from .protocol import Scene
 from .rounds import RoundsDevice
 from .split import Split
+
+ASSIGN = ("given", "memory", "link")
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,10 @@ class MeSFL(Split):
         "Both sides are tuned by LoRA; the head starts from the verbaliser, one for each device, and is averaged, too.",
         "All devices start from one set of updates; each keeps the state of its optimiser over an average, and so does "
         "the server for each of them.",
-        "Cuts are dealt to devices in turn, not found from their memory.",
+        "Cuts are dealt to devices in turn; with `assign` they are found from modelled profiles, by rules of ours. The "
+        "formula by which the authors' server finds them is not confirmed.",
+        "Where ranks differ, which the paper leaves to future work, products are averaged (HLoRA's rule) and factored "
+        "anew for each device; optimisers keep their state all the same.",
         "Padding does not cross: positions are packed end to end, with the lengths.",
         "With averages by batches a device with more rows goes on when the others have left: the last averages are its "
         "own.",
@@ -64,7 +71,12 @@ class MeSFL(Split):
     patience: int = PATIENCE
     """Times that a waiting device asks before a round ends without those who are missing."""
     schedule: Rule = "tail"
-    """Which of the batches that wait the server takes next."""
+    """Which of the batches that wait the server takes next: by modelled tails, where devices have profiles."""
+    profiles: tuple[str, ...] = ()
+    """Kinds of devices (system/profiles.py), dealt in turn; empty where nothing is modelled."""
+    assign: Literal["given", "memory", "link"] = "given"
+    """Where cuts come from: `cuts`; as many blocks as a profile's memory takes; the least modelled step within it, with
+    a lower rank, too, where `lora.rank` would make steps longer."""
     fleet: Fleet = Fleet(devices=4)
 
     def __post_init__(self) -> None:
@@ -73,6 +85,13 @@ class MeSFL(Split):
             raise UsageError("mesfl trains low-rank updates on both sides; leave bottom trainable and lora.full false")
         if self.schedule not in RULES:
             raise UsageError(f"schedule {self.schedule!r} is none of {', '.join(RULES)}; give one of them")
+        if self.assign not in ASSIGN:
+            raise UsageError(f"assign {self.assign!r} is none of {', '.join(ASSIGN)}; give one of them")
+        if self.assign != "given" and (not self.profiles or self.cuts):
+            raise UsageError(f"assign {self.assign!r} finds cuts from profiles; give profiles, and no cuts")
+        for profile in self.profiles:
+            if profile not in PROFILES:
+                raise UnknownName("profile", profile, PROFILES)
         if self.every < 0:
             raise UsageError(f"every is {self.every}; give 0 or more batches between two averages")
         if self.patience < 1:
@@ -82,7 +101,12 @@ class MeSFL(Split):
     def shows(self) -> Mapping[Party, frozenset[str]]:
         return {SERVER: frozenset({"activations", "labels", "update", "held:start", "held:tuned"})}
 
+    def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
+        return {**super().facts(scene, device), "rank": self.rank_of(scene, device)}
+
     def cut_of(self, scene: Scene, device: Party = DEVICE) -> int:
+        if self.assign != "given":
+            return self.load_of(scene, device).cut
         if not self.cuts:
             return super().cut_of(scene, device)
         cut, blocks = self.cuts[device_number(device) % len(self.cuts)], len(scene.backbone.blocks)
@@ -90,23 +114,49 @@ class MeSFL(Split):
             raise UsageError(f"cuts holds {cut}; give 1 to {blocks - 1}: the backbone has {blocks} blocks")
         return cut
 
+    def rank_of(self, scene: Scene, device: Party = DEVICE) -> int:
+        return self.load_of(scene, device).rank if self.assign == "link" else self.lora.rank
+
+    def profile_of(self, device: Party) -> Profile:
+        """A device's profile."""
+        return PROFILES[self.profiles[device_number(device) % len(self.profiles)]]
+
+    def load_of(self, scene: Scene, device: Party) -> Load:
+        """What a batch of the longest texts asks of a device, with the cut and rank that are assigned to it."""
+        opening = len(scene.backbone.prefix) + len(scene.backbone.token_ids(self.prompt))
+        shape, positions = shape_of(scene.backbone), self.longest + opening
+        load = Load(shape, 1, self.lora.rank, self.lora.batch, positions, self.every)
+        if self.assign == "given":
+            return replace(load, cut=self.cut_of(scene, device))
+        loads = [replace(load, cut=cut) for cut in range(1, shape.blocks)]
+        if self.assign == "memory":
+            return deepest(self.profile_of(device), loads)
+        ranks = [self.lora.rank >> halved for halved in range(self.lora.rank.bit_length())]
+        return quickest(self.profile_of(device), [replace(load, rank=rank) for load in loads for rank in ranks])
+
+    def job_of(self, scene: Scene, device: Party) -> Job:
+        """A batch of a device as the schedule sees it: of work alone where devices have no profiles."""
+        return self.load_of(scene, device).job(self.profile_of(device)) if self.profiles else Job(0.0, 1.0)
+
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         cuts = {party: self.cut_of(scene, party) for party in scene.samples}
-        start = self._start(scene)
+        ranks = {party: self.rank_of(scene, party) for party in scene.samples}
+        start = self._start(scene, max(ranks.values()))
         devices = {party: MeSFLDevice(party, self, scene, rows) for party, rows in scene.samples.items()}
         for party, device in devices.items():
-            device.take(below(start, cuts[party]))
+            device.take(below(trimmed(start, ranks[party]), cuts[party]))
         lowest = min(cuts.values())
         top = stored_top(scene.backbone, lowest, self.selector, above(start, lowest))
         model = OneModel(top, set(cuts.values()))
-        parts = {party: Part(self, cut, start) for party, cut in cuts.items()}
-        federation = Federation(tuple(devices), start, self.patience)
+        parts = {party: Part(self, cuts[party], ranks[party], start, self.job_of(scene, party)) for party in devices}
+        mean = factors_mean if len(set(ranks.values())) == 1 else products_mean
+        federation = Federation(tuple(devices), start, self.patience, mean)
         return {SERVER: OneModelServer(self, model, parts, federation, self.schedule), **devices}
 
-    def _start(self, scene: Scene) -> dict[str, torch.Tensor]:
+    def _start(self, scene: Scene, rank: int) -> dict[str, torch.Tensor]:
         """The updates of all blocks, and the head, that all begin from: the same whatever the cuts."""
         head = verbaliser(scene.backbone, scene.labels)
-        everything = Bottom(scene.backbone, len(scene.backbone.blocks), self.lora.rank, scene.streams.torch("server"))
+        everything = Bottom(scene.backbone, len(scene.backbone.blocks), rank, scene.streams.torch("server"))
         return {**tuned_state(everything), "head": head, "bias": torch.zeros(len(head))}
 
 

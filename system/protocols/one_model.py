@@ -22,6 +22,7 @@ from ..adapters import State, above, below, joined
 from ..errors import ProtocolError
 from ..federation import Federation
 from ..fusion import unpack_positions
+from ..low_rank import padded, trimmed
 from ..message import Message, Party
 from ..partial import ScoredTop
 from ..roles import Server
@@ -63,9 +64,10 @@ def entered(model: ScoredTop, blocks: int) -> ScoredTop:
 class Part:
     """What the server keeps of one device: the updates above its cut, a head, and their optimiser."""
 
-    def __init__(self, protocol: Split, cut: int, whole: State) -> None:
-        self.cut, self._protocol = cut, protocol
-        self.tuned = {name: nn.Parameter(tensor.clone()) for name, tensor in above(whole, cut).items()}
+    def __init__(self, protocol: Split, cut: int, rank: int, whole: State, job: Job) -> None:
+        """`whole` are updates of all blocks; `job` is a batch of the device as the schedule sees it, modelled."""
+        self.cut, self.rank, self.job, self._protocol = cut, rank, job, protocol
+        self.tuned = {name: nn.Parameter(tensor.clone()) for name, tensor in above(trimmed(whole, rank), cut).items()}
         self._optimizer = protocol.lora.optimizer(self.tuned.values())
 
     def step(self, model: OneModel, batch: Batch) -> torch.Tensor:
@@ -80,7 +82,7 @@ class Part:
 
     def load(self, whole: State) -> None:
         """Go on from the updates of all blocks."""
-        for name, tensor in above(whole, self.cut).items():
+        for name, tensor in above(trimmed(whole, self.rank), self.cut).items():
             self.tuned[name].data = tensor.clone()
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -177,7 +179,7 @@ class OneModelServer(Server):
     def _next(self) -> Party:
         """Whose batch is next by the rule; all that wait have arrived."""
         waiting = list(self._queue)
-        jobs = [Job(ready=self._queue[party].arrived, work=1.0) for party in waiting]
+        jobs = [replace(self._parts[party].job, ready=self._queue[party].arrived) for party in waiting]
         return waiting[order(self._rule, jobs, now=self._arrived)[0]]
 
     def _serve(self, party: Party) -> None:
@@ -195,14 +197,23 @@ class OneModelServer(Server):
         tensors = {}
         if answer.kind == "average":
             part.load(answer.tensors)
-            tensors = below(answer.tensors, part.cut)
+            tensors = below(trimmed(answer.tensors, part.rank), part.cut)
         return Message(answer.kind, self.party, message.sender, answer.round, tensors=tensors)
 
     def _joined(self, message: Message) -> dict[str, torch.Tensor]:
-        """A device's updates and the server's for it; none where the device names others than its own."""
-        part = self._parts[message.sender]
-        own = below(self._federation.held()["start"], part.cut)
-        return joined(message.tensors, part.state(), part.cut) if message.tensors.keys() == own.keys() else {}
+        """A device's updates and the server's for it, at the largest rank; none where the device's are not as its own.
+
+        Whether their values are numbers is the federation's to say.
+        """
+        part, start = self._parts[message.sender], self._federation.held()["start"]
+        own = {name: t.shape for name, t in below(trimmed(start, part.rank), part.cut).items()}
+        if own != {name: tensor.shape for name, tensor in message.tensors.items()}:
+            return {}
+        return padded(joined(message.tensors, part.state(), part.cut), self._largest)
+
+    @property
+    def _largest(self) -> int:
+        return max(part.rank for part in self._parts.values())
 
 
 class Refused(ProtocolError):

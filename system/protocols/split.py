@@ -80,6 +80,10 @@ class Split(Protocol):
             raise UsageError(f"cut is {cut}; give 1 to {blocks - 1}: the backbone has {blocks} blocks")
         return cut
 
+    def rank_of(self, scene: Scene, device: Party = DEVICE) -> int:
+        """The rank of a device's updates, or FULL."""
+        return self.lora.updates
+
     def parties(self, samples: Sequence[Sample], streams: Streams) -> Mapping[Party, tuple[Sample, ...]]:
         return self.fleet.deal(samples, streams)
 
