@@ -85,7 +85,7 @@ class Shape:
 def shape_of(backbone: Backbone) -> Shape:
     """A backbone's shape, counted."""
     block = next(iter(backbone.blocks))
-    maps = [module.weight for module in block.modules() if getattr(module, "weight", torch.empty(0)).dim() == 2]
+    weights = [getattr(module, "weight", None) for module in block.modules()]
     beside = {id(p): p.numel() for part in embeddings(backbone.model) for p in part.parameters()}
     return Shape(
         blocks=len(backbone.blocks),
@@ -93,7 +93,7 @@ def shape_of(backbone: Backbone) -> Shape:
         heads=int(backbone.model.config.num_attention_heads),
         block=sum(p.numel() for p in block.parameters()),
         embeddings=sum(beside.values()),
-        maps=sum(sum(weight.shape) for weight in maps),
+        maps=sum(sum(weight.shape) for weight in weights if weight is not None and weight.dim() == 2),
     )
 
 

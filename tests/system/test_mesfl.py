@@ -12,8 +12,10 @@ import torch
 
 from sidelight.system.adapters import above, below, joined
 from sidelight.system.errors import ProtocolError, UsageError
+from sidelight.system.low_rank import trimmed
 from sidelight.system.message import Message
 from sidelight.system.partial import ScoredTop, tuned_state
+from sidelight.system.profiles import PROFILES, Profile
 from sidelight.system.protocols import interleave
 from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.lora_training import LoraTraining
@@ -109,6 +111,53 @@ def test_parts_of_a_set_cut_anywhere_join_to_the_set() -> None:
         assert (len(bottom), len(top)) == (2 * cut, 2 * (12 - cut) + 2)
         assert "model.layers.0.fc1.lora_A.default.weight" in top
         assert joined(bottom, top, cut) == whole
+
+
+# --- devices by profile ----------------------------------------------------------------------------------------
+
+SLOW_LINK = Profile("slow-link", memory=100, compute=1e12, uplink=1e5, downlink=1e5)
+SLOW_CHIP = Profile("slow-chip", memory=100, compute=1e7, uplink=1e10, downlink=1e10)
+"""For which a second rank is a twelfth more work; for the other, every fourth batch, hardly more to send."""
+
+
+@pytest.fixture
+def by_link(micro: Micro, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Three devices of two kinds, whose ranks differ."""
+    for profile in (SLOW_LINK, SLOW_CHIP):
+        monkeypatch.setitem(PROFILES, profile.name, profile)
+    return recorded(micro, cuts=(), assign="link", profiles=("slow-chip", "slow-link"), every=4)
+
+
+def test_ranks_follow_the_profiles_and_every_device_ends_with_its_part_of_the_mean_product(by_link: Run) -> None:
+    ranks = [by_link.protocol.facts(by_link.scene, party)["rank"] for party in (A, B, C)]
+    assert ranks == [1, 2, 1]
+    roles: Any = by_link.roles
+    for party, rank in zip((A, B, C), ranks, strict=True):
+        found = joined(roles[party].state(), roles[party]._top.state(), 1)
+        assert all(torch.equal(found[name], t) for name, t in trimmed(tuned(by_link), rank).items())
+    texts = roles[B].predict(TEXTS)
+    assert not torch.allclose(texts, roles[A].predict(TEXTS), atol=1e-3)
+    assert torch.equal(roles[A].predict(TEXTS), roles[C].predict(TEXTS))
+
+
+def test_memory_decides_how_many_blocks_a_device_holds(micro: Micro, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("small", "large"):
+        monkeypatch.setitem(PROFILES, name, replace(SLOW_LINK, name=name))
+    protocol = mesfl(cuts=(), assign="memory", profiles=("small", "large"))
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    most = protocol.load_of(scene, A).memory
+    monkeypatch.setitem(PROFILES, "small", replace(SLOW_LINK, name="small", memory=0.9 * most))
+    assert [protocol.facts(scene, party)["cut"] for party in (A, B, C)] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(("rule", "first"), [("arrival", A), ("tail", B), ("lookahead", B)])
+def test_of_the_batches_that_wait_the_one_with_the_largest_modelled_tail_is_served_first(
+    micro: Micro, rule: str, first: str
+) -> None:
+    run = recorded(micro, fleet=Fleet(2), profiles=("phone-high", "phone-low"), schedule=rule)
+    ones = [m for m in run.messages if m.sender == SERVER and m.kind in ("gradient", "wait")][:2]
+    told = [(m.receiver, m.kind) for m in ones]
+    assert told == ([(A, "gradient"), (B, "gradient")] if first == A else [(A, "wait"), (B, "gradient")])
 
 
 # --- the server's memory ---------------------------------------------------------------------------------------
@@ -282,6 +331,9 @@ def test_a_stranger_and_a_question_about_no_batch_are_refused(micro: Micro) -> N
         ({"cuts": (0,)}, "cuts holds 0; give 1 to 2"),
         ({"bottom": "frozen"}, "leave bottom trainable"),
         ({"lora": LoraTraining(full=True)}, "lora.full false"),
+        ({"assign": "memory"}, "give profiles, and no cuts"),
+        ({"assign": "link", "cuts": ()}, "give profiles, and no cuts"),
+        ({"profiles": ("toaster",)}, "toaster"),
         ({"every": -1}, "every is -1"),
         ({"patience": 0}, "patience is 0"),
     ],

@@ -10,14 +10,17 @@ import pytest
 from sidelight.system import schedule
 from sidelight.system.schedule import RULES, Job, Rule, bound, finish, largest_tail, lookahead, order
 
+# Served at once, job 0 ends at 10 and job 1 at 12, its tail at 32. After a wait of 1, job 1 ends at 3, its tail at 23,
+# and job 0 at 13.
 WORTH_WAITING = (Job(0, 10, 0), Job(1, 2, 20))
-"""Served at once, the first ends at 10, the second at 12 and its tail at 32; after a wait of 1 the second ends at 3, its
-tail at 23, the first at 13: 23."""
+
+# Largest tails first: job 1 ends at 2 (its tail at 11), job 2 at 6 (11), job 0 at 9 (10). As they came: job 0 at 3 (4),
+# job 1 at 5 (14), job 2 at 9 (14).
 ALL_HERE = (Job(0, 3, 1), Job(0, 2, 9), Job(0, 4, 5))
-"""Largest tails first: 1 ends at 2 (tail at 11), 2 at 6 (11), 0 at 9 (10): 11. As they came: 3 (4), 5 (14), 9 (14): 14."""
+
+# By tail: job 0 ends at 4, job 1 at 5 (13), job 2 at 7 (10), job 3 at 8 (14). With a wait of 1: job 1 at 2 (10), job 2
+# at 4 (7), a wait until 6, job 3 at 7 (13), job 0 at 11 (11). None ends before 13: job 3 comes at 6 and needs 1 + 6.
 FOUR = (Job(0, 4, 0), Job(1, 1, 8), Job(2, 2, 3), Job(6, 1, 6))
-"""By tail: 0 ends at 4, then 1 at 5 (13), 2 at 7 (10), 3 at 8 (14): 14. With a wait of 1: 1 at 2 (10), 2 at 4 (7), a wait
-until 6, 3 at 7 (13), 0 at 11 (11): 13, and no less, for 3 comes at 6 and needs 1 and 6."""
 
 
 @pytest.mark.parametrize(
