@@ -10,12 +10,13 @@ Shapes: r rank, p and q the width that a map gives and takes: B (p, r), A (r, q)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import pad
 
-State = Mapping[str, torch.Tensor]
+from .adapters import State
+
 DOWN, UP = "lora_A", "lora_B"
 """What peft calls A and B."""
 

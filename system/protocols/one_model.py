@@ -68,6 +68,7 @@ class Part:
         """`whole` are updates of all blocks; `job` is a batch of the device as the schedule sees it, modelled."""
         self.cut, self.rank, self.job, self._protocol = cut, rank, job, protocol
         self.tuned = {name: nn.Parameter(tensor.clone()) for name, tensor in above(trimmed(whole, rank), cut).items()}
+        self.below = {name: tensor.shape for name, tensor in below(trimmed(whole, rank), cut).items()}
         self._optimizer = protocol.lora.optimizer(self.tuned.values())
 
     def step(self, model: OneModel, batch: Batch) -> torch.Tensor:
@@ -205,9 +206,8 @@ class OneModelServer(Server):
 
         Whether their values are numbers is the federation's to say.
         """
-        part, start = self._parts[message.sender], self._federation.held()["start"]
-        own = {name: t.shape for name, t in below(trimmed(start, part.rank), part.cut).items()}
-        if own != {name: tensor.shape for name, tensor in message.tensors.items()}:
+        part = self._parts[message.sender]
+        if part.below != {name: tensor.shape for name, tensor in message.tensors.items()}:
             return {}
         return padded(joined(message.tensors, part.state(), part.cut), self._largest)
 
