@@ -9,12 +9,13 @@ Source: FedAvg, arXiv 1602.05629, Algorithm 1, unweighted as in the code of Spli
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
 
 from .errors import ProtocolError
+from .low_rank import factors_mean
 from .message import Message, Party
 from .roles import Role
 
@@ -24,6 +25,7 @@ PATIENCE = 10_000
 
 Incident = Literal["absent", "malformed", "repeated", "stale"]
 State = Mapping[str, torch.Tensor]
+Mean = Callable[[Sequence[State]], State]
 
 
 class Federation(Role):
@@ -31,7 +33,9 @@ class Federation(Role):
 
     party = FEDERATION
 
-    def __init__(self, members: Sequence[Party], start: State, patience: int = PATIENCE) -> None:
+    def __init__(
+        self, members: Sequence[Party], start: State, patience: int = PATIENCE, mean: Mean = factors_mean
+    ) -> None:
         self._active, self._members = set(members), frozenset(members)
         self._given_up: set[Party] = set()
         self._start = {name: tensor.detach().clone() for name, tensor in start.items()}
@@ -39,7 +43,7 @@ class Federation(Role):
         self._updates: dict[Party, State] = {}
         self._round = 0
         self._asked: Counter[Party] = Counter()
-        self._patience = patience
+        self._patience, self._mean = patience, mean
         self._incidents: Counter[str] = Counter()
 
     def handle(self, message: Message) -> Message:
@@ -118,10 +122,7 @@ class Federation(Role):
         """End the round when no active device is missing."""
         if not self._updates or not self._active <= self._updates.keys():
             return
-        states = list(self._updates.values())
-        self._average = {  # in double precision: the mean of large numbers is no larger than they are
-            name: torch.stack([state[name].double() for state in states]).mean(0).float() for name in self._average
-        }
+        self._average = dict(self._mean(list(self._updates.values())))
         self._updates = {}
         self._round += 1
         self._asked.clear()

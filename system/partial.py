@@ -50,10 +50,17 @@ class Top(nn.Module):
         # one row of it makes the states that `_inject` replaces
         stand_in = {id(table): nn.Embedding.from_pretrained(table.weight[:1].clone())}
         self.model = _with_blocks(backbone.model, slice(cut, None), stand_in)
-        above = find_blocks(self.model)
         self._states: torch.Tensor | None = None
+        self.drop(0)
+        tune(self.model, list(find_blocks(self.model)), [find_final_norm(self.model)], rank, generator)
+
+    def drop(self, count: int) -> None:
+        """Leave away the first blocks: the next one takes states from then on."""
+        parent, name = find_parent(self.model)
+        above = nn.ModuleList(list(find_blocks(self.model))[count:])
+        setattr(parent, name, above)
+        self.model.config.num_hidden_layers = len(above)
         above[0].register_forward_pre_hook(self._inject, with_kwargs=True)
-        tune(self.model, list(above), [find_final_norm(self.model)], rank, generator)
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """States (B, T, d) after block `cut` to states after the final norm, (B, T, d)."""
@@ -123,6 +130,13 @@ def stored_top(backbone: Backbone, cut: int, selector: Selector, state: Mapping[
     """The tuned top that a state describes; raises KeyError where an update is missing."""
     tuned = ScoredTop(backbone, cut, _rank(state), state["head"], selector, torch.Generator())
     tuned.load(state)
+    return tuned
+
+
+def stored_bottom(backbone: Backbone, cut: int, state: Mapping[str, torch.Tensor]) -> Bottom:
+    """The tuned bottom that a state describes; raises KeyError where an update is missing."""
+    tuned = Bottom(backbone, cut, _rank(state), torch.Generator())
+    load_tuned(tuned, state)
     return tuned
 
 

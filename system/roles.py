@@ -22,6 +22,11 @@ def device_name(number: int) -> Party:
     return f"device-{number}"
 
 
+def device_number(name: Party) -> int:
+    """A device's number, by its name; raises ValueError where that is no device's."""
+    return int(name.removeprefix("device-"))
+
+
 DEVICE = device_name(0)
 """The first device; the only one, where there are no more."""
 

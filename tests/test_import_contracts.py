@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("system", "attacks", "audits", "benchmarks", "reports")
 OPEN_TO_ATTACKS = {
-    "backbone", "codec", "difference", "errors", "files", "folder", "heads", "message", "message_pb2", "partial",
-    "fusion", "public", "registry", "selector", "side_network", "transcript", "view",
+    "adapters", "backbone", "codec", "difference", "errors", "files", "folder", "heads", "low_rank", "message",
+    "message_pb2", "partial", "fusion", "public", "registry", "selector", "side_network", "transcript", "view",
 }  # fmt: skip
 
 PLANTED = {

@@ -1,8 +1,9 @@
 """The tuned model from the weights that the server trained, put on its own copy of the public backbone.
 
 Threat model: an honest-but-curious server that knows the backbone, the head's kind and the fusion rule: it already
-holds every tuned parameter, except those of a device's trainable bottom, which it replaces by the public ones, and a
-head that stays on the device, in whose place it trains one of its own on auxiliary labels.
+holds every tuned parameter, except those of a device's trainable bottom, which it replaces by the public ones unless
+devices send them to it to be averaged (memory-efficient SFL), and a head that stays on the device, in whose place it
+trains one of its own on auxiliary labels.
 Source: own derivation; version 2 of arXiv 2507.01216 drops the claim that version 1 makes about fine-tuned models.
 
 Shapes: Q queries, L layers, d width, K classes.
@@ -16,10 +17,12 @@ from typing import Any
 
 import torch
 
+from ...system.adapters import above, below, blocks_of
 from ...system.backbone import Backbone, load_backbone
 from ...system.fusion import pack_positions, pivot_activations, positionwise
 from ...system.heads import scores, verbaliser
-from ...system.partial import Bottom, stored_middle, stored_top
+from ...system.low_rank import trimmed
+from ...system.partial import Bottom, stored_bottom, stored_middle, stored_top
 from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View
@@ -99,8 +102,12 @@ def _side(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
 
 
 def _split(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
-    """Split learning: the public bottom below the tuned top."""
-    return _upon_bottom(backbone, public, stored_top(backbone, public.facts["cut"], public.facts["selector"], tuned))
+    """Split learning: the tuned top upon the public bottom, or upon the tuned one where the server holds that, too."""
+    cut, bottom = public.facts["cut"], None
+    if blocks_of(tuned) == len(backbone.blocks):
+        tuned = trimmed(tuned, public.facts["rank"])
+        bottom, tuned = stored_bottom(backbone, cut, below(tuned, cut)), above(tuned, cut)
+    return _upon_bottom(backbone, public, stored_top(backbone, cut, public.facts["selector"], tuned), bottom)
 
 
 def _ushape(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
@@ -121,9 +128,11 @@ def _ushape(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     return lambda texts: classifier.probabilities(features(texts))
 
 
-def _upon_bottom(backbone: Backbone, public: Public, top: Callable[..., torch.Tensor]) -> Model:
+def _upon_bottom(
+    backbone: Backbone, public: Public, top: Callable[..., torch.Tensor], tuned: Bottom | None = None
+) -> Model:
     facts: Mapping[str, Any] = public.facts
-    bottom = Bottom(backbone, facts["cut"], 0, torch.Generator())
+    bottom = tuned or Bottom(backbone, facts["cut"], 0, torch.Generator())
 
     def model(texts: list[str]) -> torch.Tensor:
         tokens = backbone.tokens(texts, facts["longest"], facts["prompt"])

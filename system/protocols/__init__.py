@@ -10,6 +10,7 @@ PROTOCOLS: Registry[type[Protocol]] = Registry(
     {
         "fedmobillm": ".system.protocols.fedmobillm:FedMobiLLM",
         "local": ".system.protocols.local:Local",
+        "mesfl": ".system.protocols.mesfl:MeSFL",
         "mobillm": ".system.protocols.mobillm:MobiLLM",
         "pae": ".system.protocols.pae:PAE",
         "split": ".system.protocols.split:Split",

@@ -38,7 +38,8 @@ class CutDevice(Device):
         self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
         self._order = scene.streams.torch(f"{party}:order")
         self._trainable = protocol.bottom == "trainable"
-        self._bottom = protocol.bottom_of(scene)
+        self._cut = protocol.cut_of(scene, party)
+        self._bottom = protocol.bottom_of(scene, party)
         self._optimizer = protocol.lora.optimizer(trained) if (trained := self.trained()) else None
         self._top: SelectedTop | None = None
 
@@ -62,6 +63,11 @@ class CutDevice(Device):
 
     def exchange(self, wire: Wire, rows: list[Sample], epoch: int) -> None:
         """A step on a batch, with the server's help."""
+        states, sent = self.forward(rows, epoch)
+        self.backward(states, self.gradient(wire, epoch, sent.sample_ids, sent))
+
+    def forward(self, rows: list[Sample], epoch: int) -> tuple[torch.Tensor, Message]:
+        """A batch's states (N, d), which await their gradient, and the message that holds them."""
         tokens = self._scene.backbone.tokens([r.text for r in rows], self._protocol.longest, self._protocol.prompt)
         with torch.set_grad_enabled(self._trainable):
             states, lengths = pack_positions(self._bottom(tokens), tokens)
@@ -70,7 +76,10 @@ class CutDevice(Device):
             self._protocol.lora.set_rate(self._optimizer, epoch)
             self._optimizer.zero_grad()
         sent = {"activations": states.detach().unsqueeze(1), "lengths": lengths}
-        gradient = self.gradient(wire, epoch, ids, self.message("activations", epoch, ids, sent))
+        return states, self.message("activations", epoch, ids, sent)
+
+    def backward(self, states: torch.Tensor, gradient: torch.Tensor | None) -> None:
+        """The step that the gradient (N, 1, d) of a batch's states asks for."""
         if self._trainable:
             if gradient is None:
                 raise ProtocolError("no gradient came back for a bottom that is trained; the server must send one")
@@ -81,8 +90,11 @@ class CutDevice(Device):
     def gradient(self, wire: Wire, epoch: int, ids: tuple[str, ...], states: Message) -> torch.Tensor | None:
         """Send a batch's states and what the loss needs; the gradient (N, 1, d) that comes back, if one does."""
         wire.request(states)
-        labels = torch.tensor([self._targets[i] for i in ids])
-        return wire.request(self.message("labels", epoch, ids, {"labels": labels})).tensors.get("gradient")
+        return wire.request(self.labels(epoch, ids)).tensors.get("gradient")
+
+    def labels(self, epoch: int, ids: tuple[str, ...]) -> Message:
+        """A batch's labels, for a server that computes the loss."""
+        return self.message("labels", epoch, ids, {"labels": torch.tensor([self._targets[i] for i in ids])})
 
     def message(self, kind: str, epoch: int, ids: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> Message:
         """A message to the server about a batch."""
@@ -94,8 +106,7 @@ class CutDevice(Device):
 
     def use(self, tuned: Mapping[str, torch.Tensor]) -> None:
         """Predict with what the server trained."""
-        protocol = self._protocol
-        self._top = stored_top(self._scene.backbone, protocol.cut_of(self._scene), protocol.selector, tuned)
+        self._top = stored_top(self._scene.backbone, self._cut, self._protocol.selector, tuned)
 
     def scores(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Class scores (B, K) of states (B, T, d) after the bottom, by what the server trained."""

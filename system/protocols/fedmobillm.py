@@ -24,7 +24,7 @@ from ..federation import PATIENCE
 from ..fusion import pivot_activations
 from ..message import Message, Party
 from ..randomness import Streams
-from ..roles import DEVICE, SERVER, Device, Role
+from ..roles import DEVICE, SERVER, Device, Role, device_number
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
 from .alignment import Kind, aligned, other_backbone
@@ -130,7 +130,7 @@ class FedMobiLLM(PAE):
         return aligned([(self._backbone(scene, at), _dealt(self.depths, at)) for at in turns], self.width)
 
     def kind_of(self, scene: Scene, device: Party) -> Kind:
-        return self.kinds(scene)[0][_number(device)]
+        return self.kinds(scene)[0][device_number(device)]
 
     def _backbone(self, scene: Scene, number: int) -> Backbone:
         reference = _dealt(self.backbones, number)
@@ -138,7 +138,7 @@ class FedMobiLLM(PAE):
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         kinds, width = self.kinds(scene)
-        by_party = {party: kinds[_number(party)] for party in scene.samples}
+        by_party = {party: kinds[device_number(party)] for party in scene.samples}
         outputs = self.guard(scene).targets.width if self.label_site == "difference" else len(scene.labels)
         shape = SideShape(len(kinds[0].layers), width, self.side.bottleneck, outputs)
         generator = scene.streams.torch("server")
@@ -148,11 +148,6 @@ class FedMobiLLM(PAE):
 
     def device(self, scene: Scene, party: Party) -> Device:
         return FedDevice(party, self, scene, scene.samples[party])
-
-
-def _number(device: Party) -> int:
-    """A device's number, from its name."""
-    return int(device.rpartition("-")[2])
 
 
 def _dealt(values: Sequence[Any], number: int) -> Any:
@@ -171,7 +166,7 @@ class FedDevice(PAEDevice):
     def __init__(self, party: Party, protocol: FedMobiLLM, scene: Scene, samples: tuple[Sample, ...]) -> None:
         kind = protocol.kind_of(scene, party)
         super().__init__(party, protocol, replace(scene, backbone=kind.backbone), samples)
-        self.pace = float(_dealt(protocol.speeds, _number(party)))
+        self.pace = float(_dealt(protocol.speeds, device_number(party)))
         self._kind, self._site = kind, protocol.label_site
 
     def work(self, wire: Wire) -> Iterator[None]:

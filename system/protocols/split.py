@@ -69,16 +69,20 @@ class Split(Protocol):
         return {SERVER: frozenset({"activations", "labels", "held:tuned"})}
 
     def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
-        cut = self.cut_of(scene)
+        cut = self.cut_of(scene, device)
         return {"positions": "all", "fusion": "split", "resent": True, "layers": [cut], "cut": cut}
 
-    def cut_of(self, scene: Scene) -> int:
-        """Blocks on the device, for the scene's backbone; raises UsageError where nothing is left for the server."""
+    def cut_of(self, scene: Scene, device: Party = DEVICE) -> int:
+        """Blocks on a device, for the scene's backbone; raises UsageError where nothing is left for the server."""
         blocks = len(scene.backbone.blocks)
         cut = self.cut or max(blocks // 3, 1)
         if not 1 <= cut < blocks:
             raise UsageError(f"cut is {cut}; give 1 to {blocks - 1}: the backbone has {blocks} blocks")
         return cut
+
+    def rank_of(self, scene: Scene, device: Party = DEVICE) -> int:
+        """The rank of a device's updates, or FULL."""
+        return self.lora.updates
 
     def parties(self, samples: Sequence[Sample], streams: Streams) -> Mapping[Party, tuple[Sample, ...]]:
         return self.fleet.deal(samples, streams)
@@ -92,10 +96,10 @@ class Split(Protocol):
         head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
         return ScoredTop(scene.backbone, self.cut_of(scene), self.lora.updates, head, self.selector, generator)
 
-    def bottom_of(self, scene: Scene) -> Bottom:
+    def bottom_of(self, scene: Scene, device: Party = DEVICE) -> Bottom:
         """A device's part, as training begins: all devices start from one."""
-        rank = self.lora.updates if self.bottom == "trainable" else 0
-        return Bottom(scene.backbone, self.cut_of(scene), rank, scene.streams.torch("devices:lora"))
+        rank = self.rank_of(scene, device) if self.bottom == "trainable" else 0
+        return Bottom(scene.backbone, self.cut_of(scene, device), rank, scene.streams.torch("devices:lora"))
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         return {SERVER: SplitServer(self, self.top(scene))}

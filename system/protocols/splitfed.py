@@ -8,7 +8,7 @@ Source: arXiv 2004.12088, Algorithms 1 and 2 (version 1), section 3.3 (version 2
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -20,10 +20,9 @@ from ..federation import FEDERATION, PATIENCE, Federation
 from ..message import Message, Party
 from ..partial import ScoredTop, tuned_state
 from ..roles import SERVER, Device, Role, Server
-from ..wire import Wire
-from .cut import CutDevice
 from .fleet import Fleet
 from .protocol import Scene
+from .rounds import RoundsDevice
 from .split import Split, SplitServer
 
 
@@ -95,47 +94,13 @@ class SplitFed(Split):
         return copy.deepcopy(top, {id(p): p for p in frozen})
 
 
-class SplitFedDevice(CutDevice):
-    """Trains beside the others, and goes on from the average of all bottoms after every round."""
+class SplitFedDevice(RoundsDevice):
+    """Has its bottom averaged by the federation server, and in version 1 the main server's part by the main server."""
 
     def __init__(self, party: Party, protocol: SplitFed, scene: Scene, samples: tuple[Sample, ...]) -> None:
-        super().__init__(party, protocol, scene, samples)
-        self._every, self._tops_too = protocol.every, protocol.version == "v1"
-        self._rounds: dict[Party, int] = {FEDERATION: 0, SERVER: 0}
-        """Averages so far, as who averages says: a device that was given up on goes on where the others are."""
-
-    def work(self, wire: Wire) -> Iterator[None]:
-        protocol = self._protocol
-        steps = [(epoch, rows) for epoch in range(protocol.lora.epochs) for rows in self.even_batches()]
-        every = self._every or len(steps) // protocol.lora.epochs
-        for start in range(0, len(steps), every):
-            for epoch, rows in steps[start : start + every]:
-                self.exchange(wire, rows, epoch)
-                yield
-            for party in self._averagers:
-                state = self.state() if party == FEDERATION else {}
-                wire.request(Message("update", self.party, party, self._rounds[party], tensors=state))
-            yield from self._waited(wire, "fetch", self._averagers)
-        everyone = list(dict.fromkeys([*self._averagers, SERVER]))
-        for party in everyone:
-            wire.request(Message("leave", self.party, party))
-        yield from self._waited(wire, "final", everyone)
-        self.download(wire)
-
-    @property
-    def _averagers(self) -> list[Party]:
-        """Who averages: the federation server bottoms, the main server of version 1 its own parts."""
-        bottoms = [FEDERATION] if self._trainable else []
-        return [*bottoms, SERVER] if self._tops_too else bottoms
-
-    def _waited(self, wire: Wire, kind: str, parties: Sequence[Party]) -> Iterator[None]:
-        """Wait until all devices have come as far, and go on from the average of their bottoms."""
-        for party in parties:
-            while (answer := wire.request(Message(kind, self.party, party, self._rounds[party]))).kind == "wait":
-                yield
-            self._rounds[party] = answer.round
-            if party == FEDERATION:
-                self.take({name: answer.tensor(name, *tensor.shape) for name, tensor in self.state().items()})
+        bottoms = {FEDERATION: True} if protocol.bottom == "trainable" else {}
+        averagers = {**bottoms, SERVER: False} if protocol.version == "v1" else bottoms
+        super().__init__(party, protocol, scene, samples, protocol.every, averagers)
 
 
 class SplitFedServer(Server):

@@ -57,6 +57,14 @@ def test_a_federated_servers_part_is_the_devices_where_bottoms_are_frozen(
     torch.testing.assert_close(stolen(planted), planted.truth.outputs, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("cuts", [(1, 2), (2, 1)])
+def test_a_server_that_averages_what_all_devices_train_reads_off_the_whole_model(
+    micro: Micro, cuts: tuple[int, ...]
+) -> None:
+    planted = from_run(micro, ATTACKS["readoff"](), made("mesfl", lora=LORA, fleet=Fleet(2), cuts=cuts))
+    torch.testing.assert_close(stolen(planted), planted.truth.outputs, atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize(("withheld", "least"), [({}, 0.85), ({"auxiliary": ()}, 0.5)])
 def test_a_middle_is_read_off_with_a_head_of_ones_own(micro: Micro, withheld: dict[str, Any], least: float) -> None:
     planted = from_run(micro, ATTACKS["readoff"](), made("ushape", lora=LORA))

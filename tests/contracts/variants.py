@@ -127,6 +127,11 @@ VARIANTS = [
         "splitfed", {"lora": LORA, "fleet": Fleet(3, 0.5)}, {"base": "replicated"}, {"version": "v2", "every": 1}
     ),
     *variants("splitlora", {"lora": LORA, "fleet": Fleet(2)}, {"every": 5}),
+    *variants("mesfl", {"lora": LORA, "fleet": Fleet(3)}, {}, {"cuts": (1, 2), "every": 2}, {"schedule": "arrival"}),
+    *variants("mesfl", {"lora": LORA, "cuts": (1,)}, {"fleet": Fleet(2)}, family="llama"),
+    *variants(
+        "mesfl", {"lora": LORA, "fleet": Fleet(3)}, {"assign": "link", "profiles": ("phone-low", "jetson"), "every": 4}
+    ),
     *variants("ushape", {"lora": LORA}, {}, {"bottom": "trainable"}, {"bottom": "trainable", "precision": "int8"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, {"fleet": Fleet(devices=3)}),
     *variants("split", {"lora": FULL, "bottom": "trainable"}, {}),

@@ -1,0 +1,343 @@
+"""Memory-efficient SFL: cuts change nothing in what is trained, frozen weights stand once, and peers may misbehave."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from sidelight.system.adapters import above, below, joined
+from sidelight.system.errors import ProtocolError, UsageError
+from sidelight.system.low_rank import trimmed
+from sidelight.system.message import Message
+from sidelight.system.partial import ScoredTop, tuned_state
+from sidelight.system.profiles import PROFILES, Profile
+from sidelight.system.protocols import interleave
+from sidelight.system.protocols.fleet import Fleet
+from sidelight.system.protocols.lora_training import LoraTraining
+from sidelight.system.roles import SERVER, Device, device_name
+from sidelight.system.wire import Wire
+
+from ..contracts.micro import VICTIM, WIDTH, Micro, Run, make_scene, record
+from ..contracts.variants import made
+from .test_federation import Late, Lost, joined_batches
+from .test_unsplit import EPOCHS, Unsplit, trained_whole
+
+A, B, C = (device_name(i) for i in range(3))
+SHORT = LoraTraining(rank=2, epochs=2, batch=4)
+SGD = LoraTraining(rank=2, epochs=EPOCHS, batch=4, learning_rate=0.5, rule="sgd")
+TEXTS = [sample.text for sample in VICTIM]
+
+
+def mesfl(**settings: Any) -> Any:
+    return made("mesfl", {"lora": SHORT, "fleet": Fleet(3), "cuts": (1, 2, 1), **settings})
+
+
+def recorded(micro: Micro, **settings: Any) -> Run:
+    protocol = mesfl(**settings)
+    return record(protocol, make_scene(micro.backbone("opt"), protocol=protocol))
+
+
+def tuned(run: Run) -> dict[str, torch.Tensor]:
+    return dict(run.roles[SERVER].held()["tuned"])
+
+
+# --- what is trained -------------------------------------------------------------------------------------------
+
+
+def test_cuts_are_dealt_in_turn_and_each_device_sends_what_its_own_depth_gives(micro: Micro) -> None:
+    run = recorded(micro, fleet=Fleet(4), cuts=(1, 2))
+    cuts = [run.protocol.facts(run.scene, device_name(i))["layers"] for i in range(4)]
+    assert cuts == [[1], [2], [1], [2]]
+    found: Any = run.roles
+    for i, (cut,) in enumerate(cuts):
+        numbers = {name.split("layers.")[1][0] for name in tuned_state(found[device_name(i)]._bottom)}
+        assert numbers == {str(block) for block in range(cut)}
+
+
+@pytest.mark.parametrize("cuts", [(1,), (2,), (1, 2, 1)])
+def test_one_local_step_of_equal_batches_is_a_step_on_the_joined_batch_whatever_the_cuts(
+    micro: Micro, cuts: tuple[int, ...]
+) -> None:
+    """Every device's updates span all blocks, so the mean of steps is the step of the mean gradient, block by block."""
+    protocol = mesfl(lora=SGD, every=1, cuts=cuts)
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    run = record(protocol, scene)
+    held = run.roles[SERVER].held()
+    start = {name.removeprefix("model."): t for name, t in held["start"].items() if "lora" in name}
+    steps = joined_batches(scene)
+    assert len(steps) == 20
+    whole: Unsplit = trained_whole(protocol, scene, 1, start, steps)
+    expected = {f"model.{name}": p.detach() for name, p in whole.model.named_parameters() if name in start}
+    for name, value in {**expected, "head": whole.head, "bias": whole.bias}.items():
+        torch.testing.assert_close(held["tuned"][name], value, atol=1e-5, rtol=1e-3)
+    moved = {name.split("layers.")[1][0] for name, t in expected.items() if float((t - held["start"][name]).norm())}
+    assert moved == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("every", [0, 2])
+def test_cuts_change_nothing_in_what_is_trained(micro: Micro, every: int) -> None:
+    same, mixed = (recorded(micro, cuts=cuts, every=every) for cuts in ((1,), (2, 1)))
+    for name, value in tuned(same).items():
+        torch.testing.assert_close(tuned(mixed)[name], value, atol=1e-4, rtol=1e-3)
+
+
+def test_the_order_of_service_changes_nothing_in_what_is_trained(micro: Micro) -> None:
+    one, other = (recorded(micro, schedule=rule) for rule in ("arrival", "tail"))
+    assert all(torch.equal(value, tuned(other)[name]) for name, value in tuned(one).items())
+
+
+def test_devices_of_every_cut_end_with_the_one_set_that_the_server_holds(micro: Micro) -> None:
+    run = recorded(micro, fleet=Fleet(3, 0.5), every=2)
+    roles: Any = run.roles
+    for party, cut in ((A, 1), (B, 2), (C, 1)):
+        found = joined(roles[party].state(), roles[party]._top.state(), cut)
+        assert found.keys() == tuned(run).keys()
+        assert all(torch.equal(value, tuned(run)[name]) for name, value in found.items())
+    first, *others = (role.predict(TEXTS) for role in run.roles.values() if isinstance(role, Device))
+    for other in others:
+        torch.testing.assert_close(first, other, atol=1e-4, rtol=0)
+
+
+def test_parts_of_a_set_cut_anywhere_join_to_the_set() -> None:
+    names = [f"model.layers.{i}.fc{j}.lora_A.default.weight" for i in range(12) for j in (1, 2)]
+    whole = {name: torch.tensor(i) for i, name in enumerate([*names, "head", "bias"])}
+    for cut in (1, 5, 11):
+        bottom, top = below(whole, cut), above(whole, cut)
+        assert (len(bottom), len(top)) == (2 * cut, 2 * (12 - cut) + 2)
+        assert "model.layers.0.fc1.lora_A.default.weight" in top
+        assert joined(bottom, top, cut) == whole
+
+
+# --- devices by profile ----------------------------------------------------------------------------------------
+
+SLOW_LINK = Profile("slow-link", memory=100, compute=1e12, uplink=1e5, downlink=1e5)
+SLOW_CHIP = Profile("slow-chip", memory=100, compute=1e7, uplink=1e10, downlink=1e10)
+"""For which a second rank is a twelfth more work; for the other, every fourth batch, hardly more to send."""
+
+
+@pytest.fixture
+def by_link(micro: Micro, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Three devices of two kinds, whose ranks differ."""
+    for profile in (SLOW_LINK, SLOW_CHIP):
+        monkeypatch.setitem(PROFILES, profile.name, profile)
+    return recorded(micro, cuts=(), assign="link", profiles=("slow-chip", "slow-link"), every=4)
+
+
+def test_ranks_follow_the_profiles_and_every_device_ends_with_its_part_of_the_mean_product(by_link: Run) -> None:
+    ranks = [by_link.protocol.facts(by_link.scene, party)["rank"] for party in (A, B, C)]
+    assert ranks == [1, 2, 1]
+    roles: Any = by_link.roles
+    for party, rank in zip((A, B, C), ranks, strict=True):
+        found = joined(roles[party].state(), roles[party]._top.state(), 1)
+        assert all(torch.equal(found[name], t) for name, t in trimmed(tuned(by_link), rank).items())
+    texts = roles[B].predict(TEXTS)
+    assert not torch.allclose(texts, roles[A].predict(TEXTS), atol=1e-3)
+    assert torch.equal(roles[A].predict(TEXTS), roles[C].predict(TEXTS))
+
+
+def test_memory_decides_how_many_blocks_a_device_holds(micro: Micro, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("small", "large"):
+        monkeypatch.setitem(PROFILES, name, replace(SLOW_LINK, name=name))
+    protocol = mesfl(cuts=(), assign="memory", profiles=("small", "large"))
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    most = protocol.load_of(scene, A).memory
+    monkeypatch.setitem(PROFILES, "small", replace(SLOW_LINK, name="small", memory=0.9 * most))
+    assert [protocol.facts(scene, party)["cut"] for party in (A, B, C)] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(("rule", "first"), [("arrival", A), ("tail", B), ("lookahead", B)])
+def test_of_the_batches_that_wait_the_one_with_the_largest_modelled_tail_is_served_first(
+    micro: Micro, rule: str, first: str
+) -> None:
+    run = recorded(micro, fleet=Fleet(2), profiles=("phone-high", "phone-low"), schedule=rule)
+    ones = [m for m in run.messages if m.sender == SERVER and m.kind in ("gradient", "wait")][:2]
+    told = [(m.receiver, m.kind) for m in ones]
+    assert told == ([(A, "gradient"), (B, "gradient")] if first == A else [(A, "wait"), (B, "gradient")])
+
+
+# --- the server's memory ---------------------------------------------------------------------------------------
+
+
+def test_frozen_weights_stand_once_for_all_devices_and_cuts(micro: Micro) -> None:
+    protocol = mesfl(fleet=Fleet(5))
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    server: Any = protocol.roles(scene)[SERVER]
+    alone = ScoredTop(scene.backbone, 1, 2, torch.zeros(6, WIDTH), "mean", torch.Generator())
+    expected = sum(t.numel() for t in (*alone.parameters(), *alone.buffers()))
+    found = server._model.tensors()
+    assert sum(t.numel() for t in found) == expected
+    assert len({t.data_ptr() for t in found}) == len(found)
+    assert not any(t.requires_grad for t in found)
+    updates = sum(t.numel() for t in below(server.held()["start"], 3).values())
+    for party, part in server._parts.items():
+        own = updates * (3 - protocol.cut_of(scene, party)) // 3 + 6 * (WIDTH + 1)
+        assert sum(t.numel() for t in part.tuned.values()) == own
+
+
+def test_one_graph_lives_at_a_time(micro: Micro) -> None:
+    protocol = mesfl()
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    roles = protocol.roles(scene)
+    server: Any = roles[SERVER]
+    scores: Callable[..., torch.Tensor] = server._model.scores
+    before: list[weakref.ref[torch.Tensor]] = []
+
+    def watched(*inputs: Any) -> torch.Tensor:
+        assert not any(found() is not None for found in before)
+        made_now = scores(*inputs)
+        before.append(weakref.ref(made_now))
+        return made_now
+
+    server._model.scores = watched
+    interleave([role for role in roles.values() if isinstance(role, Device)], Wire(roles, lambda _: None))
+    assert len(before) == 24
+    assert all(p.grad is None for part in server._parts.values() for p in part.tuned.values())
+
+
+# --- devices that misbehave ------------------------------------------------------------------------------------
+
+
+def run_with(micro: Micro, change: Callable[[Device], Device], **settings: Any) -> Any:
+    """The roles after a run in which the second device is another."""
+    protocol = mesfl(**{"patience": 50, **settings})
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    roles: Any = dict(protocol.roles(scene))
+    roles[B] = change(roles[B])
+    interleave([role for role in roles.values() if isinstance(role, Device)], Wire(roles, lambda _: None))
+    return roles
+
+
+def predictions(roles: Any) -> list[torch.Tensor]:
+    return [roles[party].predict(TEXTS) for party in (A, C)]
+
+
+def same(roles: Any, others: Any) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(predictions(roles), predictions(others), strict=True))
+
+
+def test_who_drops_out_leaves_the_others_as_if_it_had_never_come(micro: Micro) -> None:
+    never, lost = run_with(micro, lambda device: Lost(device, 0)), run_with(micro, lambda device: Lost(device, 5))
+    for roles in (never, lost):
+        assert roles[SERVER].incidents() == {f"{B} absent": 1}
+    assert same(never, lost)
+    assert not same(never, run_with(micro, lambda device: device))
+
+
+def test_who_was_given_up_on_joins_the_round_that_the_others_are_in(micro: Micro) -> None:
+    roles = run_with(micro, lambda device: Late(device, 20), lora=replace(SHORT, epochs=3), every=1, patience=6)
+    found = roles[SERVER].incidents()
+    assert found[f"{B} absent"] >= 1
+    assert 1 <= found[f"{B} stale"] <= 6  # of twelve updates
+    first, second, third = (roles[party].predict(TEXTS) for party in (A, B, C))
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=0)
+    assert torch.equal(first, third)
+
+
+class Lying(Lost):
+    """A device that sends something beside what it should."""
+
+    def __init__(self, inner: Device, before: Callable[[Message], Iterator[Message]], after: Any) -> None:
+        super().__init__(inner, 0)
+        self._before, self._after = before, after
+
+    def work(self, wire: Wire) -> Iterator[None]:
+        yield from self._inner.work(_Beside(wire, self._before, self._after))  # type: ignore[arg-type]
+
+
+class _Beside:
+    """A wire that carries other messages before and after each; what is refused is the liar's own affair."""
+
+    def __init__(self, wire: Wire, before: Any, after: Any) -> None:
+        self._wire, self._before, self._after = wire, before, after
+
+    def request(self, message: Message) -> Message:
+        self._all(self._before(message))
+        answer = self._wire.request(message)
+        self._all(self._after(message))
+        return answer
+
+    def _all(self, messages: Iterator[Message]) -> None:
+        for message in messages:
+            try:
+                self._wire.request(message)
+            except ProtocolError:
+                continue
+
+
+def nothing(_message: Message) -> Iterator[Message]:
+    yield from ()
+
+
+def changed(kind: str, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Any:
+    def messages(message: Message) -> Iterator[Message]:
+        if message.kind == kind:
+            yield replace(message, tensors=change(dict(message.tensors)))
+
+    return messages
+
+
+LARGE = changed("update", lambda tensors: {name: t + 100 for name, t in tensors.items()})
+WRONG = {
+    "nan": changed("update", lambda tensors: {name: t * float("nan") for name, t in tensors.items()}),
+    "other names": changed("update", lambda tensors: {**tensors, "head": torch.ones(6, WIDTH)}),
+    "nothing": changed("update", lambda tensors: {}),
+    "another shape": changed("update", lambda tensors: {name: t[:1] for name, t in tensors.items()}),
+    "states": changed("activations", lambda tensors: {**tensors, "lengths": tensors["lengths"] + 1}),
+}
+
+
+def stale(message: Message) -> Iterator[Message]:
+    if message.kind == "update":
+        yield replace(message, round=message.round + 7)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "incidents"),
+    [
+        (nothing, LARGE, {"repeated": 1, "stale": 1}),  # once the first copy has ended the round
+        (stale, nothing, {"stale": 2}),
+        *((wrong, nothing, {"malformed": 8 if name == "states" else 2}) for name, wrong in WRONG.items()),
+        (nothing, changed("labels", lambda tensors: tensors), {"repeated": 8}),
+    ],
+)
+def test_what_no_honest_device_sends_changes_nothing_for_the_others_and_is_noted(
+    micro: Micro, before: Any, after: Any, incidents: dict[str, int]
+) -> None:
+    honest = run_with(micro, lambda device: device)
+    lying = run_with(micro, lambda device: Lying(device, before, after))
+    assert honest[SERVER].incidents() == {}
+    assert lying[SERVER].incidents() == {f"{B} {incident}": count for incident, count in incidents.items()}
+    assert same(honest, lying)
+
+
+def test_a_stranger_and_a_question_about_no_batch_are_refused(micro: Micro) -> None:
+    protocol = mesfl()
+    server = protocol.roles(make_scene(micro.backbone("opt"), protocol=protocol))[SERVER]
+    with pytest.raises(ProtocolError, match="no device of this server"):
+        server.handle(Message("gradient", device_name(3), SERVER))
+    with pytest.raises(ProtocolError, match="sent no batch"):
+        server.handle(Message("gradient", A, SERVER))
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"cuts": (1, 3)}, "cuts holds 3; give 1 to 2"),
+        ({"cuts": (0,)}, "cuts holds 0; give 1 to 2"),
+        ({"bottom": "frozen"}, "leave bottom trainable"),
+        ({"lora": LoraTraining(full=True)}, "lora.full false"),
+        ({"assign": "memory"}, "give profiles, and no cuts"),
+        ({"assign": "link", "cuts": ()}, "give profiles, and no cuts"),
+        ({"profiles": ("toaster",)}, "toaster"),
+        ({"every": -1}, "every is -1"),
+        ({"patience": 0}, "patience is 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(micro: Micro, settings: dict[str, Any], what: str) -> None:
+    with pytest.raises(UsageError, match=what):
+        recorded(micro, **settings)
