@@ -8,6 +8,7 @@ from .protocol import Protocol, Scene, interleave
 PROTOCOLS: Registry[type[Protocol]] = Registry(
     "protocol",
     {
+        "fedlora": ".system.protocols.fedlora:FedLora",
         "local": ".system.protocols.local:Local",
         "mobillm": ".system.protocols.mobillm:MobiLLM",
         "pae": ".system.protocols.pae:PAE",

@@ -8,8 +8,9 @@ Source: arXiv 2004.12088, Algorithms 1 and 2 (version 1), section 3.3 (version 2
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -22,6 +23,7 @@ from ..message import Message, Party
 from ..partial import ScoredTop
 from ..roles import SERVER, Role, Server
 from ..wire import Wire
+from .averaged import AveragedDevice
 from .cut import CutDevice
 from .fleet import Fleet
 from .protocol import Scene
@@ -47,7 +49,6 @@ class SplitFed(Split):
         "With averages by batches a device with more rows goes on when the others have left: the last averages are its "
         "own.",
         "A device that waits asks again; its questions are counted as traffic.",
-        "The federation server's own view, the devices' updates, is not recorded and no attack reads it yet.",
     )
 
     bottom: Literal["frozen", "trainable"] = "trainable"
@@ -98,31 +99,20 @@ class SplitFed(Split):
         return copy.deepcopy(top, {id(p): p for p in frozen})
 
 
-class SplitFedDevice(CutDevice):
+class SplitFedDevice(CutDevice, AveragedDevice):
     """Trains beside the others, and goes on from the average of all bottoms after every round."""
 
     def __init__(self, party: Party, protocol: SplitFed, scene: Scene, samples: tuple[Sample, ...]) -> None:
         super().__init__(party, protocol, scene, samples)
         self._every, self._tops_too = protocol.every, protocol.version == "v1"
-        self._rounds: dict[Party, int] = {FEDERATION: 0, SERVER: 0}
-        """Averages so far, as who averages says: a device that was given up on goes on where the others are."""
 
     def work(self, wire: Wire) -> Iterator[None]:
-        protocol = self._protocol
-        steps = [(epoch, rows) for epoch in range(protocol.lora.epochs) for rows in self.even_batches()]
-        every = self._every or len(steps) // protocol.lora.epochs
-        for start in range(0, len(steps), every):
-            for epoch, rows in steps[start : start + every]:
-                self.exchange(wire, rows, epoch)
-                yield
-            for party in self._averagers:
-                state = self.state() if party == FEDERATION else {}
-                wire.request(Message("update", self.party, party, self._rounds[party], tensors=state))
-            yield from self._waited(wire, "fetch", self._averagers)
-        everyone = list(dict.fromkeys([*self._averagers, SERVER]))
-        for party in everyone:
-            wire.request(Message("leave", self.party, party))
-        yield from self._waited(wire, "final", everyone)
+        passes = [
+            [partial(self.exchange, wire, rows, epoch) for rows in self.even_batches()]
+            for epoch in range(self._protocol.lora.epochs)
+        ]
+        ends = list(dict.fromkeys([*self._averagers, SERVER]))
+        yield from self.rounds(wire, passes, self._every, self._averagers, ends)
         self.download(wire)
 
     @property
@@ -130,15 +120,6 @@ class SplitFedDevice(CutDevice):
         """Who averages: the federation server bottoms, the main server of version 1 its own parts."""
         bottoms = [FEDERATION] if self._trainable else []
         return [*bottoms, SERVER] if self._tops_too else bottoms
-
-    def _waited(self, wire: Wire, kind: str, parties: Sequence[Party]) -> Iterator[None]:
-        """Wait until all devices have come as far, and go on from the average of their bottoms."""
-        for party in parties:
-            while (answer := wire.request(Message(kind, self.party, party, self._rounds[party]))).kind == "wait":
-                yield
-            self._rounds[party] = answer.round
-            if party == FEDERATION:
-                self.take({name: answer.tensor(name, *tensor.shape) for name, tensor in self.state().items()})
 
 
 class SplitFedServer(Server):

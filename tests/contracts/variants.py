@@ -103,6 +103,8 @@ VARIANTS = [
         "splitfed", {"lora": LORA, "fleet": Fleet(3, 0.5)}, {"base": "replicated"}, {"version": "v2", "every": 1}
     ),
     *variants("splitlora", {"lora": LORA, "fleet": Fleet(2)}, {"every": 5}),
+    *variants("fedlora", {"lora": LORA, "fleet": Fleet(3)}, {}, {"every": 1}),
+    *variants("fedlora", {"lora": FULL, "fleet": Fleet(2, 0.5)}, {}, family="llama"),
     *variants("ushape", {"lora": LORA}, {}, {"bottom": "trainable"}, {"bottom": "trainable", "precision": "int8"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, {"fleet": Fleet(devices=3)}),
     *variants("split", {"lora": FULL, "bottom": "trainable"}, {}),
