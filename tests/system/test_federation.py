@@ -237,13 +237,16 @@ def test_federated_lora_with_one_local_step_of_equal_batches_is_a_step_on_the_jo
     scene = make_scene(micro.backbone("opt"), protocol=protocol)
     run = record(protocol, scene)
     federation = run.roles[FEDERATION].held()
-    start = {name: t for name, t in federation["start"].items() if name not in ("head", "bias")}
-    whole: Unsplit = trained_whole(protocol, scene, 1, start, joined_batches(scene))
-    trained = {name: p.detach() for name, p in whole.model.named_parameters() if name in start}
-    assert trained.keys() == start.keys()
-    for name, value in {**trained, "head": whole.head, "bias": whole.bias}.items():
-        torch.testing.assert_close(federation["average"][name], value, atol=1e-5, rtol=1e-3)
-    assert max(float((federation["average"][n] - start[n]).abs().max()) for n in start) > 1e-3
+    start, found = (
+        {name.removeprefix("model."): t for name, t in federation[item].items()} for item in ("start", "average")
+    )
+    tuned = {name: t for name, t in start.items() if name not in ("head", "bias")}
+    whole: Unsplit = trained_whole(protocol, scene, 1, tuned, joined_batches(scene))
+    expected = {name: p.detach() for name, p in whole.model.named_parameters() if name in tuned}
+    assert expected.keys() == tuned.keys()
+    for name, value in {**expected, "head": whole.head, "bias": whole.bias}.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-3)
+    assert max(float((found[n] - start[n]).abs().max()) for n in start) > 1e-3
 
 
 def test_devices_of_federated_lora_end_with_one_model_and_send_the_federation_server_nothing_but_updates(
