@@ -104,6 +104,17 @@ class Tuned:
         """The first map, whose input is of a token and its position alone."""
         return self._together[0][0]
 
+    @property
+    def embeds(self) -> bool:
+        """Whether embeddings are tuned as well, so that the first map's inputs change from step to step."""
+        return bool(self._embeddings)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether what enters the first map depends on the position."""
+        token = torch.zeros(1, dtype=torch.int64)
+        return not torch.equal(self.openings(0, token), self.openings(1, token))
+
     def moved(self, update: Update) -> torch.Tensor | None:
         """Tokens whose embeddings moved otherwise than by a decay of all; None where embeddings are frozen."""
         table = self._bottom.model.get_input_embeddings()

@@ -20,9 +20,10 @@ Shapes: V vocabulary, B texts, T positions, n inputs of a map.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from functools import cache
+from typing import ClassVar, cast
 
 import torch
 
@@ -31,10 +32,8 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, TextGuess
+from ..evidence.growing import Form, Near, Tree, grown, likely
 from ..evidence.updates import Site, Tuned, Update, updates
-
-ROWS = 1024
-"""Prefixes of one forward pass."""
 
 
 @dataclass(frozen=True)
@@ -85,100 +84,67 @@ def chosen(view: View, most: int) -> Iterator[Update]:
     yield from (update for at, update in enumerate(updates(view)) if at in wanted)
 
 
-class Grown(NamedTuple):
-    """A prefix, opening tokens included, and the largest distance of its inputs so far."""
-
-    tokens: tuple[int, ...]
-    distance: float
-
-
-class Tree(NamedTuple):
-    """What was grown for one update."""
-
-    ended: list[Grown]
-    """Texts behind which the prompt stands."""
-    left: list[Grown]
-    """Prefixes that nothing could follow, shorter ones first."""
-    whole: bool
-    """Whether no prefix was left out for want of room."""
-
-
 class Search:
-    """Grows texts that an update explains."""
+    """Finds the texts that an update explains."""
 
     def __init__(self, attack: UpdateSpans, tuned: Tuned, backbone: Backbone, public: Public) -> None:
-        self._attack, self._tuned, self._opening = attack, tuned, tuple(backbone.prefix)
-        self._vocabulary = torch.arange(backbone.vocabulary)
+        self._attack, self._tuned, self._backbone = attack, tuned, backbone
         prompt, longest = public.facts["prompt"], int(public.facts["longest"])
-        self._tail = tuple(backbone.token_ids(prompt)) if prompt else ()
-        self._end = len(self._opening) + longest + len(self._tail)
-        drifts = public.facts.get("every", 0) != 1
-        self._tolerance = max(attack.tolerance, attack.drifted) if drifts else attack.tolerance
+        tail = tuple(backbone.token_ids(prompt)) if prompt else ()
+        self._form = Form(tuple(backbone.prefix), tail, longest)
+        steps = public.facts.get("every", 0)
+        self._loose = attack.drifted if steps != 1 and tuned.embeds else attack.tolerance
 
     def texts(self, update: Update) -> dict[tuple[int, ...], bool]:
         """Each text's tokens, and whether it is certified.
 
-        Certified is a text that ends, whose inputs lie in all spans that are checked, one of them behind an attention,
-        and of which the search, leaving nothing out, found no variant with one other token.
+        Certified is a text behind which the prompt stands, whose inputs lie in all spans that are checked, one of them
+        behind an attention, and of which the search, leaving nothing out, found no variant with one other token.
         """
         self._tuned.at(update.before)
         sites = self._tuned.sites(update, self._attack.sites)
         if not sites:
             return {}
-        tree = self._grow(update, sites[0], sites[1:])
-        own = {self._own(one, len(self._tail)): one for one in tree.ended}
-        if not own:
-            return {self._own(one, 0): False for one in tree.left[-1:] if len(one.tokens) > len(self._opening)}
-        near = self._attack.tolerance
-        return {
-            tokens: tree.whole
-            and len(sites) > 1
-            and one.distance <= near
-            and not any(_one_apart(tokens, o) for o in own)
-            for tokens, one in own.items()
-        }
+        near = self._near(update, sites[0])
+        found: dict[tuple[int, ...], bool] = {}
+        if len(sites) > 1 and self._form.tail:
+            tree = self._grown(near, sites[1:])
+            found = {one: tree.whole and not any(_one_apart(one, other) for other in tree.texts) for one in tree.texts}
+        return {**dict.fromkeys(self._guessed(near, {one[0] for one in found}), False), **found}
 
-    def _own(self, one: Grown, tail: int) -> tuple[int, ...]:
-        """A text's own tokens: without those that open it and so many behind it."""
-        return one.tokens[len(self._opening) : len(one.tokens) - tail]
+    def _grown(self, near: Callable[[int, float], Near], later: Sequence[Site]) -> Tree:
+        tolerance = self._attack.tolerance
 
-    def _grow(self, update: Update, first: Site, later: Sequence[Site]) -> Tree:
+        def away(prefixes: Sequence[tuple[int, ...]]) -> list[float]:
+            found = self._tuned.inputs(prefixes, later)
+            distances = [site.distance(inputs) for site, inputs in zip(later, found, strict=True)]
+            return cast(list[float], torch.stack(distances).amax(0).tolist())
+
+        return grown(self._form, lambda place: near(place, tolerance), away, tolerance, self._attack.beam)
+
+    def _guessed(self, near: Callable[[int, float], Near], known: set[int]) -> list[tuple[int, ...]]:
+        """A guess for each first token that no text found begins with; none where positions are all alike."""
+        starts = [token for token in near(self._form.places[0], self._loose) if token not in known]
+        if not 0 < len(starts) <= self._attack.beam or not self._form.tail or not self._tuned.ordered:
+            return []
+        return likely(self._form, lambda place: near(place, self._loose), starts, self._backbone, self._attack.beam)
+
+    def _near(self, update: Update, first: Site) -> Callable[[int, float], Near]:
+        """The tokens at a position whose inputs lie within a distance of the first span."""
         moved = self._tuned.moved(update)
-        tokens = self._vocabulary if moved is None else moved
-        tree, alive, whole = Tree([], [], True), [Grown(self._opening, 0.0)], True
-        for position in range(len(self._opening), self._end):
-            near = first.distance(self._tuned.openings(position, tokens))
-            fits = near <= self._tolerance
-            grown = self._following(alive, tokens[fits].tolist(), near[fits].tolist(), later)
-            whole = whole and len(grown) <= self._attack.beam
-            grown = sorted(grown, key=lambda one: one.distance)[: self._attack.beam]
-            parents = {one.tokens[:-1] for one in grown}
-            tree.left.extend(one for one in alive if one.tokens not in parents)
-            tree.ended.extend(one for one in grown if self._tail and one.tokens[-len(self._tail) :] == self._tail)
-            alive = grown
-            if not alive:
-                break
-        tree.left.extend(alive)
-        return tree._replace(whole=whole)
+        tokens = torch.arange(self._backbone.vocabulary) if moved is None else moved
 
-    def _following(
-        self, alive: Sequence[Grown], tokens: Sequence[int], near: Sequence[float], later: Sequence[Site]
-    ) -> list[Grown]:
-        """The prefixes with one token more whose inputs lie in the spans of the later sites as well."""
-        grown = [
-            Grown((*one.tokens, token), max(one.distance, distance))
-            for one in alive
-            for token, distance in zip(tokens, near, strict=True)
-        ]
-        if not grown or not later:
-            return grown
-        found = []
-        for start in range(0, len(grown), ROWS):
-            part = grown[start : start + ROWS]
-            inputs = self._tuned.inputs([one.tokens for one in part], later)
-            away = torch.stack([site.distance(x) for site, x in zip(later, inputs, strict=True)]).amax(0).tolist()
-            found += [Grown(o.tokens, max(o.distance, a)) for o, a in zip(part, away, strict=True)]
-        return [one for one in found if one.distance <= self._tolerance]
+        @cache
+        def distances(place: int) -> torch.Tensor:
+            return first.distance(self._tuned.openings(place, tokens))
+
+        def near(place: int, tolerance: float) -> Near:
+            if place not in self._form.places:
+                return {}
+            fits = distances(place) <= tolerance
+            return dict(zip(tokens[fits].tolist(), distances(place)[fits].tolist(), strict=True))
+
+        return near
 
 
 def _one_apart(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
