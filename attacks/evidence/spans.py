@@ -10,6 +10,7 @@ Shapes: m outputs, n inputs, r rank of a low-rank update, s rows of a change, k 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -58,4 +59,5 @@ def rows_span(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> 
 def _noise(stored: torch.Tensor, shape: torch.Size) -> float:
     """The largest singular value that rounding to single precision gives a matrix of a shape."""
     step = torch.finfo(torch.float32).eps * torch.exp2(stored.double().abs().clamp_min(1e-30).log2().floor())
-    return float(step.square().mean().sqrt() / 12**0.5) * (shape[0] ** 0.5 + shape[1] ** 0.5)
+    spread = float(step.square().mean()) / 12  # of a value that was rounded, its variance
+    return math.sqrt(spread) * (math.sqrt(shape[0]) + math.sqrt(shape[1]))
