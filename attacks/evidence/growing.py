@@ -18,11 +18,13 @@ from ...system.backbone import Backbone
 
 ROWS = 1024
 """Prefixes of one forward pass."""
+AHEAD = 64
+"""Prefixes up to which nothing is checked yet."""
 
 Near = Mapping[int, float]
 """Tokens that may stand at a position, with the distance of each."""
-Away = Callable[[Sequence[tuple[int, ...]]], Sequence[float]]
-"""Of equally long prefixes the distance of their last input, over all spans that are checked."""
+Away = Callable[[Sequence[tuple[int, ...]], int], torch.Tensor]
+"""Of equally long prefixes the distances of their last few inputs over all spans that are checked: (B, few)."""
 
 
 class Form(NamedTuple):
@@ -53,20 +55,39 @@ class Tree(NamedTuple):
 
 
 def grown(form: Form, near: Callable[[int], Near], away: Away, tolerance: float, beam: int) -> Tree:
-    """Every text whose prefixes all lie within the tolerance; `beam` prefixes of each length at most."""
-    alive: list[tuple[int, ...]] = [form.opening]
-    ended, whole = [], True
-    for place in form.places:
-        longer = [(*prefix, token) for prefix in alive for token in near(place)]
-        parts = [longer[start : start + ROWS] for start in range(0, len(longer), ROWS)]
-        distances = [distance for part in parts for distance in away(part)]
-        kept = sorted((d, prefix) for d, prefix in zip(distances, longer, strict=True) if d <= tolerance)
-        whole = whole and len(kept) <= beam
-        alive = [prefix for _, prefix in kept[:beam]]
-        ended += [prefix for prefix in alive if _closes(form, prefix)]
+    """Every text whose prefixes all lie within the tolerance; `beam` prefixes of each length at most.
+
+    Prefixes grow unchecked while they are few, and are then checked at all new positions in one pass.
+    """
+    alive, steps = [form.opening], 0
+    ended: dict[tuple[int, ...], None] = {}
+    whole = True
+    for place in (*form.places, None):
+        tokens = list(near(place)) if place is not None else []
+        if steps and (not tokens or len(alive) * len(tokens) > AHEAD):
+            kept, closed = _checked(form, alive, away, steps, tolerance)
+            ended.update(dict.fromkeys(closed))
+            alive, steps, whole = kept[:beam], 0, whole and len(kept) <= beam
+        alive, steps = [(*prefix, token) for prefix in alive for token in tokens], steps + 1
         if not alive:
             break
     return Tree(tuple(map(form.own, ended)), whole)
+
+
+def _checked(
+    form: Form, prefixes: Sequence[tuple[int, ...]], away: Away, steps: int, tolerance: float
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Prefixes whose last `steps` tokens all fit, the nearest first, and every text that ends where they still do."""
+    parts = [prefixes[start : start + ROWS] for start in range(0, len(prefixes), ROWS)]
+    distances = torch.cat([away(part, steps) for part in parts])
+    kept, closed = [], []
+    for prefix, row in zip(prefixes, distances.tolist(), strict=True):
+        right = next((at for at, distance in enumerate(row) if distance > tolerance), steps)
+        cuts = (prefix[: len(prefix) - steps + at + 1] for at in range(right))
+        closed += [cut for cut in cuts if _closes(form, cut)]
+        if right == steps:
+            kept.append((max(row), prefix))
+    return [prefix for _, prefix in sorted(kept)], closed
 
 
 def _closes(form: Form, prefix: tuple[int, ...]) -> bool:

@@ -25,6 +25,8 @@ ROUNDING = 4e-7
 """Relative change that rounding alone may make."""
 SAMPLED = 100_000
 """Entries of a table that its decay is read off."""
+KEPT = 1 << 27
+"""Values at most that are kept of what enters the first map."""
 State = Mapping[str, torch.Tensor]
 
 
@@ -76,6 +78,7 @@ class Tuned:
         for name in self._embeddings:
             del self._maps[name]
         self._together = self._sharing()
+        self._kept: dict[tuple[int, int], torch.Tensor] = {}
 
     def at(self, state: State) -> None:
         """Put the part into a state."""
@@ -122,15 +125,21 @@ class Tuned:
         return None if name is None else moved_rows(update, self._rows[name])
 
     def openings(self, position: int, tokens: torch.Tensor) -> torch.Tensor:
-        """What enters the first map for each token (V,) at a position: (V, n)."""
+        """What enters the first map for each token (V,) at a position: (V, n); kept while embeddings are frozen."""
+        key = (position, len(tokens))
+        if (found := self._kept.get(key)) is not None:
+            return found
         ids = tokens.unsqueeze(1)
-        return self._inputs(Tokens(ids, torch.ones_like(ids)), [self.first], torch.full_like(ids, position))[0][:, 0]
+        found = self._inputs(Tokens(ids, torch.ones_like(ids)), [self.first], torch.full_like(ids, position))[0][:, 0]
+        if not self.embeds and (len(self._kept) + 1) * found.numel() <= KEPT:
+            self._kept[key] = found
+        return found
 
-    def inputs(self, texts: Sequence[Sequence[int]], sites: Sequence[Site]) -> list[torch.Tensor]:
-        """What enters each site at the last position of equally long texts: each (B, n)."""
+    def inputs(self, texts: Sequence[Sequence[int]], sites: Sequence[Site], last: int) -> list[torch.Tensor]:
+        """What enters each site at the last few positions of equally long texts, end to end: each (B last, n)."""
         ids = torch.tensor(texts, dtype=torch.int64)
         found = self._inputs(Tokens(ids, torch.ones_like(ids)), [site.map for site in sites])
-        return [one[:, -1] for one in found]
+        return [one[:, -last:].flatten(0, 1) for one in found]
 
     def _inputs(self, tokens: Tokens, names: Sequence[str], places: torch.Tensor | None = None) -> list[torch.Tensor]:
         with record_inputs({name: self._maps[name] for name in names}) as taken:

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 
@@ -51,7 +51,7 @@ class UpdateSpans(Attack):
     """Distance up to which an input counts as lying in a span; what is certified lies within it at every position."""
     drifted: float = 0.12
     """The same where devices take several steps between two averages."""
-    sites: int = 5
+    sites: int = 4
     """Places of the forward pass at most whose inputs are checked."""
     beam: int = 32
     """Prefixes of an update at most that are grown on."""
@@ -115,10 +115,10 @@ class Search:
     def _grown(self, near: Callable[[int, float], Near], later: Sequence[Site]) -> Tree:
         tolerance = self._attack.tolerance
 
-        def away(prefixes: Sequence[tuple[int, ...]]) -> list[float]:
-            found = self._tuned.inputs(prefixes, later)
+        def away(prefixes: Sequence[tuple[int, ...]], last: int) -> torch.Tensor:
+            found = self._tuned.inputs(prefixes, later, last)
             distances = [site.distance(inputs) for site, inputs in zip(later, found, strict=True)]
-            return cast(list[float], torch.stack(distances).amax(0).tolist())
+            return torch.stack(distances).amax(0).view(len(prefixes), last)
 
         return grown(self._form, lambda place: near(place, tolerance), away, tolerance, self._attack.beam)
 
