@@ -26,6 +26,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "regress": ".attacks.labels.regress:Regress",
         "sign": ".attacks.labels.sign:Sign",
         "support": ".attacks.labels.support:Support",
+        "update": ".attacks.reconstruction.update:UpdateSpans",
     },
     group="sidelight.attacks",
 )

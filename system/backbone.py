@@ -40,7 +40,7 @@ class Tokens(NamedTuple):
     mask: torch.Tensor
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """Ends a forward pass after the last block that is asked for."""
 
 
@@ -127,7 +127,7 @@ class Backbone:
 def run(model: Any, tokens: Tokens, cache: Any = None, places: torch.Tensor | None = None) -> None:
     """A forward pass up to whatever a hook stops; `places` (B, T) are positions where they do not follow the mask."""
     named = {} if places is None else {"position_ids": places}
-    with suppress(_Stop):
+    with suppress(Stop):
         model(
             input_ids=tokens.ids,
             attention_mask=tokens.mask,
@@ -145,7 +145,7 @@ def record_blocks(blocks: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
     def take(_module: nn.Module, _inputs: Any, output: Any) -> None:
         taken.append(output[0] if isinstance(output, tuple) else output)
         if len(taken) == len(blocks):
-            raise _Stop
+            raise Stop
 
     handles = [block.register_forward_hook(take) for block in blocks]
     try:

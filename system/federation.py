@@ -26,6 +26,8 @@ PATIENCE = 10_000
 Incident = Literal["absent", "malformed", "repeated", "stale"]
 State = Mapping[str, torch.Tensor]
 Mean = Callable[[Sequence[State]], State]
+Drawn = Callable[[int], frozenset[Party]]
+"""Who takes part in a round, by the round's number."""
 
 
 class Federation(Role):
@@ -34,8 +36,14 @@ class Federation(Role):
     party = FEDERATION
 
     def __init__(
-        self, members: Sequence[Party], start: State, patience: int = PATIENCE, mean: Mean = factors_mean
+        self,
+        members: Sequence[Party],
+        start: State,
+        patience: int = PATIENCE,
+        mean: Mean = factors_mean,
+        drawn: Drawn | None = None,
     ) -> None:
+        """`drawn` names those who take part in a round; all, where it is None."""
         self._active, self._members = set(members), frozenset(members)
         self._given_up: set[Party] = set()
         self._start = {name: tensor.detach().clone() for name, tensor in start.items()}
@@ -44,6 +52,7 @@ class Federation(Role):
         self._round = 0
         self._asked: Counter[Party] = Counter()
         self._patience, self._mean = patience, mean
+        self._drawn = drawn or (lambda _round: self._members)
         self._incidents: Counter[str] = Counter()
 
     def handle(self, message: Message) -> Message:
@@ -79,7 +88,8 @@ class Federation(Role):
         self._close_if_complete()
 
     def _wrong(self, message: Message) -> Incident | None:
-        if message.round != self._round or message.sender not in self._active | self._given_up:
+        expected = (self._active | self._given_up) & self._drawn(self._round)
+        if message.round != self._round or message.sender not in expected:
             return "stale"
         if message.sender in self._updates:
             return "repeated"
@@ -97,10 +107,10 @@ class Federation(Role):
     def _give(self, message: Message) -> Message:
         """The average, once what the device waits for is over: a round, or all training."""
         if not self._over(message):
-            own = message.sender in self._updates if message.kind == "fetch" else message.sender not in self._active
-            self._asked[message.sender] += own
+            late = (self._active if message.kind == "final" else self._awaited) - self._updates.keys()
+            self._asked[message.sender] += message.sender not in late | self._given_up
             if self._asked[message.sender] > self._patience:
-                self._give_up()
+                self._give_up(late)
         if not self._over(message):
             return self._answer(message, "wait")
         return self._answer(message, "average", self._average)
@@ -108,19 +118,26 @@ class Federation(Role):
     def _over(self, message: Message) -> bool:
         return message.round < self._round if message.kind == "fetch" else not self._active
 
-    def _give_up(self) -> None:
-        """Go on without those who are missing."""
-        missing = self._active - self._updates.keys()
+    @property
+    def _awaited(self) -> set[Party]:
+        """Those whose updates end the round."""
+        return self._active & self._drawn(self._round)
+
+    def _give_up(self, missing: set[Party]) -> None:
+        """Go on without those who are missing; where nobody is left of a round, with the average as it is."""
         for party in missing:
             self._note(party, "absent")
         self._active -= missing
         self._given_up |= missing
         self._asked.clear()
-        self._close_if_complete()
+        if self._updates:
+            self._close_if_complete()
+        elif self._active:
+            self._round += 1
 
     def _close_if_complete(self) -> None:
-        """End the round when no active device is missing."""
-        if not self._updates or not self._active <= self._updates.keys():
+        """End the round when nobody is missing."""
+        if not self._updates or not self._awaited <= self._updates.keys():
             return
         self._average = dict(self._mean(list(self._updates.values())))
         self._updates = {}

@@ -8,7 +8,8 @@ Shapes: B texts, T positions, d width, L blocks.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-from .backbone import Backbone, Tokens, find_blocks, find_final_norm, find_parent, record_blocks, run
+from .backbone import Backbone, Stop, Tokens, find_blocks, find_final_norm, find_parent, record_blocks, run
 from .selector import Selector, select
 
 LORA_ALPHA = 2
@@ -201,3 +202,27 @@ def load_tuned(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             parameter.data = state[name].clone()
+
+
+@contextmanager
+def record_inputs(maps: Mapping[str, nn.Module]) -> Iterator[dict[str, torch.Tensor]]:
+    """Collects what enters each module, by name, in the next forward pass, which ends once all are there.
+
+    Modules that share an input are given the same tensor.
+    """
+    taken: dict[str, torch.Tensor] = {}
+
+    def take(name: str, inputs: tuple[torch.Tensor, ...]) -> None:
+        taken[name] = inputs[0]
+        if len(taken) == len(maps):
+            raise Stop
+
+    handles = [
+        module.register_forward_pre_hook(lambda _, inputs, name=name: take(name, inputs))
+        for name, module in maps.items()
+    ]
+    try:
+        yield taken
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -8,6 +8,7 @@ from .protocol import Protocol, Scene, interleave
 PROTOCOLS: Registry[type[Protocol]] = Registry(
     "protocol",
     {
+        "fedlora": ".system.protocols.fedlora:FedLora",
         "fedmobillm": ".system.protocols.fedmobillm:FedMobiLLM",
         "local": ".system.protocols.local:Local",
         "mesfl": ".system.protocols.mesfl:MeSFL",

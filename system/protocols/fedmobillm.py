@@ -86,6 +86,7 @@ class FedMobiLLM(PAE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.fleet.check(None)
         if self.label_site not in LABEL_SITES:
             raise UsageError(f"label_site {self.label_site!r} is neither difference nor server; give one of them")
         for name, values in (("depths", self.depths), ("backbones", self.backbones), ("speeds", self.speeds)):

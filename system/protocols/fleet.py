@@ -5,7 +5,7 @@ Shapes: D devices, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..data import Sample
 from ..errors import UsageError
+from ..federation import Drawn
 from ..message import Party
 from ..randomness import Streams
 from ..roles import device_name
@@ -30,7 +31,12 @@ class Fleet:
     """Concentration of the Dirichlet shares by which each class is dealt out (arXiv 2102.02079, label distribution
     skew); the smaller, the fewer classes a device has. 0 deals evenly."""
 
+    participation: float = 1.0
+    """Share of the devices that take part in a round of a protocol with averages, drawn anew for each round."""
+
     def __post_init__(self) -> None:
+        if not 0 < self.participation <= 1:
+            raise UsageError(f"participation is {self.participation}; give a share above 0, at most 1")
         if self.devices < 1:
             raise UsageError(f"devices is {self.devices}; give at least 1")
         if not 0 <= self.alpha < float("inf"):
@@ -50,6 +56,25 @@ class Fleet:
             device_name(device): tuple(samples[i] for i in np.flatnonzero(owners == device).tolist())
             for device in range(self.devices)
         }
+
+    def check(self, every: int | None) -> None:
+        """UsageError where participation has no meaning: `every` as averages have it, None for no averages."""
+        if self.participation < 1 and every != 0:
+            raise UsageError(
+                f"participation is {self.participation}; give 1, or a protocol with averages and every = 0, by which "
+                "all have as many rounds"
+            )
+
+    def rounds(self, parties: Iterable[Party], streams: Streams) -> Drawn:
+        """Who takes part in a round, by the round's number from 0: at least one."""
+        names = tuple(parties)
+        count = max(round(self.participation * len(names)), 1)
+
+        def drawn(round_: int) -> frozenset[Party]:
+            order = streams.numpy(f"fleet: round {round_}").permutation(len(names))
+            return frozenset(names[at] for at in order[:count])
+
+        return drawn
 
     def _even(self, samples: Sequence[Sample], generator: np.random.Generator) -> Owners:
         return generator.permutation(np.arange(len(samples)) % self.devices)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -28,6 +28,9 @@ from ..wire import Wire
 from .lora_training import LoraTraining
 from .protocol import CHUNK, Protocol, Scene, batches, even_batches
 from .side_training import SideTraining, regress
+
+if TYPE_CHECKING:
+    from .fedlora import FedLora
 
 
 @dataclass(frozen=True)
@@ -72,27 +75,35 @@ class Local(Protocol):
 class LocalLora(Device):
     """Trains low-rank updates of the whole backbone, and a head that starts from the verbaliser."""
 
-    def __init__(self, party: Party, protocol: Local, scene: Scene, samples: tuple[Sample, ...]) -> None:
+    def __init__(self, party: Party, protocol: Local | FedLora, scene: Scene, samples: tuple[Sample, ...]) -> None:
         self.party = party
         self._protocol, self._backbone, self._samples = protocol, scene.backbone, samples
         self._targets = scene.targets(samples)
         self._lengths = [len(scene.backbone.token_ids(sample.text, protocol.longest)) for sample in samples]
         self._order = scene.streams.torch(f"{party}:order")
         blocks = len(scene.backbone.blocks)
-        self._model = Bottom(scene.backbone, blocks, protocol.lora.updates, scene.streams.torch(f"{party}:lora"))
+        self._model = Bottom(scene.backbone, blocks, protocol.lora.updates, scene.streams.torch("devices:lora"))
         self._head = nn.Parameter(verbaliser(scene.backbone, scene.labels).clone())
         self._bias = nn.Parameter(torch.zeros(len(scene.labels)))
+        self._optimizer = protocol.lora.optimizer([*self._model.parameters(), self._head, self._bias])
 
     def work(self, wire: Wire) -> Iterator[None]:
-        optimizer = self._protocol.lora.optimizer([*self._model.parameters(), self._head, self._bias])
         for epoch in range(self._protocol.lora.epochs):
-            self._protocol.lora.set_rate(optimizer, epoch)
-            for rows in even_batches(self._lengths, self._protocol.lora.batch, self._order):
-                loss = cross_entropy(self._scores([self._samples[i].text for i in rows]), self._targets[rows])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                yield
+            for rows in self.even_batches():
+                yield from self.turn(rows, epoch)
+
+    def even_batches(self) -> Iterator[list[int]]:
+        """One pass over the rows, shuffled, in batches of about equal length."""
+        return even_batches(self._lengths, self._protocol.lora.batch, self._order)
+
+    def turn(self, rows: list[int], epoch: int) -> Iterator[None]:
+        """A step on a batch of rows."""
+        self._protocol.lora.set_rate(self._optimizer, epoch)
+        loss = cross_entropy(self._scores([self._samples[i].text for i in rows]), self._targets[rows])
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        yield
 
     def _scores(self, texts: list[str]) -> torch.Tensor:
         tokens = self._backbone.tokens(texts, self._protocol.longest, self._protocol.prompt)

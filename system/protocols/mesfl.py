@@ -26,10 +26,10 @@ from ..profiles import PROFILES, Load, Profile, deepest, quickest, shape_of
 from ..roles import DEVICE, SERVER, Device, Role, device_number
 from ..schedule import RULES, Job, Rule
 from ..wire import Wire
+from .averaged import AveragedCutDevice
 from .fleet import Fleet
 from .one_model import OneModel, OneModelServer, Part
 from .protocol import Scene
-from .rounds import RoundsDevice
 from .split import Split
 
 ASSIGN = ("given", "memory", "link")
@@ -99,6 +99,10 @@ class MeSFL(Split):
             raise UsageError(f"patience is {self.patience}; give at least 1 question")
 
     @property
+    def averaged(self) -> int | None:
+        return self.every
+
+    @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
         return {SERVER: frozenset({"activations", "labels", "update", "held:start", "held:tuned"})}
 
@@ -148,7 +152,8 @@ class MeSFL(Split):
         model = OneModel(top, set(cuts.values()))
         parts = {party: Part(self, cuts[party], ranks[party], start, self.job_of(scene, party)) for party in cuts}
         mean = factors_mean if len(set(ranks.values())) == 1 else products_mean
-        federation = Federation(tuple(cuts), start, self.patience, mean)
+        drawn = self.fleet.rounds(cuts, scene.streams)
+        federation = Federation(tuple(cuts), start, self.patience, mean, drawn)
         return {SERVER: OneModelServer(self, model, parts, federation, self.schedule)}
 
     def device(self, scene: Scene, party: Party) -> Device:
@@ -166,13 +171,13 @@ class MeSFL(Split):
         return {**tuned_state(everything), "head": head, "bias": torch.zeros(len(head))}
 
 
-class MeSFLDevice(RoundsDevice):
+class MeSFLDevice(AveragedCutDevice):
     """Sends a batch, and asks for its gradient until the server has served it."""
 
     def __init__(self, party: Party, protocol: MeSFL, scene: Scene, samples: tuple[Sample, ...]) -> None:
         super().__init__(party, protocol, scene, samples, protocol.every, {SERVER: True})
 
-    def step(self, wire: Wire, rows: list[Sample], epoch: int) -> Iterator[None]:
+    def turn(self, wire: Wire, rows: list[Sample], epoch: int) -> Iterator[None]:
         states, sent = self.forward(rows, epoch)
         wire.request(sent)
         wire.request(self.labels(epoch, sent.sample_ids))

@@ -59,10 +59,16 @@ class Split(Protocol):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.fleet.check(self.averaged)
         if self.bottom not in ("frozen", "trainable"):
             raise UsageError(f"bottom {self.bottom!r} is neither frozen nor trainable; give one of them")
         if self.precision not in PRECISIONS:
             raise UsageError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}; give one of them")
+
+    @property
+    def averaged(self) -> int | None:
+        """Batches of a device between two averages, 0 for a pass over its rows; None where nothing is averaged."""
+        return None
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:

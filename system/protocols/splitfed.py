@@ -16,13 +16,13 @@ import torch
 
 from ..data import Sample
 from ..errors import ProtocolError, UsageError
-from ..federation import FEDERATION, PATIENCE, Federation
+from ..federation import FEDERATION, PATIENCE, Drawn, Federation
 from ..message import Message, Party
 from ..partial import ScoredTop, tuned_state
 from ..roles import SERVER, Device, Role, Server
+from .averaged import AveragedCutDevice
 from .fleet import Fleet
 from .protocol import Scene
-from .rounds import RoundsDevice
 from .split import Split, SplitServer
 
 
@@ -45,7 +45,6 @@ class SplitFed(Split):
         "With averages by batches a device with more rows goes on when the others have left: the last averages are its "
         "own.",
         "A device that waits asks again; its questions are counted as traffic.",
-        "The federation server's own view, the devices' updates, is not recorded and no attack reads it yet.",
     )
 
     bottom: Literal["frozen", "trainable"] = "trainable"
@@ -72,6 +71,10 @@ class SplitFed(Split):
             raise UsageError(f"patience is {self.patience}; give at least 1 question")
 
     @property
+    def averaged(self) -> int | None:
+        return self.every
+
+    @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
         federation = (
             {FEDERATION: frozenset({"update", "held:start", "held:average"})} if self.bottom == "trainable" else {}
@@ -80,10 +83,12 @@ class SplitFed(Split):
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         top, one, devices = self.top(scene), self.version == "v2", tuple(scene.samples)
-        server = SplitFedServer(self, {party: top if one else self._copy(top) for party in devices})
+        drawn = self.fleet.rounds(devices, scene.streams)
+        server = SplitFedServer(self, {party: top if one else self._copy(top) for party in devices}, drawn)
         if self.bottom == "frozen":
             return {SERVER: server}
-        return {SERVER: server, FEDERATION: Federation(devices, tuned_state(self.bottom_of(scene)), self.patience)}
+        start = tuned_state(self.bottom_of(scene))
+        return {SERVER: server, FEDERATION: Federation(devices, start, self.patience, drawn=drawn)}
 
     def device(self, scene: Scene, party: Party) -> Device:
         return SplitFedDevice(party, self, scene, scene.samples[party])
@@ -94,7 +99,7 @@ class SplitFed(Split):
         return copy.deepcopy(top, {id(p): p for p in frozen})
 
 
-class SplitFedDevice(RoundsDevice):
+class SplitFedDevice(AveragedCutDevice):
     """Has its bottom averaged by the federation server, and in version 1 the main server's part by the main server."""
 
     def __init__(self, party: Party, protocol: SplitFed, scene: Scene, samples: tuple[Sample, ...]) -> None:
@@ -106,14 +111,14 @@ class SplitFedDevice(RoundsDevice):
 class SplitFedServer(Server):
     """A part for each device, averaged when all have ended a round (version 1), or one part for all (version 2)."""
 
-    def __init__(self, protocol: SplitFed, parts: Mapping[Party, ScoredTop]) -> None:
+    def __init__(self, protocol: SplitFed, parts: Mapping[Party, ScoredTop], drawn: Drawn) -> None:
         self._parts = parts
         servers = {id(part): SplitServer(protocol, part) for part in parts.values()}
         self._servers = {party: servers[id(part)] for party, part in parts.items()}
         self._averages = protocol.version == "v1"
         start = next(iter(parts.values())).state() if self._averages else {}
         # in version 2 nothing is averaged: it is asked only whether all have left
-        self._federation = Federation(tuple(parts), start, protocol.patience)
+        self._federation = Federation(tuple(parts), start, protocol.patience, drawn=drawn)
 
     def handle(self, message: Message) -> Message:
         if message.sender not in self._parts:

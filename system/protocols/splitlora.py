@@ -30,7 +30,6 @@ class SplitLoRA(SplitFed):
         "A device with more rows goes on when the others have left: the last averages are its own.",
         "Every device keeps the state of its optimiser over an average; one that waits asks again, which is counted.",
         "Devices download the server's update at the end, so that they can predict alone.",
-        "The federation server's own view, the devices' updates, is not recorded and no attack reads it yet.",
     )
 
     version: Literal["v1", "v2"] = "v2"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom
 
 from sidelight.attacks import Attack
@@ -39,21 +41,29 @@ def labels_chance(planted: Planted) -> float:
 
 def texts_form(guess: Guess, planted: Planted) -> None:
     assert isinstance(guess, TextGuess)
-    assert len(guess.tokens) == len(guess.ids)
-    assert len(guess.certified) in (0, len(guess.ids))
+    assert len(guess.tokens) == len(guess.ids) or not planted.attack.linked
+    assert len(guess.certified) in (0, len(guess.tokens))
     assert all(isinstance(sure, bool) for sure in guess.certified)
     assert all(isinstance(token, int) and token >= 0 for tokens in guess.tokens for token in tokens)
     assert_ids_of(guess.ids, planted)
 
 
 def texts_score(guess: Guess, truth: Truth) -> float:
-    """Right tokens at their place over the truth's tokens; an extra token makes a text wholly wrong."""
+    """Right tokens at their place over the truth's tokens; an extra token makes a text wholly wrong.
+
+    Texts that name no samples go one to one to those that they are most right about.
+    """
     assert isinstance(guess, TextGuess)
-    right = 0
-    for sample_id, tokens in zip(guess.ids, guess.tokens, strict=True):
-        goal = truth.tokens[sample_id]
-        right += sum(a == b for a, b in zip(tokens, goal, strict=False)) if len(tokens) <= len(goal) else 0
-    return right / sum(len(tokens) for tokens in truth.tokens.values())
+    whole = sum(len(tokens) for tokens in truth.tokens.values())
+    if guess.ids or not guess.tokens:
+        found = dict(zip(guess.ids, guess.tokens, strict=True))
+        return sum(_right(tokens, truth.tokens[sample_id]) for sample_id, tokens in found.items()) / whole
+    gain = numpy.array([[_right(tokens, goal) for goal in truth.tokens.values()] for tokens in guess.tokens])
+    return float(gain[linear_sum_assignment(gain, maximize=True)].sum()) / whole
+
+
+def _right(tokens: Sequence[int], goal: Sequence[int]) -> int:
+    return sum(a == b for a, b in zip(tokens, goal, strict=False)) if len(tokens) <= len(goal) else 0
 
 
 def texts_chance(planted: Planted) -> float:

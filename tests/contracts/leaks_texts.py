@@ -10,13 +10,16 @@ import torch
 from torch.nn.functional import one_hot
 
 from sidelight.attacks import ATTACKS, Attack
+from sidelight.system.federation import FEDERATION
 from sidelight.system.message import Message
+from sidelight.system.protocols.fleet import Fleet
+from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.public import Known, Public
 from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.view import View
 
-from .micro import KEYWORDS, LABELS, VICTIM, Micro
-from .planted import Planted, Truth, from_run, pae
+from .micro import KEYWORDS, LABELS, VICTIM, Micro, make_scene, record
+from .planted import Planted, Truth, from_run, made, pae, planted_in
 
 ENTRIES = 8
 """Of a sparse difference."""
@@ -98,9 +101,18 @@ def _returned(
     ]
 
 
+def federated(micro: Micro, family: str = "opt", **settings: Any) -> Planted:
+    """Full tuning by plain gradient descent, an average behind every batch: what the federation server sees."""
+    training = LoraTraining(**{"full": True, "epochs": 1, "batch": 1, "learning_rate": 1e-2, "rule": "sgd", **settings})
+    protocol = made("fedlora", lora=training, fleet=Fleet(2), every=1)
+    run = record(protocol, make_scene(micro.backbone(family), protocol=protocol))
+    return planted_in(run, micro, ATTACKS["update"](), family, FEDERATION)
+
+
 LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "gradient": u_shaped,
     "probe": lambda micro: from_run(micro, probe(variants=0, names=False), pae()),
     "read": lambda micro: named_by_keywords(from_run(micro, ATTACKS["read"](), pae(), "llama")),
     "support": sparse,
+    "update": federated,
 }

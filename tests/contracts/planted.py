@@ -16,7 +16,7 @@ from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Attack, Guess
 from sidelight.attacks.workbench import Workbench
 from sidelight.system.defences.secret_head import SecretHead
-from sidelight.system.message import Message
+from sidelight.system.message import Message, Party
 from sidelight.system.protocols import PROTOCOLS, Protocol
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.side_training import SideTraining
@@ -65,11 +65,11 @@ def from_run(micro: Micro, attack: Attack, protocol: Protocol, family: str = "op
     return planted_in(record(protocol, make_scene(micro.backbone(family), protocol=protocol)), micro, attack, family)
 
 
-def planted_in(run: Run, micro: Micro, attack: Attack, family: str = "opt") -> Planted:
-    """A leak in a run that is there already."""
+def planted_in(run: Run, micro: Micro, attack: Attack, family: str = "opt", party: Party = SERVER) -> Planted:
+    """A leak in a run that is there already, in what a party saw of it."""
     outputs = run.device.predict([sample.text for sample in QUERIES])
     truth = Truth(run.labels(), run.tokens(), outputs)
-    return Planted(run.view(), run.public(micro.folders[family]), truth, run.protocol, attack)
+    return Planted(run.view(party), run.public(micro.folders[family]), truth, run.protocol, attack)
 
 
 def made(name: str, **settings: Any) -> Protocol:

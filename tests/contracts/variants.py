@@ -132,6 +132,8 @@ VARIANTS = [
     *variants(
         "mesfl", {"lora": LORA, "fleet": Fleet(3)}, {"assign": "link", "profiles": ("phone-low", "jetson"), "every": 4}
     ),
+    *variants("fedlora", {"lora": LORA, "fleet": Fleet(3)}, {}, {"every": 1}),
+    *variants("fedlora", {"lora": FULL, "fleet": Fleet(2, 0.5)}, {}, family="llama"),
     *variants("ushape", {"lora": LORA}, {}, {"bottom": "trainable"}, {"bottom": "trainable", "precision": "int8"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, {"fleet": Fleet(devices=3)}),
     *variants("split", {"lora": FULL, "bottom": "trainable"}, {}),

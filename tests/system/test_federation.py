@@ -228,6 +228,41 @@ def test_one_local_step_of_equal_batches_is_a_step_on_the_joined_batch(micro: Mi
     torch.testing.assert_close(run.roles[SERVER].held()["tuned"]["head"], whole.head, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_federated_lora_with_one_local_step_of_equal_batches_is_a_step_on_the_joined_batch(
+    micro: Micro, full: bool
+) -> None:
+    training = LoraTraining(rank=2, epochs=EPOCHS, batch=4, learning_rate=0.05 if full else 0.5, rule="sgd", full=full)
+    protocol: Any = made("fedlora", {"lora": training, "fleet": Fleet(3), "every": 1})
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    run = record(protocol, scene)
+    federation = run.roles[FEDERATION].held()
+    start, found = (
+        {name.removeprefix("model."): t for name, t in federation[item].items()} for item in ("start", "average")
+    )
+    tuned = {name: t for name, t in start.items() if name not in ("head", "bias")}
+    whole: Unsplit = trained_whole(protocol, scene, 1, tuned, joined_batches(scene))
+    expected = {name: p.detach() for name, p in whole.model.named_parameters() if name in tuned}
+    assert expected.keys() == tuned.keys()
+    for name, value in {**expected, "head": whole.head, "bias": whole.bias}.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-3)
+    assert max(float((found[n] - start[n]).abs().max()) for n in start) > 1e-3
+
+
+def test_devices_of_federated_lora_end_with_one_model_and_send_the_federation_server_nothing_but_updates(
+    micro: Micro,
+) -> None:
+    training = LoraTraining(rank=2, epochs=2, batch=4)
+    protocol = made("fedlora", {"lora": training, "fleet": Fleet(3, 0.3), "every": 2})
+    run = record(protocol, make_scene(micro.backbone("opt"), protocol=protocol))
+    texts = [sample.text for sample in VICTIM]
+    first, *others = (role.predict(texts) for role in run.roles.values() if isinstance(role, Device))
+    assert all(torch.equal(first, other) for other in others)
+    assert {m.receiver for m in run.messages if not m.receiver.startswith("device")} == {FEDERATION}
+    assert {m.kind for m in run.messages if m.tensors} == {"update", "average"}
+    assert not any(m.sample_ids for m in run.messages)
+
+
 def joined_batches(scene: Any) -> list[tuple[int, list[int]]]:
     """Epoch and places among VICTIM of every step, over all devices."""
     place = {sample.id: i for i, sample in enumerate(VICTIM)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import groupby
+from typing import Any
 
 import pytest
 import torch
@@ -75,3 +77,46 @@ def test_devices_take_turns_and_end_with_one_model(micro: Micro, name: str) -> N
     first, *others = (device.predict(texts) for device in devices)
     assert all(torch.equal(first, other) for other in others)
     assert not any(m.kind == "turn" for m in run.view(SERVER).messages)
+
+
+# --- participation -----------------------------------------------------------------------------------------------
+
+PARTIES = ("device-0", "device-1", "device-2", "device-3")
+
+
+def test_a_share_of_the_devices_is_drawn_anew_for_each_round() -> None:
+    drawn = Fleet(4, participation=0.5).rounds(PARTIES, Streams("a seed"))
+    rounds = [drawn(number) for number in range(30)]
+    assert {len(one) for one in rounds} == {2}
+    assert frozenset().union(*rounds) == frozenset(PARTIES)
+    assert len(set(rounds)) > 1
+    assert Fleet(4, participation=0.5).rounds(PARTIES, Streams("a seed"))(7) == rounds[7]
+
+
+def test_all_take_part_by_default_and_one_does_at_least() -> None:
+    assert Fleet(4).rounds(PARTIES, Streams("a seed"))(3) == frozenset(PARTIES)
+    assert len(Fleet(4, participation=0.01).rounds(PARTIES, Streams("a seed"))(3)) == 1
+
+
+@pytest.mark.parametrize("name", ["splitfed", "mesfl", "fedlora"])
+def test_only_the_devices_of_a_round_send_updates_and_all_go_on_from_the_average(micro: Micro, name: str) -> None:
+    protocol = made(name, {"lora": LORA, "fleet": Fleet(4, participation=0.5)})
+    run = record(protocol, make_scene(micro.backbone("opt"), protocol=protocol))
+    drawn = Fleet(4, participation=0.5).rounds(PARTIES, run.scene.streams)
+    for number in range(LORA.epochs):
+        sent = {m.sender for m in run.messages if m.kind == "update" and m.round == number}
+        assert sent == drawn(number)
+    assert all(not role.incidents() for role in run.roles.values())
+    texts = [sample.text for sample in VICTIM[:4]]
+    first, *others = (role.predict(texts) for role in run.roles.values() if isinstance(role, Device))
+    assert all(torch.allclose(first, other, atol=1e-6) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("split", {}), ("splitlora", {}), ("splitfed", {"every": 2}), ("fedmobillm", {})]
+)
+def test_participation_without_rounds_of_a_pass_is_refused(name: str, settings: Mapping[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"participation is 0\.5; give 1, or a protocol with averages"):
+        made(name, {**settings, "fleet": Fleet(4, participation=0.5)})
+    with pytest.raises(UsageError, match="participation is 0; give a share above 0"):
+        Fleet(4, participation=0)
