@@ -62,3 +62,17 @@ def leading(left: torch.Tensor, right: torch.Tensor, rank: int) -> tuple[torch.T
     u, values, v = torch.linalg.svd(middle @ other.T, full_matrices=False)
     missing = max(rank - len(values), 0)
     return pad(outer @ (u * values)[:, :rank], (0, missing)), pad(v[:rank] @ inner.T, (0, 0, 0, missing))
+
+
+def turned(state: State, reference: State) -> dict[str, torch.Tensor]:
+    """The same products, in factors whose A lie as close to the reference's as a rotation brings them.
+
+    So that the state of an optimiser, which is kept for each entry, still speaks of about the same directions
+    (Schoenemann 1966, orthogonal Procrustes).
+    """
+    found = dict(state)
+    for down in (name for name in state if DOWN in name):
+        up = down.replace(DOWN, UP)
+        u, _, v = torch.linalg.svd(reference[down].double() @ state[down].double().T)
+        found[down], found[up] = (u @ v @ state[down].double()).float(), (state[up].double() @ (u @ v).T).float()
+    return found

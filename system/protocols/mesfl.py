@@ -55,7 +55,7 @@ class MeSFL(Split):
         "Cuts are dealt to devices in turn; with `assign` they are found from modelled profiles, by rules of ours. The "
         "formula by which the authors' server finds them is not confirmed.",
         "Where ranks differ, which the paper leaves to future work, products are averaged (HLoRA's rule) and factored "
-        "anew for each device; optimisers keep their state all the same.",
+        "anew for each device, turned towards the factors that it began from, as optimisers keep their state.",
         "A device's cut, which the paper lets it send with every batch, is public and known to the server beforehand.",
         "Padding does not cross: positions are packed end to end, with the lengths.",
         "With averages by batches a device with more rows goes on when the others have left: the last averages are its "

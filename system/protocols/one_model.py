@@ -22,7 +22,7 @@ from ..adapters import State, above, below, joined
 from ..errors import ProtocolError
 from ..federation import Federation
 from ..fusion import unpack_positions
-from ..low_rank import padded, trimmed
+from ..low_rank import padded, trimmed, turned
 from ..message import Message, Party
 from ..partial import ScoredTop
 from ..roles import Server
@@ -82,8 +82,8 @@ class Part:
         return batch.packed.grad
 
     def load(self, whole: State) -> None:
-        """Go on from the updates of all blocks."""
-        for name, tensor in above(trimmed(whole, self.rank), self.cut).items():
+        """Go on from the updates of all blocks, at the device's rank."""
+        for name, tensor in above(whole, self.cut).items():
             self.tuned[name].data = tensor.clone()
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -113,6 +113,7 @@ class OneModelServer(Server):
     ) -> None:
         self._protocol, self._model, self._parts = protocol, model, parts
         self._federation, self._rule = federation, rule
+        self._start = federation.held()["start"]
         self._sent: dict[Party, tuple[Message, torch.Tensor, torch.Tensor]] = {}
         self._queue: dict[Party, Batch] = {}
         self._answers: dict[Party, Message] = {}
@@ -197,8 +198,9 @@ class OneModelServer(Server):
         answer = self._federation.handle(replace(message, tensors=state))
         tensors = {}
         if answer.kind == "average":
-            part.load(answer.tensors)
-            tensors = below(trimmed(answer.tensors, part.rank), part.cut)
+            whole = self._at_rank(answer.tensors, part.rank)
+            part.load(whole)
+            tensors = below(whole, part.cut)
         return Message(answer.kind, self.party, message.sender, answer.round, tensors=tensors)
 
     def _joined(self, message: Message) -> dict[str, torch.Tensor]:
@@ -210,6 +212,12 @@ class OneModelServer(Server):
         if part.below != {name: tensor.shape for name, tensor in message.tensors.items()}:
             return {}
         return padded(joined(message.tensors, part.state(), part.cut), self._largest)
+
+    def _at_rank(self, whole: State, rank: int) -> State:
+        """A device's share of an average; of one of products, in factors turned to those that it began from."""
+        if len({part.rank for part in self._parts.values()}) == 1:
+            return whole
+        return turned(trimmed(whole, rank), trimmed(self._start, rank))
 
     @property
     def _largest(self) -> int:

@@ -15,6 +15,7 @@ from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.difference import fused
 from sidelight.system.fusion import pivot_activations
 from sidelight.system.heads import scores
+from sidelight.system.profiles import PROFILES, Profile
 from sidelight.system.protocols import Protocol
 from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.side_training import SideTraining
@@ -62,6 +63,17 @@ def test_a_server_that_averages_what_all_devices_train_reads_off_the_whole_model
     micro: Micro, cuts: tuple[int, ...]
 ) -> None:
     planted = from_run(micro, ATTACKS["readoff"](), made("mesfl", lora=LORA, fleet=Fleet(2), cuts=cuts))
+    torch.testing.assert_close(stolen(planted), planted.truth.outputs, atol=1e-3, rtol=0)
+
+
+def test_a_device_of_a_lower_rank_is_read_off_at_its_own(micro: Micro, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, compute, link in (("slow-chip", 1e7, 1e10), ("slow-link", 1e12, 1e5)):
+        monkeypatch.setitem(PROFILES, name, Profile(name, 100, compute, link, link))
+    profiles = ("slow-chip", "slow-link")
+    protocol = made("mesfl", lora=LORA, fleet=Fleet(2), assign="link", profiles=profiles, every=4)
+    planted = from_run(micro, ATTACKS["readoff"](), protocol)
+    assert planted.public.facts["rank"] == 1
+    assert max(len(t) for name, t in planted.view.held["tuned"].items() if "lora_A" in name) == LORA.rank == 2
     torch.testing.assert_close(stolen(planted), planted.truth.outputs, atol=1e-3, rtol=0)
 
 

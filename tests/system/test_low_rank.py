@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sidelight.system.low_rank import factors_mean, padded, products_mean, trimmed
+from sidelight.system.low_rank import factors_mean, padded, products_mean, trimmed, turned
 
 DOWN, UP = "model.layers.0.fc.lora_A.default.weight", "model.layers.0.fc.lora_B.default.weight"
 RANKS = (1, 2, 4)
@@ -60,3 +60,19 @@ def test_a_map_narrower_than_the_rank_keeps_its_factors_shapes() -> None:
     torch.testing.assert_close(
         product(mean), torch.stack([product(one) for one in states]).mean(0), atol=1e-5, rtol=1e-4
     )
+
+
+def test_turned_factors_are_those_of_the_reference_where_only_a_rotation_lies_between() -> None:
+    reference = state(3)
+    rotation, _ = torch.linalg.qr(torch.randn(3, 3, generator=GENERATOR))
+    rotated = {**reference, DOWN: rotation @ reference[DOWN], UP: reference[UP] @ rotation.T}
+    back = turned(rotated, reference)
+    for name, tensor in reference.items():
+        torch.testing.assert_close(back[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_turning_brings_factors_nearer_and_leaves_the_product_as_it_is() -> None:
+    one, reference = state(3), state(3)
+    found = turned(one, reference)
+    torch.testing.assert_close(product(found), product(one), atol=1e-5, rtol=1e-4)
+    assert float((found[DOWN] - reference[DOWN]).norm()) < float((one[DOWN] - reference[DOWN]).norm())
