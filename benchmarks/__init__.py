@@ -1,1 +1,21 @@
-"""Measurements of communication and speed."""
+"""Measurements of memory, computation, communication and speed, one in each file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..system.registry import Registry
+from .finding import Bench, Finding
+
+BENCHES: Registry[Callable[[Bench], Finding]] = Registry(
+    "benchmark",
+    {
+        "computation": ".benchmarks.computation:measure",
+        "memory": ".benchmarks.server_memory:measure",
+        "protocols": ".benchmarks.protocols:measure",
+        "schedule": ".benchmarks.schedules:measure",
+    },
+    group="sidelight.benchmarks",
+)
+
+__all__ = ["BENCHES", "Bench", "Finding"]

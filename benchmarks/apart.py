@@ -9,37 +9,31 @@ its cut, are not in that process while it is measured.
 from __future__ import annotations
 
 import json
-import struct
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from os import SEEK_CUR
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..system.backbone import Backbone, load_backbone
 from ..system.data import Split
-from ..system.errors import ProtocolError, SidelightError
-from ..system.message import Message, Party, decode, encode
+from ..system.errors import SidelightError
+from ..system.message import Party
 from ..system.partial import Bottom
 from ..system.protocols import Protocol, Scene, interleave
 from ..system.randomness import Streams
 from ..system.roles import Device, Role
 from ..system.wire import Wire
+from .replay import Past, keep, replay
 from .resident import mark, peak, resident
-
-FRAME = struct.Struct("<16s16sQ")
-"""Before each message's bytes: its sender, its receiver, and how many bytes there are."""
-OVER = "download"
-"""The message with which a device ends its training."""
 
 
 @dataclass(frozen=True)
@@ -126,24 +120,24 @@ def _run(case: Case, path: Path) -> dict[str, Any]:
     scene = case.scene()
     roles = case.protocol.roles(scene)
     with path.open("wb") as file:
-        wire = Wire(roles, lambda message: _write(file, message))
+        wire = Wire(roles, lambda message: keep(file, message))
         interleave([role for role in roles.values() if isinstance(role, Device)], wire)
     devices, rows = list(scene.samples), len(case.parts.victim_train)
     first = roles[devices[0]]
     assert isinstance(first, Device)
-    said = first.predict([sample.text for sample in case.parts.victim_test]).argmax(1)
-    truth = torch.tensor([case.parts.labels.index(sample.label) for sample in case.parts.victim_test])
     return {
-        "accuracy": float((said == truth).double().mean()),
+        "accuracy": accuracy(first, case.parts),
         "uplink": sum(map(wire.traffic.sent_by, devices)) / rows,
         "downlink": sum(map(wire.traffic.received_by, devices)) / rows,
         "parties": list(roles),
     }
 
 
-def _write(file: BinaryIO, message: Message) -> None:
-    data = encode(message)
-    file.write(FRAME.pack(message.sender.encode(), message.receiver.encode(), len(data)) + data)
+def accuracy(device: Device, parts: Split) -> float:
+    """Share of the test rows that a device's tuned model is right about."""
+    said = device.predict([sample.text for sample in parts.victim_test]).argmax(1)
+    truth = torch.tensor([parts.labels.index(sample.label) for sample in parts.victim_test])
+    return float((said == truth).double().mean())
 
 
 # --- one party alone -------------------------------------------------------------------------------------------
@@ -157,12 +151,12 @@ def _alone(case: Case, party: Party, path: Path) -> dict[str, Any]:
     mark()
     with path.open("rb") as file:
         began = time.process_time()
-        _replay(role, Past(party, file))
+        replay(role, Past(party, file))
         seconds = time.process_time() - began
     most = peak() - before
     role = _built(case, party)
     with path.open("rb") as file, FlopCounterMode(display=False) as counter:
-        _replay(role, Past(party, file))
+        replay(role, Past(party, file))
     return asdict(PartyCost(most, seconds, counter.get_total_flops()))
 
 
@@ -186,68 +180,3 @@ def unload(backbone: Backbone, cut: int | None) -> None:
     tables = [] if cut else [backbone.model.get_input_embeddings(), backbone.model.get_output_embeddings()]
     for part in (*list(backbone.blocks)[cut:], *tables):
         part.to_empty(device="meta")
-
-
-def _replay(role: Role, past: Past) -> None:
-    if not isinstance(role, Device):
-        while (message := past.next_received()) is not None:
-            with torch.enable_grad():
-                past.check(role.handle(message))
-        return
-    work = role.work(past)
-    try:
-        while next(work, StopIteration) is not StopIteration:
-            while past.asked():  # by another device
-                message = past.next_received()
-                assert message is not None
-                past.check(role.handle(message))
-    except Over:
-        return
-
-
-class Over(Exception):
-    """Training is over."""
-
-
-class Past(Wire):
-    """A wire on which everything has happened already: what a party sends is compared, what it received comes."""
-
-    def __init__(self, party: Party, file: BinaryIO) -> None:
-        super().__init__({}, lambda _message: None)
-        self._party, self._frames = party, self._own(file)
-        self._next: Message | None = next(self._frames, None)
-
-    def request(self, message: Message) -> Message:
-        if message.kind == OVER:
-            raise Over
-        self.check(message)
-        answer = self.next_received()
-        if answer is None:
-            raise ProtocolError(f"{self._party} was never answered")
-        return answer
-
-    def check(self, message: Message) -> None:
-        """Raise ProtocolError unless the party sent the same bytes in the run."""
-        sent = self._taken()
-        if sent is None or encode(replace(message, step=sent.step)) != encode(sent):
-            raise ProtocolError(f"{self._party} sends another {message.kind} alone than it sent in the run")
-
-    def next_received(self) -> Message | None:
-        """What came next in the run; None at its end."""
-        return self._taken()
-
-    def asked(self) -> bool:
-        """Whether what came next was a question of another party's."""
-        return self._next is not None and self._next.receiver == self._party
-
-    def _taken(self) -> Message | None:
-        found, self._next = self._next, next(self._frames, None)
-        return found
-
-    def _own(self, file: BinaryIO) -> Iterator[Message]:
-        while head := file.read(FRAME.size):
-            *parties, size = FRAME.unpack(head)
-            if self._party.encode() in (name.rstrip(b"\0") for name in parties):
-                yield decode(file.read(size))
-            else:
-                file.seek(size, SEEK_CUR)

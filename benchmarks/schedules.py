@@ -1,7 +1,5 @@
 """In which order a server best serves devices that train with it: MODELLED round and training times, as ratios.
 
-    python -m sidelight.benchmarks.schedules [--fleets 200] [--rounds 20] [--seed 0]
-
 Nothing here is measured on a device: times come from the profiles in system/profiles.py. A device of memory-efficient
 SFL is ready when its forward pass is done and its activations have arrived; the server serves one device at a time,
 without a break; then the gradient returns and the device runs its backward pass. The round ends when the last device
@@ -15,7 +13,6 @@ it knows what has arrived, each device's speed, and of links only what is usual;
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -25,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..system.profiles import PROFILES, SERVER_COMPUTE, Load, Profile, Shape, deepest
 from ..system.schedule import RULES, Job, Rule, bound, finish, order
+from .finding import Bench, Cell, Finding, Headline
 
 WIDTH = 1024
 MODEL = Shape(24, WIDTH, 16, 12 * WIDTH**2 + 13 * WIDTH, (50_272 + 2_050) * WIDTH, 18 * WIDTH)
@@ -42,6 +40,8 @@ LATE = 0.25
 """Share of the time that a device usually takes after which it is expected, once it is late."""
 MANY = 10
 """Devices whose training time is compared."""
+CLAIMED = 0.06
+"""Share of the training time that arXiv 2506.02940 saves, by its abstract."""
 
 Fleet = tuple[tuple[Profile, Load], ...]
 
@@ -185,26 +185,65 @@ def best_of_all(jobs: Sequence[Job]) -> float:
     return float(last.min())
 
 
-def main() -> None:
-    """Print the study."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fleets", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    found = study(arguments.fleets, arguments.rounds, arguments.seed)
-    print(f"Modelled. Gap to the best of all orders, {found.fleets} mixed fleets for each number of devices.")
-    print(f"{'devices':>7} {'rule':<10} {'median':>7} {'worst':>7} {'within 2 %':>10}")
-    for gap in found.gaps:
-        print(f"{gap.devices:7d} {gap.rule:<10} {gap.median:7.1%} {gap.worst:7.1%} {gap.near:10.0%}")
-    print(f"\nModelled. Training time saved against order of arrival, {MANY} devices, {found.rounds} rounds.")
-    head = f"{'fleet':<11} {'server FLOP/s':>13} {'rule':<10}"
-    print(f"{head} {'saved':>7} {'10 to 90 %':>14} {'by profile':>10} {'most':>6}")
-    for row in found.savings:
-        spread = f"{row.low:.1%} to {row.high:.1%}"
-        about = f"{row.fleet:<11} {row.server:13.1e} {row.rule:<10}"
-        print(f"{about} {row.median:7.1%} {spread:>14} {row.by_profile:10.1%} {row.most:6.1%}")
+def measure(bench: Bench) -> Finding:
+    """The study as a benchmark; nothing of the bench's data or backbone is used."""
+    bench.say("schedules: modelled, three minutes")
+    found = study()
+    best = max((one for one in found.savings if one.rule == "tail"), key=lambda one: one.median)
+    reached = sum(one.median >= CLAIMED for one in found.savings if one.rule == "tail")
+    worst = {rule: max(gap.worst for gap in found.gaps if gap.rule == rule) for rule in RULES}
+    return Finding(
+        name="schedule",
+        title="In which order a server serves its devices",
+        kind="modelled",
+        about=(
+            f"An OPT of 24 blocks and width {WIDTH:,}, {TEXTS} texts of {POSITIONS} positions, LoRA of rank {RANK}; "
+            "devices drawn from the profiles in system/profiles.py. "
+            f"Gaps: {found.fleets} mixed fleets for each number of devices. "
+            f"Savings: {MANY} devices, {found.rounds} rounds."
+        ),
+        headlines=(
+            Headline(
+                "training time that `tail` saves against order of arrival, in % (arXiv 2506.02940: 6)",
+                100 * best.median,
+                100 * CLAIMED,
+                f"fleet {best.fleet}, server {best.server:.1e} FLOP/s, the pair with most; {reached} of "
+                f"{len(FLEETS) * len(SERVERS)} pairs of fleet and server reach it",
+            ),
+            *(
+                Headline(f"worst gap of `{rule}` to the best of all orders, 2 to 8 devices, in %", 100 * gap, None)
+                for rule, gap in worst.items()
+            ),
+        ),
+        rows=[*map(_gap_row, found.gaps), *map(_saving_row, found.savings)],
+        notes=(
+            "Where the server is much faster or much slower than its devices no order saves anything: `at most` is "
+            "what no order could exceed.",
+            "`lookahead` knows all times beforehand; `by profile` it knows what has arrived, speeds, and of links what "
+            "is usual.",
+        ),
+    )
 
 
-if __name__ == "__main__":
-    main()
+def _gap_row(gap: Gap) -> dict[str, Cell]:
+    return _row("gap to the best order", f"mixed, {gap.devices} devices", None, gap.rule) | {
+        "median, %": 100 * gap.median,
+        "to, %": 100 * gap.worst,
+        "within 2 %, % of fleets": 100 * gap.near,
+    }
+
+
+def _saving_row(saving: Saving) -> dict[str, Cell]:
+    return _row("saved against arrival", saving.fleet, f"{saving.server:.1e}", saving.rule) | {
+        "median, %": 100 * saving.median,
+        "from, %": 100 * saving.low,
+        "to, %": 100 * saving.high,
+        "by profile, %": 100 * saving.by_profile,
+        "at most, %": 100 * saving.most,
+    }
+
+
+def _row(figure: str, fleet: str, server: str | None, rule: Rule) -> dict[str, Cell]:
+    """All columns, those of one kind of figure empty."""
+    figures = ("median, %", "from, %", "to, %", "within 2 %, % of fleets", "by profile, %", "at most, %")
+    return {"figure": figure, "fleet": fleet, "server FLOP/s": server, "rule": rule, **dict.fromkeys(figures)}
