@@ -1,0 +1,67 @@
+"""A benchmark's finding as a page and as data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from sidelight.benchmarks.finding import Finding, Headline, shown
+from sidelight.benchmarks.material import joined
+from sidelight.benchmarks.stored import store
+from sidelight.system.backbone import load_backbone
+from sidelight.system.command import build
+from sidelight.system.data import Split
+from sidelight.system.errors import UnknownName
+
+from ..contracts.micro import LABELS, VICTIM, Micro
+
+FOUND = Finding(
+    name="some",
+    title="Some figures",
+    kind="modelled",
+    about="Two rows.",
+    headlines=(Headline("saved, in %", 81.24, 79), Headline("ratio", 3.0, None), Headline("gap", 1.0, 2.0, "one draw")),
+    rows=({"protocol": "a", "bytes": 12345, "share": 0.12345}, {"protocol": "b", "bytes": None, "share": 1234.5}),
+    notes=("A note.",),
+)
+
+
+def test_a_page_says_what_was_modelled_and_which_bars_were_reached() -> None:
+    page = FOUND.as_markdown()
+    assert page.startswith("# Some figures (modelled)\n")
+    assert "- saved, in %: **81.2**, reached (bar 79)\n" in page
+    assert "- ratio: **3**\n" in page
+    assert "- gap: **1**, not reached (bar 2); one draw\n" in page
+    assert "| a | 12,345 | 0.123 |\n| b | - | 1,234 |\n" in page
+
+
+def test_both_files_are_written_with_the_versions(tmp_path: Path) -> None:
+    store(FOUND, tmp_path / "out")
+    stored = json.loads((tmp_path / "out" / "some.json").read_text())
+    assert [one["reached"] for one in stored["headlines"]] == [True, None, False]
+    assert stored["versions"].keys() == {"sidelight", "torch", "transformers", "peft"}
+    assert (tmp_path / "out" / "some.md").read_text() == FOUND.as_markdown()
+
+
+def test_cells_are_short() -> None:
+    assert [shown(cell) for cell in (None, 0.5, 12, "x", 4321.0)] == ["-", "0.5", "12", "x", "4,321"]
+
+
+def test_a_wrong_name_is_answered_with_the_nearest() -> None:
+    result = CliRunner().invoke(build(), ["bench", "memry"])
+    assert isinstance(result.exception, UnknownName)
+    assert "did you mean 'memory'" in str(result.exception)
+
+
+def test_rows_of_a_class_are_joined_until_they_are_long_enough(micro: Micro) -> None:
+    backbone = load_backbone(str(micro.folders["opt"]))
+    parts = joined(Split(VICTIM, VICTIM, (), (), LABELS), backbone, 12)
+    by_id = {sample.id: sample for sample in VICTIM}
+    assert parts.victim_train == parts.victim_test
+    assert len(parts.victim_train) < len(VICTIM)
+    for sample in parts.victim_train:
+        assert len(backbone.token_ids(sample.text)) >= 12
+        assert sample.label == by_id[sample.id].label
+        assert sample.text.endswith(by_id[sample.id].text)
