@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
@@ -32,7 +32,8 @@ from .one_model import OneModel, OneModelServer, Part
 from .protocol import Scene
 from .split import Split
 
-ASSIGN = ("given", "memory", "link")
+Assign = Literal["given", "memory", "link"]
+ASSIGN: tuple[Assign, ...] = get_args(Assign)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class MeSFL(Split):
     """Which of the batches that wait the server takes next: by modelled tails, where devices have profiles."""
     profiles: tuple[str, ...] = ()
     """Kinds of devices (system/profiles.py), dealt in turn; empty where nothing is modelled."""
-    assign: Literal["given", "memory", "link"] = "given"
+    assign: Assign = "given"
     """Where cuts come from: `cuts`; as many blocks as a profile's memory takes; the least modelled step within it, with
     a lower rank, too, where `lora.rank` would make steps longer."""
     fleet: Fleet = Fleet(devices=4)
@@ -88,8 +89,8 @@ class MeSFL(Split):
             raise UsageError(f"schedule {self.schedule!r} is none of {', '.join(RULES)}; give one of them")
         if self.assign not in ASSIGN:
             raise UsageError(f"assign {self.assign!r} is none of {', '.join(ASSIGN)}; give one of them")
-        if self.assign != "given" and (not self.profiles or self.cuts):
-            raise UsageError(f"assign {self.assign!r} finds cuts from profiles; give profiles, and no cuts")
+        if self.assign != "given" and (not self.profiles or self.cut or self.cuts):
+            raise UsageError(f"assign {self.assign!r} finds cuts from profiles; give profiles, and no cut or cuts")
         for profile in self.profiles:
             if profile not in PROFILES:
                 raise UnknownName("profile", profile, PROFILES)
