@@ -10,6 +10,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
     {
         "addback": ".attacks.labels.addback:AddBack",
         "align": ".attacks.labels.align:Align",
+        "average": ".attacks.extraction.average:Average",
         "cleartext": ".attacks.reconstruction.cleartext:Cleartext",
         "cluster": ".attacks.labels.cluster:Cluster",
         "fewshot": ".attacks.labels.fewshot:FewShot",

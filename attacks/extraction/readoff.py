@@ -13,25 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from ...system.adapters import above, below, blocks_of
 from ...system.backbone import Backbone, load_backbone
 from ...system.fusion import pack_positions, pivot_activations, positionwise
-from ...system.heads import scores, verbaliser
+from ...system.heads import scores
 from ...system.low_rank import trimmed
-from ...system.partial import Bottom, stored_bottom, stored_middle, stored_top
+from ...system.partial import stored_bottom, stored_middle, stored_top
 from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, StolenModel
-from ..evidence.augmented import augmented
 from ..evidence.differences import class_scores, undone
-from ..evidence.probing import fitted
-
-CHUNK = 64
+from ..evidence.rebuilt import Model, answers, own_head, upon_bottom
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,11 @@ class ReadOff(Attack):
         backbone = load_backbone(public.backbone)
         build = {"additive": _additive, "side": _side, "split": _split, "ushape": _ushape}[public.facts["fusion"]]
         model = build(backbone, public, view.held["tuned"])
-        texts = [query.text for query in public.queries]
-        outputs = [model(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
-        return StolenModel(tuple(query.id for query in public.queries), torch.cat(outputs))
+        return answers(model, public)
 
 
 Tuned = Mapping[str, torch.Tensor]
 Pair = tuple[torch.Tensor, torch.Tensor]
-Model = Callable[[list[str]], torch.Tensor]
-"""Texts to class scores (B, K)."""
 
 
 def _additive(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
@@ -107,35 +99,10 @@ def _split(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     if blocks_of(tuned) == len(backbone.blocks):
         tuned = trimmed(tuned, public.facts["rank"])
         bottom, tuned = stored_bottom(backbone, cut, below(tuned, cut)), above(tuned, cut)
-    return _upon_bottom(backbone, public, stored_top(backbone, cut, public.facts["selector"], tuned), bottom)
+    return upon_bottom(backbone, public, stored_top(backbone, cut, public.facts["selector"], tuned), bottom)
 
 
 def _ushape(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
-    """U-shaped split learning: the public bottom below the tuned middle, and a head of the attacker's own.
-
-    It learns from auxiliary labels; without any it is the verbaliser, from which the device's head started.
-    """
-    features = _upon_bottom(
-        backbone, public, stored_middle(backbone, public.facts["cut"], public.facts["selector"], tuned)
-    )
-    if len({example.label for example in public.auxiliary}) < 2:
-        head = verbaliser(backbone, public.labels)
-        return lambda texts: features(texts) @ head.T
-    learnt = augmented(public.auxiliary, public.labels, torch.Generator().manual_seed(0))
-    texts = list(learnt.texts)
-    rows = torch.cat([features(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)])
-    classifier = fitted(rows, learnt.labels, len(public.labels), groups=learnt.groups)
-    return lambda texts: classifier.probabilities(features(texts))
-
-
-def _upon_bottom(
-    backbone: Backbone, public: Public, top: Callable[..., torch.Tensor], tuned: Bottom | None = None
-) -> Model:
-    facts: Mapping[str, Any] = public.facts
-    bottom = tuned or Bottom(backbone, facts["cut"], 0, torch.Generator())
-
-    def model(texts: list[str]) -> torch.Tensor:
-        tokens = backbone.tokens(texts, facts["longest"], facts["prompt"])
-        return top(bottom(tokens), tokens.mask)
-
-    return model
+    """U-shaped split learning: the public bottom below the tuned middle, and a head of the attacker's own."""
+    middle = stored_middle(backbone, public.facts["cut"], public.facts["selector"], tuned)
+    return own_head(upon_bottom(backbone, public, middle), backbone, public)

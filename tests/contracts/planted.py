@@ -16,6 +16,7 @@ from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Attack, Guess
 from sidelight.attacks.workbench import Workbench
 from sidelight.system.defences.secret_head import SecretHead
+from sidelight.system.federation import FEDERATION
 from sidelight.system.message import Message, Party
 from sidelight.system.protocols import PROTOCOLS, Protocol
 from sidelight.system.protocols.lora_training import LoraTraining
@@ -100,6 +101,13 @@ def _cleartext(micro: Micro) -> Planted:
     return Planted(view, public, Truth({}, tokens), None, ATTACKS["cleartext"]())
 
 
+def _averaged(micro: Micro) -> Planted:
+    """All that devices tune, averaged by a federation server."""
+    protocol = made("fedlora", lora=LoraTraining(rank=2, epochs=2, batch=12, learning_rate=2e-2))
+    run = record(protocol, make_scene(micro.backbone("opt"), protocol=protocol))
+    return planted_in(run, micro, ATTACKS["average"](), party=FEDERATION)
+
+
 def _tokens(rows: Sequence[Any], tokens: Mapping[str, tuple[int, ...]]) -> Message:
     packed = {
         "tokens": torch.tensor([token for row in rows for token in tokens[row.id]]),
@@ -110,6 +118,7 @@ def _tokens(rows: Sequence[Any], tokens: Mapping[str, tuple[int, ...]]) -> Messa
 
 PLANTED: dict[str, Callable[[Micro], Planted]] = {
     "addback": lambda micro: from_run(micro, ATTACKS["addback"](), pae(difference="logit")),
+    "average": _averaged,
     "cleartext": _cleartext,
     "match": lambda micro: from_run(micro, ATTACKS["match"](), mobillm()),
     "plaintext": lambda micro: from_run(micro, ATTACKS["plaintext"](), mobillm()),
