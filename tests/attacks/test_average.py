@@ -29,10 +29,6 @@ def stolen(planted: Planted) -> torch.Tensor:
     return guess.outputs
 
 
-def agreement(planted: Planted) -> float:
-    return float((stolen(planted).argmax(1) == planted.truth.outputs.argmax(1)).double().mean())
-
-
 @pytest.mark.parametrize("family", ["opt", "llama"])
 @pytest.mark.parametrize("training", [LORA, FULL], ids=["lora", "full"])
 def test_where_devices_tune_the_whole_model_the_average_is_the_model(
@@ -48,13 +44,14 @@ def test_two_servers_in_collusion_have_the_devices_model_and_one_alone_has_less(
     run = run_of(micro, made("splitfed", lora=LORA, fleet=Fleet(2), version=version))
     alone = planted_in(run, micro, ATTACKS["average"](), party=FEDERATION)
     both = replace(alone, view=run.view(SERVER, FEDERATION))
+    assert alone.truth.outputs is not None
     torch.testing.assert_close(stolen(both), alone.truth.outputs, atol=1e-3, rtol=0)
-    assert agreement(alone) < agreement(both) == 1
+    assert not torch.allclose(stolen(alone).softmax(1), alone.truth.outputs.softmax(1), atol=0.01)
 
 
 def test_without_auxiliary_rows_the_head_is_the_one_that_training_began_from(micro: Micro) -> None:
     run = run_of(micro, made("splitfed", lora=LORA, fleet=Fleet(2)))
     alone = planted_in(run, micro, ATTACKS["average"](), party=FEDERATION)
     found = stolen(replace(alone, public=replace(alone.public, auxiliary=())))
-    assert found.shape == alone.truth.outputs.shape
+    assert found.shape == stolen(alone).shape
     assert not torch.allclose(found, stolen(alone))
