@@ -184,7 +184,8 @@ def tune(
     inside = {id(m) for block in blocks for m in block.modules()}
     names = [n for n, m in model.named_modules() if id(m) in inside and hasattr(m, "weight") and m.weight.dim() == 2]
     config = LoraConfig(r=rank, lora_alpha=LORA_ALPHA * rank, target_modules=names, lora_dropout=0.0)
-    inject_adapter_in_model(config, model)
+    with torch.random.fork_rng(devices=[]):  # peft draws factors of its own, which are replaced
+        inject_adapter_in_model(config, model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
         if "lora_A" in name:
