@@ -54,7 +54,7 @@ class UpdateSpans(Attack):
     sites: int = 4
     """Places of the forward pass at most whose inputs are checked."""
     beam: int = 32
-    """Prefixes of an update at most that are grown on."""
+    """Prefixes of an update, all equally long, at most: where more fit, its spans tell nothing apart."""
     most: int = 200
     """Updates at most that are attacked, spread evenly over the run."""
 
