@@ -9,7 +9,8 @@ distance zero up to rounding. A text ends where the prompt's tokens follow.
 It fails where an update's maps show no proper subspace: where a device trains on as many distinct tokens between two
 averages as a map is wide, or, for low-rank updates, as the ranks of the maps that share an input add up to. With
 several local steps the states have drifted from where they began, and distances are compared with a wider tolerance.
-AdamW does not keep spans; of it only embeddings that moved remain, in full tuning.
+AdamW does not keep spans. In full tuning with learned positions it still moves a token's embedding and its position's
+alike as long as no other text has moved either, which gives away a device's first text; later ones fade.
 
 Threat model: an honest-but-curious federation server that knows the backbone, the opening tokens and the prompt; it
 knows neither how many texts there are nor which, nor their lengths.
@@ -104,13 +105,20 @@ class Search:
         self._tuned.at(update.before)
         sites = self._tuned.sites(update, self._attack.sites)
         if not sites:
-            return {}
+            named = self._named(update)
+            return {named: False} if named else {}
         near = self._near(update, sites[0])
         found: dict[tuple[int, ...], bool] = {}
         if len(sites) > 1 and self._form.tail:
             tree = self._grown(near, sites[1:])
             found = {one: tree.whole and not any(_one_apart(one, other) for other in tree.texts) for one in tree.texts}
         return {**dict.fromkeys(self._guessed(near, {one[0] for one in found}), False), **found}
+
+    def _named(self, update: Update) -> tuple[int, ...]:
+        """Where no span is seen: the tokens that embeddings name, up to the prompt, or up to the last that moved."""
+        tokens, tail = tuple(self._tuned.named(update)[len(self._form.opening) :]), self._form.tail
+        ends = (at for at in range(len(tokens)) if tail and tokens[at : at + len(tail)] == tail)
+        return tokens[: next(ends, len(tokens))][: self._form.longest]
 
     def _grown(self, near: Callable[[int, float], Near], later: Sequence[Site]) -> Tree:
         tolerance = self._attack.tolerance

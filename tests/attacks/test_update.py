@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from dataclasses import replace
 from typing import Any
 
@@ -78,7 +79,9 @@ def test_embeddings_that_moved_otherwise_than_by_decay_are_named(decay: float) -
     before = drawn(50, WIDTH)
     after = decay * before
     after[[3, 17]] += 1e-3
-    assert moved_rows(Update("device-0", {"table": before}, {"table": after}), "table").tolist() == [3, 17]
+    rows, changes = moved_rows(Update("device-0", {"table": before}, {"table": after}), "table")
+    assert rows.tolist() == [3, 17]
+    torch.testing.assert_close(changes.float(), torch.full((2, WIDTH), 1e-3), atol=2e-6, rtol=0)
 
 
 # --- growing --------------------------------------------------------------------------------------------------
@@ -154,10 +157,22 @@ def test_low_ranks_that_add_up_to_fewer_than_a_texts_tokens_show_nothing(micro: 
     assert outcome(federated(micro, full=False, rank=1, learning_rate=0.2))[1].tokens == ()
 
 
-def test_under_adamw_spans_certify_nothing(micro: Micro) -> None:
-    score, guess, _ = outcome(federated(micro, rule="adamw", learning_rate=1e-3))
+def test_under_adamw_a_devices_first_text_is_named_by_its_embeddings_and_nothing_is_certified(micro: Micro) -> None:
+    planted = federated(micro, rule="adamw", learning_rate=1e-3)
+    score, guess, _ = outcome(planted)
     assert not any(guess.certified)
     assert score < 0.5
+    tail = tuple(micro.backbone("opt").token_ids(planted.public.facts["prompt"]))
+    for first in guess.tokens[:2]:  # of two devices
+        true = max(planted.truth.tokens.values(), key=lambda one: sum(map(operator.eq, one, first)))
+        once = [at for at, token in enumerate(true) if (*true, *tail).count(token) == 1]
+        assert len(once) >= 3
+        assert [first[at] for at in once] == [true[at] for at in once]  # a repeated token moves as none of its places
+
+
+def test_under_adamw_low_rank_updates_show_nothing(micro: Micro) -> None:
+    guess = outcome(federated(micro, rule="adamw", full=False, rank=16))[1]
+    assert not any(guess.certified)
 
 
 def test_an_update_that_does_not_fit_the_start_is_passed_over(micro: Micro) -> None:
