@@ -21,6 +21,7 @@ Shapes: V vocabulary, B texts, T positions, n inputs of a map.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -115,10 +116,12 @@ class Search:
         return {**dict.fromkeys(self._guessed(near, {one[0] for one in found}), False), **found}
 
     def _named(self, update: Update) -> tuple[int, ...]:
-        """Where no span is seen: the tokens that embeddings name, up to the prompt, or up to the last that moved."""
+        """Where no span is seen: the tokens that embeddings name, up to where the prompt is read best."""
         tokens, tail = tuple(self._tuned.named(update)[len(self._form.opening) :]), self._form.tail
-        ends = (at for at in range(len(tokens)) if tail and tokens[at : at + len(tail)] == tail)
-        return tokens[: next(ends, len(tokens))][: self._form.longest]
+        read = [sum(map(operator.eq, tokens[at:], tail)) for at in range(len(tokens))]
+        best = max(read, default=0)
+        end = read.index(best) if 2 * best > len(tail) else len(tokens)
+        return tokens[:end][: self._form.longest]
 
     def _grown(self, near: Callable[[int, float], Near], later: Sequence[Site]) -> Tree:
         tolerance = self._attack.tolerance
