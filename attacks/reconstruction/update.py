@@ -80,7 +80,7 @@ class UpdateSpans(Attack):
 
 def chosen(view: View, most: int) -> Iterator[Update]:
     """At most so many updates, spread evenly."""
-    count = sum(message.kind == "update" for message in view.messages)
+    count = sum(1 for _ in updates(view))
     step = max(1.0, count / most)
     wanted = {int(at * step) for at in range(most)}
     yield from (update for at, update in enumerate(updates(view)) if at in wanted)

@@ -13,11 +13,12 @@ import torch
 from sidelight.attacks.attack import TextGuess
 from sidelight.attacks.evidence.growing import Form, grown, likely
 from sidelight.attacks.evidence.spans import Span, rows_span
-from sidelight.attacks.evidence.updates import Update, moved_rows
+from sidelight.attacks.evidence.updates import Update, moved_rows, updates
+from sidelight.attacks.reconstruction.update import chosen
 
 from ..contracts.goals import texts_score
 from ..contracts.leaks_texts import federated
-from ..contracts.micro import Micro
+from ..contracts.micro import VICTIM, Micro
 from ..contracts.planted import Planted, attacked
 
 WIDTH, SEEN = 24, 10
@@ -173,6 +174,16 @@ def test_under_adamw_a_devices_first_text_is_named_by_its_embeddings_and_nothing
 def test_under_adamw_low_rank_updates_show_nothing(micro: Micro) -> None:
     guess = outcome(federated(micro, rule="adamw", full=False, rank=16))[1]
     assert not any(guess.certified)
+
+
+def test_of_many_updates_so_many_are_attacked_spread_over_the_run(micro: Micro) -> None:
+    planted = federated(micro)
+    every = [update.after["head"] for update in updates(planted.view)]
+    assert len(every) == len(VICTIM)
+    few = [update.after["head"] for update in chosen(planted.view, 6)]
+    assert all(torch.equal(one, every[8 * at]) for at, one in enumerate(few))
+    assert len(few) == 6
+    assert len(list(chosen(planted.view, 100))) == len(VICTIM)
 
 
 def test_an_update_that_does_not_fit_the_start_is_passed_over(micro: Micro) -> None:
