@@ -8,9 +8,10 @@ distance zero up to rounding. A text ends where the prompt's tokens follow.
 
 It fails where an update's maps show no proper subspace: where a device trains on as many distinct tokens between two
 averages as a map is wide, or, for low-rank updates, as the ranks of the maps that share an input add up to. With
-several local steps the states have drifted from where they began, and distances are compared with a wider tolerance.
-AdamW does not keep spans. In full tuning with learned positions it still moves a token's embedding and its position's
-alike as long as no other text has moved either, which gives away a device's first text; later ones fade.
+several local steps the states have drifted from where they began: what is seen of their texts is which tokens may stand
+at which position, and the language model orders them. AdamW does not keep spans. In full tuning with learned positions
+it still moves a token's embedding and its position's alike as long as no other text has moved either, which gives away
+most of a device's first text; later ones fade.
 
 Threat model: an honest-but-curious federation server that knows the backbone, the opening tokens and the prompt; it
 knows neither how many texts there are nor which, nor their lengths.
@@ -52,7 +53,7 @@ class UpdateSpans(Attack):
     tolerance: float = 0.03
     """Distance up to which an input counts as lying in a span; what is certified lies within it at every position."""
     drifted: float = 0.12
-    """The same where devices take several steps between two averages."""
+    """The same for tokens at a position, where embeddings are tuned in several steps between two averages."""
     sites: int = 4
     """Places of the forward pass at most whose inputs are checked."""
     beam: int = 32
