@@ -51,27 +51,28 @@ class Tree(NamedTuple):
     texts: tuple[tuple[int, ...], ...]
     """Own tokens of each text behind which the prompt stands."""
     whole: bool
-    """Whether no prefix was left out for want of room."""
+    """Whether it was grown to the end."""
 
 
 def grown(form: Form, near: Callable[[int], Near], away: Away, tolerance: float, beam: int) -> Tree:
-    """Every text whose prefixes all lie within the tolerance; `beam` prefixes of each length at most.
+    """Every text whose prefixes all lie within the tolerance; it ends where more than `beam` prefixes do.
 
     Prefixes grow unchecked while they are few, and are then checked at all new positions in one pass.
     """
     alive, steps = [form.opening], 0
     ended: dict[tuple[int, ...], None] = {}
-    whole = True
     for place in (*form.places, None):
         tokens = list(near(place)) if place is not None else []
         if steps and (not tokens or len(alive) * len(tokens) > AHEAD):
             kept, closed = _checked(form, alive, away, steps, tolerance)
             ended.update(dict.fromkeys(closed))
-            alive, steps, whole = kept[:beam], 0, whole and len(kept) <= beam
+            alive, steps = kept, 0
+            if len(kept) > beam:  # spans that so many prefixes fit tell nothing apart
+                return Tree(tuple(map(form.own, ended)), whole=False)
         alive, steps = [(*prefix, token) for prefix in alive for token in tokens], steps + 1
         if not alive:
             break
-    return Tree(tuple(map(form.own, ended)), whole)
+    return Tree(tuple(map(form.own, ended)), whole=True)
 
 
 def _checked(

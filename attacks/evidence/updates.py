@@ -6,10 +6,11 @@ Shapes: V vocabulary, B texts, T positions, n inputs of a map.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 from transformers.pytorch_utils import Conv1D
 
 from ...system.backbone import Backbone, Tokens, run
@@ -122,7 +123,23 @@ class Tuned:
         """Tokens whose embeddings moved otherwise than by a decay of all; None where embeddings are frozen."""
         table = self._bottom.model.get_input_embeddings()
         name = next((name for name, module in self._embeddings.items() if module is table), None)
-        return None if name is None else moved_rows(update, self._rows[name])
+        return None if name is None else moved_rows(update, self._rows[name])[0]
+
+    def named(self, update: Update) -> list[int]:
+        """At each position that moved, the token whose embedding moved most alike; none without a table of positions.
+
+        A token's and its position's gradient are one and the same where no other text has either, so that even AdamW
+        moves both alike, as long as both have moved alike before.
+        """
+        tokens = self._bottom.model.get_input_embeddings()
+        tables = {module is tokens: moved_rows(update, self._rows[name]) for name, module in self._embeddings.items()}
+        if len(tables) < 2:
+            return []
+        (of_token, token_changes), (_, position_changes) = tables[True], tables[False]
+        if not len(of_token):
+            return []
+        alike = normalize(position_changes, dim=1) @ normalize(token_changes, dim=1).T
+        return cast(list[int], of_token[alike.argmax(1)].tolist())
 
     def openings(self, position: int, tokens: torch.Tensor) -> torch.Tensor:
         """What enters the first map for each token (V,) at a position: (V, n); kept while embeddings are frozen."""
@@ -173,9 +190,10 @@ class Tuned:
         return state[row].T if isinstance(module, Conv1D) else state[row]
 
 
-def moved_rows(update: Update, name: str) -> torch.Tensor:
-    """Rows of a table (V, n) that moved otherwise than by a decay that is common to all."""
+def moved_rows(update: Update, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which rows of a table (V, n) moved otherwise than by a decay that is common to all, and by how much: (M, n)."""
     before, after = update.before[name].double(), update.after[name].double()
     decay = (after / before.where(before != 0, torch.ones(()))).flatten()[:: max(1, before.numel() // SAMPLED)].median()
-    apart = (after - decay * before).abs() > ROUNDING * before.abs().amax(1, keepdim=True)
-    return apart.any(1).nonzero().squeeze(1)
+    change = after - decay * before
+    rows = (change.abs() > ROUNDING * before.abs().amax(1, keepdim=True)).any(1).nonzero().squeeze(1)
+    return rows, change[rows]

@@ -8,8 +8,10 @@ distance zero up to rounding. A text ends where the prompt's tokens follow.
 
 It fails where an update's maps show no proper subspace: where a device trains on as many distinct tokens between two
 averages as a map is wide, or, for low-rank updates, as the ranks of the maps that share an input add up to. With
-several local steps the states have drifted from where they began, and distances are compared with a wider tolerance.
-AdamW does not keep spans; of it only embeddings that moved remain, in full tuning.
+several local steps the states have drifted from where they began: what is seen of their texts is which tokens may stand
+at which position, and the language model orders them. AdamW does not keep spans. In full tuning with learned positions
+it still moves a token's embedding and its position's alike as long as no other text has moved either, which gives away
+most of a device's first text; later ones fade.
 
 Threat model: an honest-but-curious federation server that knows the backbone, the opening tokens and the prompt; it
 knows neither how many texts there are nor which, nor their lengths.
@@ -20,6 +22,7 @@ Shapes: V vocabulary, B texts, T positions, n inputs of a map.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -50,11 +53,11 @@ class UpdateSpans(Attack):
     tolerance: float = 0.03
     """Distance up to which an input counts as lying in a span; what is certified lies within it at every position."""
     drifted: float = 0.12
-    """The same where devices take several steps between two averages."""
+    """The same for tokens at a position, where embeddings are tuned in several steps between two averages."""
     sites: int = 4
     """Places of the forward pass at most whose inputs are checked."""
     beam: int = 32
-    """Prefixes of an update at most that are grown on."""
+    """Prefixes of an update, all equally long, at most: where more fit, its spans tell nothing apart."""
     most: int = 200
     """Updates at most that are attacked, spread evenly over the run."""
 
@@ -78,7 +81,7 @@ class UpdateSpans(Attack):
 
 def chosen(view: View, most: int) -> Iterator[Update]:
     """At most so many updates, spread evenly."""
-    count = sum(message.kind == "update" for message in view.messages)
+    count = sum(1 for _ in updates(view))
     step = max(1.0, count / most)
     wanted = {int(at * step) for at in range(most)}
     yield from (update for at, update in enumerate(updates(view)) if at in wanted)
@@ -104,13 +107,22 @@ class Search:
         self._tuned.at(update.before)
         sites = self._tuned.sites(update, self._attack.sites)
         if not sites:
-            return {}
+            named = self._named(update)
+            return {named: False} if named else {}
         near = self._near(update, sites[0])
         found: dict[tuple[int, ...], bool] = {}
         if len(sites) > 1 and self._form.tail:
             tree = self._grown(near, sites[1:])
             found = {one: tree.whole and not any(_one_apart(one, other) for other in tree.texts) for one in tree.texts}
         return {**dict.fromkeys(self._guessed(near, {one[0] for one in found}), False), **found}
+
+    def _named(self, update: Update) -> tuple[int, ...]:
+        """Where no span is seen: the tokens that embeddings name, up to where the prompt is read best."""
+        tokens, tail = tuple(self._tuned.named(update)[len(self._form.opening) :]), self._form.tail
+        read = [sum(map(operator.eq, tokens[at:], tail)) for at in range(len(tokens))]
+        best = max(read, default=0)
+        end = read.index(best) if 2 * best > len(tail) else len(tokens)
+        return tokens[:end][: self._form.longest]
 
     def _grown(self, near: Callable[[int, float], Near], later: Sequence[Site]) -> Tree:
         tolerance = self._attack.tolerance

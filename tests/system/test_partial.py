@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
-from sidelight.system.backbone import Backbone
-from sidelight.system.partial import Bottom, ScoredTop, Top, load_tuned, stored_top, tuned_state
+from sidelight.system.backbone import Backbone, run
+from sidelight.system.partial import Bottom, ScoredTop, Top, load_tuned, record_inputs, stored_top, tuned_state
 
 from ..contracts.micro import VICTIM, Micro
 
@@ -135,3 +137,23 @@ def test_a_state_is_a_copy(micro: Micro) -> None:
         for parameter in tuned.parameters():
             parameter.zero_()
     assert all(t.any() for t in state.values())
+
+
+@pytest.mark.parametrize("family", ["opt", "llama"])
+@torch.no_grad()
+def test_recorded_inputs_are_those_that_make_the_maps_outputs_and_maps_of_one_input_share_it(
+    micro: Micro, family: str
+) -> None:
+    backbone = micro.backbone(family)
+    attention: Any = backbone.blocks[1].self_attn
+    maps = {"q": attention.q_proj, "v": attention.v_proj}
+    made: dict[str, torch.Tensor] = {}
+    attention.v_proj.register_forward_hook(lambda _module, _inputs, output: made.update(v=output))
+    tokens = backbone.tokens(TEXTS, 48)
+    backbone.activations(tokens)
+    expected = made.pop("v")
+    with record_inputs(maps) as taken:
+        run(backbone.model, tokens)
+    assert not made  # the pass ended before the last map was run
+    assert taken["q"] is taken["v"]
+    torch.testing.assert_close(attention.v_proj(taken["v"]), expected)
