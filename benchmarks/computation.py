@@ -59,7 +59,7 @@ def measure(bench: Bench) -> Finding:
         rows=[_row(name, passes, one, len(parts.victim_train)) for name, (passes, one) in found.items()],
         notes=[
             *notes,
-            "The paper: RoBERTa-base on MRPC, 100 devices of about 37 rows, against FedPETuning and others; here a smaller backbone.",
+            "The paper: RoBERTa-base on MRPC, 100 devices, against FedPETuning and others; here a smaller backbone.",
         ],
     )
 
