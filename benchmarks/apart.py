@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..system.backbone import Backbone, load_backbone
 from ..system.data import Split
@@ -32,6 +31,7 @@ from ..system.protocols import Protocol, Scene, interleave
 from ..system.randomness import Streams
 from ..system.roles import Device, Role
 from ..system.wire import Wire
+from .operations import counter
 from .replay import Past, keep, replay
 from .resident import mark, peak, resident
 
@@ -54,14 +54,14 @@ class Case:
 
 @dataclass(frozen=True)
 class PartyCost:
-    """What one party took, from the first message to the last before the tuned model is downloaded."""
+    """What one party took: a device until it downloads the tuned model, a server until its last message."""
 
     peak_bytes: int
     """Most resident memory, above that of the interpreter with its libraries; of weights those that are used."""
     seconds: float
     """Of the processor, one thread."""
     operations: int
-    """Floating-point operations of matrix products and attention (torch's counter)."""
+    """Floating-point operations of matrix products and attention."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ def _alone(case: Case, party: Party, path: Path) -> dict[str, Any]:
         seconds = time.process_time() - began
     most = peak() - before
     role = _built(case, party)
-    with path.open("rb") as file, FlopCounterMode(display=False) as counter:
+    with path.open("rb") as file, counter() as counted:
         replay(role, Past(party, file))
-    return asdict(PartyCost(most, seconds, counter.get_total_flops()))
+    return asdict(PartyCost(most, seconds, counted.get_total_flops()))
 
 
 def _built(case: Case, party: Party) -> Role:

@@ -189,8 +189,10 @@ def measure(bench: Bench) -> Finding:
     """The study as a benchmark; nothing of the bench's data or backbone is used."""
     bench.say("schedules: modelled, three minutes")
     found = study()
-    best = max((one for one in found.savings if one.rule == "tail"), key=lambda one: one.median)
-    reached = sum(one.median >= CLAIMED for one in found.savings if one.rule == "tail")
+    tails = [one for one in found.savings if one.rule == "tail"]
+    usual = next(one for one in tails if (one.fleet, one.server) == ("mixed", SERVER_COMPUTE))
+    best = max(tails, key=lambda one: one.by_profile)
+    reached = sum(one.by_profile >= CLAIMED for one in tails)
     worst = {rule: max(gap.worst for gap in found.gaps if gap.rule == rule) for rule in RULES}
     return Finding(
         name="schedule",
@@ -205,10 +207,16 @@ def measure(bench: Bench) -> Finding:
         headlines=(
             Headline(
                 "training time that `tail` saves against order of arrival, in % (arXiv 2506.02940: 6)",
-                100 * best.median,
+                100 * usual.by_profile,
                 100 * CLAIMED,
-                f"fleet {best.fleet}, server {best.server:.1e} FLOP/s, the pair with most; {reached} of "
-                f"{len(FLEETS) * len(SERVERS)} pairs of fleet and server reach it",
+                f"mixed fleet, server {usual.server:.1e} FLOP/s, links known by profile",
+            ),
+            Headline(
+                "the largest such saving over all pairs of fleet and server, chosen after the fact, in %",
+                100 * best.by_profile,
+                None,
+                f"fleet {best.fleet}, server {best.server:.1e} FLOP/s; {reached} of {len(tails)} pairs reach 6 %, and no "
+                f"order could save more than {100 * best.most:.1f} % there",
             ),
             *(
                 Headline(f"worst gap of `{rule}` to the best of all orders, 2 to 8 devices, in %", 100 * gap, None)
