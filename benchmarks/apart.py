@@ -30,7 +30,7 @@ from ..system.partial import Bottom
 from ..system.protocols import Protocol, Scene, interleave
 from ..system.randomness import Streams
 from ..system.roles import Device, Role
-from ..system.wire import Wire
+from ..system.wire import Listener, Wire
 from .operations import counter
 from .replay import Past, keep, replay
 from .resident import mark, peak, resident
@@ -80,10 +80,10 @@ def costs(case: Case, parties: Sequence[Party] = ()) -> Costs:
     """Run a case, then measure each party alone, or some of them."""
     with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:  # mode 0700: messages are private
         messages = Path(folder) / "messages"
-        run = forked(partial(_run, case, messages))
-        everyone = run.pop("parties")
+        found = forked(partial(_kept, case, messages))
+        everyone = found.pop("parties")
         alone = {p: PartyCost(**forked(partial(_alone, case, p, messages))) for p in parties or everyone}
-    return Costs(**run, parties=alone)
+    return Costs(**found, parties=alone)
 
 
 def forked(job: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
@@ -116,12 +116,17 @@ def _child(job: Callable[[], Mapping[str, Any]], answer: Connection) -> None:
 # --- the run ---------------------------------------------------------------------------------------------------
 
 
-def _run(case: Case, path: Path) -> dict[str, Any]:
+def _kept(case: Case, path: Path) -> dict[str, Any]:
+    with path.open("wb") as file:
+        return run(case, lambda message: keep(file, message))
+
+
+def run(case: Case, listener: Listener) -> dict[str, Any]:
+    """Train, and tell the accuracy, the traffic a row, and who took part."""
     scene = case.scene()
     roles = case.protocol.roles(scene)
-    with path.open("wb") as file:
-        wire = Wire(roles, lambda message: keep(file, message))
-        interleave([role for role in roles.values() if isinstance(role, Device)], wire)
+    wire = Wire(roles, listener)
+    interleave([role for role in roles.values() if isinstance(role, Device)], wire)
     devices, rows = list(scene.samples), len(case.parts.victim_train)
     first = roles[devices[0]]
     assert isinstance(first, Device)

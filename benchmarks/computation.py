@@ -1,9 +1,9 @@
 """What a device computes and sends until a model is as accurate: one pass of forward passes, or federated tuning.
 
 Claim: arXiv 2508.06765, abstract: at least 95.2 % less computation and 93.2 % less communication on the device, against
-federated baselines; here LoRA on the full model (`fedlora`). The target is the accuracy that `fedmobillm` ends with; each
-other protocol gets the smallest number of passes over its rows with which it is as accurate. Passes are chosen on one
-half of the test texts, and accuracies reported on the other.
+federated baselines; here LoRA on the full model (`fedlora`). The target is the accuracy that `fedmobillm` ends with;
+each other protocol gets the smallest number of passes over its rows with which it is as accurate. Passes are chosen on
+one half of the test texts, and accuracies reported on the other.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def measure(bench: Bench) -> Finding:
         title="A device's computation and traffic to the same accuracy",
         kind="measured",
         about=(
-            f"{bench.backbone} on {bench.data}: rows of one class joined to texts of {TOKENS} tokens and more, cut there; "
-            f"{len(parts.victim_train)} training texts, {len(chosen.victim_test)} test texts to choose passes on and "
-            f"{len(told.victim_test)} to report, {DEVICES} devices with equal shares, one draw. Target: the accuracy of "
-            f"fedmobillm on the former, {target:.3f}."
+            f"{bench.backbone} on {bench.data}: rows of one class joined to texts of {TOKENS} tokens and more, cut "
+            f"there; {len(parts.victim_train)} training texts, {len(chosen.victim_test)} test texts to choose passes "
+            f"on and {len(told.victim_test)} to report, {DEVICES} devices with equal shares, one draw. Target: the "
+            f"accuracy of fedmobillm on the former, {target:.3f}."
         ),
         headlines=[*bars(found, "fedlora", (COMPUTATION, TRAFFIC)), *bars(found, "splitlora", (None, None))],
         rows=[_row(name, one, len(parts.victim_train)) for name, one in found.items()],

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy
 from scipy.stats import t
 
 from ..system.data import Split
-from ..system.protocols import Protocol, interleave
-from ..system.roles import Device
-from ..system.wire import Wire
-from .apart import Case, accuracy, forked
+from ..system.protocols import Protocol
+from .apart import Case, forked, run
 from .finding import Bench
 
 LEVEL = 0.95
@@ -45,12 +44,5 @@ def accuracy_gap(bench: Bench, drawn: Callable[[Bench], Split], one: Protocol, o
 def trained(case: Case) -> float:
     """Accuracy on the test rows after training, by the first device, in a process of its own."""
 
-    def run() -> dict[str, Any]:
-        roles = case.protocol.roles(scene := case.scene())
-        interleave([role for role in roles.values() if isinstance(role, Device)], Wire(roles, lambda _message: None))
-        first = roles[next(iter(scene.samples))]
-        assert isinstance(first, Device)
-        return {"accuracy": accuracy(first, case.parts)}
-
-    found: float = forked(run)["accuracy"]
+    found: float = forked(partial(run, case, lambda _message: None))["accuracy"]
     return found

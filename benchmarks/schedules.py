@@ -215,7 +215,7 @@ def measure(bench: Bench) -> Finding:
                 "the largest such saving over all pairs of fleet and server, chosen after the fact, in %",
                 100 * best.by_profile,
                 None,
-                f"fleet {best.fleet}, server {best.server:.1e} FLOP/s; {reached} of {len(tails)} pairs reach 6 %, and no "
+                f"fleet {best.fleet}, server {best.server:.1e} FLOP/s; {reached} of {len(tails)} pairs reach 6 %; no "
                 f"order could save more than {100 * best.most:.1f} % there",
             ),
             *(

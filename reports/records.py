@@ -113,7 +113,7 @@ class Run(Stored):
     shows: tuple[str, ...] = ()
     """Kinds that the adversary received, and what it holds itself behind `held:`."""
     others: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """The same of parties that are neither device nor adversary: nobody records what they see."""
+    """The same of parties that are neither device nor adversary: this run keeps nothing of what they see."""
     incidents: dict[str, dict[str, int]] = Field(default_factory=dict)
     """By the party that noticed, how often which device did what no honest one does."""
     traffic: tuple[Traffic, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from .elsewhere import audited_elsewhere
 from .records import Example, Group, Run, Utility
 from .results import Audit
 from .rows import Row
@@ -194,7 +195,7 @@ def _summary(audit: Audit, group: Group) -> Summary:
     judged = [row for metrics in cells.values() for row in _judged(metrics)]
     goals = list(dict.fromkeys(row.goal for row in judged))
     return Summary(
-        elsewhere=_elsewhere(audit, group),
+        elsewhere=audited_elsewhere(audit, group),
         group=group,
         runs=runs,
         scored=tuple(sorted(judged, key=lambda row: (goals.index(row.goal), not row.is_best))),
@@ -206,16 +207,6 @@ def _summary(audit: Audit, group: Group) -> Summary:
         parts=parts,
         found=tuple(_found(audit, judged)),
     )
-
-
-def _elsewhere(audit: Audit, group: Group) -> dict[tuple[str, str], tuple[str, ...]]:
-    """What attacks consume as other adversaries of the same protocol."""
-    found: dict[tuple[str, str], tuple[str, ...]] = {}
-    for row in audit.rows:
-        if row.protocol == group.protocol and row.group != group.group and row.status == "scored" and not row.is_best:
-            for key in ((party, kind) for party in (row.adversary or "").split(" and ") for kind in row.consumes):
-                found[key] = tuple(dict.fromkeys((*found.get(key, ()), row.attack)))
-    return found
 
 
 def _by_cell(rows: Iterable[Row], cell: Callable[[Row], str] = lambda row: row.cell) -> dict[str, tuple[Row, ...]]:

@@ -3,6 +3,7 @@
 Every update counts the same, whatever a device says of its size. A round ends when every active device has sent its
 update, or when one that has sent its own asked too often after the others; who comes late, twice or with something else
 than was asked for changes nothing for the others, and is noted. Who was given up on may come back; who left may not.
+There is no clock: a device that asks without end ends a round without the others, as if they had vanished.
 Source: FedAvg, arXiv 1602.05629, Algorithm 1, unweighted as in the code of SplitFed (arXiv 2004.12088).
 """
 
@@ -22,6 +23,9 @@ from .roles import Role
 FEDERATION: Party = "federation"
 PATIENCE = 10_000
 """Times that a waiting device asks before a round ends without those who are missing."""
+
+LARGEST = 1e6
+"""No value of an honest device lies beyond it; products and squares of far larger ones end all training."""
 
 Incident = Literal["absent", "malformed", "repeated", "stale"]
 State = Mapping[str, torch.Tensor]
@@ -99,16 +103,20 @@ class Federation(Role):
             found = [message.tensor(name, *tensor.shape) for name, tensor in self._average.items()]
         except ProtocolError:
             return "malformed"
-        return None if all(tensor.is_floating_point() for tensor in found) else "malformed"
+        honest = all(tensor.is_floating_point() and bool((tensor.abs() <= LARGEST).all()) for tensor in found)
+        return None if honest else "malformed"
 
     def _note(self, party: Party, incident: Incident) -> None:
         self._incidents[f"{party} {incident}"] += 1
 
     def _give(self, message: Message) -> Message:
         """The average, once what the device waits for is over: a round, or all training."""
+        if message.kind == "fetch" and message.sender in self._given_up:  # it is there again
+            self._given_up.discard(message.sender)
+            self._active.add(message.sender)
         if not self._over(message):
             late = (self._active if message.kind == "final" else self._awaited) - self._updates.keys()
-            self._asked[message.sender] += message.sender not in late | self._given_up
+            self._asked[message.sender] += message.sender not in late
             if self._asked[message.sender] > self._patience:
                 self._give_up(late)
         if not self._over(message):

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from transformers.pytorch_utils import Conv1D
 
 from ...system.backbone import Backbone, Tokens, run
+from ...system.low_rank import trimmed
 from ...system.message import Party
 from ...system.partial import FULL, Bottom, load_tuned, record_inputs
 from ...system.view import View
@@ -46,9 +47,16 @@ def updates(view: View) -> Iterator[Update]:
         if message.kind == "average":
             given[message.receiver] = message.tensors
         elif message.kind == "update" and message.tensors:
-            before = given.get(message.sender, view.held["start"])
+            before = given.get(message.sender) or own_part(view.held["start"], message.tensors)
             if before.keys() == message.tensors.keys():
                 yield Update(message.sender, before, message.tensors)
+
+
+def own_part(start: State, sent: State) -> State:
+    """Of what all began from, a device's part: where devices differ in depth or rank it is less than the whole."""
+    rank = next((tensor.shape[0] for name, tensor in sent.items() if "lora_A" in name), None)
+    whole = start if rank is None else trimmed(start, rank)
+    return {name: whole[name] for name in sent if name in whole}
 
 
 class Site(NamedTuple):
@@ -68,7 +76,7 @@ class Tuned:
 
     def __init__(self, backbone: Backbone, facts: Mapping[str, Any]) -> None:
         """The facts are a protocol's with low-rank or full tuning of the blocks up to a cut, or of all."""
-        rank = FULL if facts["lora"]["full"] else int(facts["lora"]["rank"])
+        rank = FULL if facts["lora"]["full"] else int(facts.get("rank", facts["lora"]["rank"]))
         self._bottom = Bottom(backbone, facts.get("cut", len(backbone.blocks)), rank, torch.Generator())
         trained = [name for name, p in self._bottom.named_parameters() if p.requires_grad and p.dim() == 2]
         self._rows = {

@@ -86,7 +86,8 @@ class Judge:
             started = time.thread_time()
             sides = (self._blind.outsider(attack.goal), self._blind.rest(attack.goal, attack.attacked))
             if not attack.linked:
-                sides = ({**sides[0], **self._blind.texts()}, {**sides[1], **self._blind.texts()})
+                texts = self._blind.texts(len(self.answers.truth.rows))
+                sides = ({**sides[0], **texts}, {**sides[1], **texts})
             scored = [{name: score(attack.goal, g, self.answers) for name, g in side.items()} for side in sides]
             self._sides[asked] = (scored[0], scored[1])
             self.twin_seconds += time.thread_time() - started

@@ -124,19 +124,21 @@ def _model(guess: StolenModel, answers: Answers) -> dict[str, Rows]:
 def linked(guess: TextGuess, answers: Answers) -> TextGuess:
     """A guess by id: texts that name no samples go one to one to the rows asked for, so that most tokens are right.
 
-    Such a matching has a chance level; a twin's texts are matched in the same way.
+    Such a matching has a chance level that grows with the texts offered: of more than the run has rows, the certified
+    ones and then the first are kept, and a twin offers as many, matched in the same way.
     """
     if guess.ids or not guess.tokens:
         return guess
-    rows = _asked(answers)
-    gain = numpy.array([[_positions(row.tokens, found) or 0.0 for found in guess.tokens] for row in rows])
-    gain += 1e-3 * numpy.array([[_bag(row.tokens, found) for found in guess.tokens] for row in rows])
+    rows, sure = _asked(answers), guess.certified or (False,) * len(guess.tokens)
+    kept = sorted(range(len(guess.tokens)), key=lambda at: not sure[at])[: len(answers.truth.rows)]
+    texts = [guess.tokens[at] for at in kept]
+    gain = numpy.array([[_positions(row.tokens, found) or 0.0 for found in texts] for row in rows])
+    gain += 1e-3 * numpy.array([[_bag(row.tokens, found) for found in texts] for row in rows])
     places, taken = linear_sum_assignment(gain, maximize=True)
-    sure = guess.certified or (False,) * len(guess.tokens)
     return TextGuess(
         tuple(rows[place].id for place in places),
-        tuple(guess.tokens[at] for at in taken),
-        tuple(sure[at] for at in taken) if guess.certified else (),
+        tuple(texts[at] for at in taken),
+        tuple(sure[kept[at]] for at in taken) if guess.certified else (),
     )
 
 

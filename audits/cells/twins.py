@@ -59,11 +59,15 @@ class Blind:
             return {**blind, "tokens by label": self._text_prior(by_label=True)} if known else blind
         return {"learner": self._learner}
 
-    def texts(self) -> dict[str, Guess]:
-        """Beside them, for guesses that name no samples: the auxiliary texts, matched to the rows as those are."""
+    def texts(self, count: int) -> dict[str, Guess]:
+        """Beside them, for guesses that name no samples: so many texts, matched to the rows as those are.
+
+        The auxiliary texts, and what the public backbone writes where they are too few.
+        """
         longest = self.public.facts["longest"]
-        tokens = (tuple(self.backbone.token_ids(e.text, longest)) for e in self.public.auxiliary)
-        return {"auxiliary texts": TextGuess((), tuple(tokens))}
+        known = [tuple(self.backbone.token_ids(e.text, longest)) for e in self.public.auxiliary][:count]
+        more = _drawn(self.backbone, min(LONGEST, longest), count - len(known)) if count > len(known) else ()
+        return {"auxiliary texts": TextGuess((), (*known, *more))}
 
     def _one_class(self) -> dict[str, Guess]:
         """The same class for all: the likeliest by the priors, and the most frequent one among known labels."""
@@ -137,6 +141,20 @@ def _written(backbone: Backbone, longest: int) -> tuple[int, ...]:
         tokens = backbone.pad([row])
         row.append(int(backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[0, -1].argmax()))
     return tuple(row[len(backbone.prefix) :])
+
+
+@lru_cache(maxsize=4)
+@torch.no_grad()
+def _drawn(backbone: Backbone, longest: int, count: int) -> tuple[tuple[int, ...], ...]:
+    """Texts drawn from a backbone token by token, each of so many."""
+    generator = torch.Generator().manual_seed(0)
+    opening = list(backbone.prefix) or [0]
+    rows = torch.tensor([opening] * count)
+    for _ in range(longest):
+        tokens = backbone.pad(rows.tolist())
+        chances = backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[:, -1].softmax(1)
+        rows = torch.cat([rows, torch.multinomial(chances, 1, generator=generator)], 1)
+    return tuple(tuple(row) for row in rows[:, len(backbone.prefix) :].tolist())
 
 
 def _common_tokens(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:

@@ -11,11 +11,12 @@ from ...system.errors import UsageError
 from ...system.protocols import Protocol, Scene
 from ...system.randomness import Streams
 from ...system.roles import SERVER
+from ..runs.adversary import adversary_of
 from ..runs.recording import draw_known
 from ..suites.arrange import Planned
 from ..suites.suite import DataPlan, Suite
 from ..suites.threat import Threat
-from .naming import Request, parts_path
+from .naming import Request, parts_path, run_streams
 
 CLASSES = "data.max_classes"
 UNUSED = Streams("nothing that is drawn here is kept")
@@ -44,10 +45,16 @@ def refuse_absent(threat: Threat, protocol: Protocol) -> None:
         raise UsageError(f"{protocol.name} has no {absent[0]} server with these settings; give another adversary")
 
 
-def refuse_all_known(request: Request, planned: Iterable[Planned], parts: Mapping[Path, Split]) -> None:
-    """Refuse a threat model that knows the labels of a whole class beforehand."""
+def refuse_unattackable(
+    request: Request, planned: Iterable[Planned], backbone: Backbone, seed: str, parts: Mapping[Path, Split]
+) -> None:
+    """Refuse threat models that name no kind of device, or know the labels of a whole class beforehand."""
     suite = request.suite
     for run in (one.run for one in planned):
+        protocol, threat = suite.protocol_of(run), suite.threat_of(run)
         for victim in range(suite.victims):
             dealt = parts[parts_path(request, suite.data_of(run), victim)]
-            draw_known(dealt.victim_train, dealt.labels, suite.threat_of(run).known_labels, UNUSED)
+            streams = run_streams(seed, victim)
+            scene = Scene(backbone, dealt.labels, protocol.parties(dealt.victim_train, streams), streams)
+            rows = adversary_of(threat, protocol, scene).rows(scene, dealt.victim_train)
+            draw_known(rows, dealt.labels, threat.known_labels, UNUSED)

@@ -100,6 +100,11 @@ def victim_streams(seed: str, victim: int) -> Streams:
     return Streams(seed).of(f"victim {victim}")
 
 
+def run_streams(seed: str, victim: int) -> Streams:
+    """The streams of a victim's runs."""
+    return victim_streams(seed, victim).of("runs")
+
+
 def order_run(request: Request, folder: Path, seed: str, run: RunPlan, name: RunIdentity) -> RunOrder:
     """What a recorder is told of a run; `folder` is the backbone's."""
     data = request.suite.data_of(run)
@@ -115,7 +120,7 @@ def order_run(request: Request, folder: Path, seed: str, run: RunPlan, name: Run
         labels=name.labels,
         backbone=TINY if folder == local_folder(TINY) else str(folder),
         parts=str(parts_path(request, data, name.victim)),
-        seed=victim_streams(seed, name.victim).of("runs").seed,
+        seed=run_streams(seed, name.victim).seed,
         texts=data.texts,
         root=str(request.out / "runs" / name.key),
     )

@@ -18,7 +18,7 @@ from ..runs.recording import RunOrder
 from ..suites.arrange import arrange
 from ..suites.suite import DataPlan
 from . import home
-from .fitting import refuse_all_known, refuse_unfit
+from .fitting import refuse_unattackable, refuse_unfit
 from .layout import Layout
 from .naming import Inputs, Named, Request, cells_of, name_runs, order_run, parts_path, victim_streams
 from .placing import lay_out
@@ -96,7 +96,7 @@ def settle(request: Request, say: Say) -> Plan:
     identity = digest({"suite": asked, "backbone": backbone.digest, "data": dataset.digest})
     home.refuse_another(request.out, identity)
     parts = dict(deal_all(request, seed, datasets))
-    refuse_all_known(request, planned, parts)
+    refuse_unattackable(request, planned, backbone, seed, parts)
     home.begin(request.out, seed, parts, identity)
     first = parts[parts_path(request, suite.data, 0)]
     return Plan(

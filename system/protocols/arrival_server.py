@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ..errors import ProtocolError
-from ..federation import Incident
+from ..federation import LARGEST, Incident
 from ..message import Message, Party
 from ..roles import Server
 from ..side_network import PROJECT, SideNetwork
@@ -29,9 +29,6 @@ from .side_training import descend, squared_error
 
 if TYPE_CHECKING:
     from .fedmobillm import FedMobiLLM
-
-LARGEST = 1e6
-"""No state or difference of an honest device lies beyond it; the square of far larger ones ends all training."""
 
 Sighting = tuple[Party, str]
 """A sample as a device names it: two devices' samples are two, whatever their ids."""
@@ -105,6 +102,7 @@ class ArrivalServer(Server):
         new = [at for at, sighting in enumerate(sightings) if self._is_new(message, sighting)]
         if values is None or not new:
             return
+        self._asked.clear()  # who is slow is there: those who wait begin to count anew
         if message.kind == "activations":
             self._waiting.update({sightings[at]: values[at] for at in new})
             return

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from ..data import Sample
+from ..errors import UsageError
 from ..federation import Drawn
 from ..message import Message, Party
 from ..roles import SERVER, Device
@@ -18,6 +19,14 @@ from .split import Split
 
 Turn = Iterator[None]
 """A step on a batch, in one exchange or more."""
+
+
+def check_averages(every: int, patience: int) -> None:
+    """UsageError where they are no interval of averages and no number of questions."""
+    if every < 0:
+        raise UsageError(f"every is {every}; give 0 or more batches between two averages")
+    if patience < 1:
+        raise UsageError(f"patience is {patience}; give at least 1 question")
 
 
 class AveragedDevice(Device):

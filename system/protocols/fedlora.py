@@ -13,14 +13,13 @@ from typing import Any, ClassVar
 import torch
 
 from ..data import Sample
-from ..errors import UsageError
 from ..federation import FEDERATION, PATIENCE, Federation
 from ..message import Party
 from ..partial import load_tuned, tuned_state
 from ..randomness import Streams
 from ..roles import DEVICE, Device, Role
 from ..wire import Wire
-from .averaged import AveragedDevice
+from .averaged import AveragedDevice, check_averages
 from .fleet import Fleet
 from .local import LocalLora
 from .lora_training import LoraTraining
@@ -56,10 +55,7 @@ class FedLora(Protocol):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.fleet.check(self.every)
-        if self.every < 0:
-            raise UsageError(f"every is {self.every}; give 0 or more batches between two averages")
-        if self.patience < 1:
-            raise UsageError(f"patience is {self.patience}; give at least 1 question")
+        check_averages(self.every, self.patience)
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:

@@ -24,9 +24,9 @@ from ..message import Message, Party
 from ..partial import Bottom, load_tuned, stored_top, tuned_state
 from ..profiles import PROFILES, Load, Profile, deepest, quickest, shape_of
 from ..roles import DEVICE, SERVER, Device, Role, device_number
-from ..schedule import RULES, Job, Rule
+from ..schedule import Job
 from ..wire import Wire
-from .averaged import AveragedCutDevice
+from .averaged import AveragedCutDevice, check_averages
 from .fleet import Fleet
 from .one_model import OneModel, OneModelServer, Part
 from .protocol import Scene
@@ -72,7 +72,7 @@ class MeSFL(Split):
     """Batches of a device between two averages; 0 for a pass over its rows."""
     patience: int = PATIENCE
     """Times that a waiting device asks before a round ends without those who are missing."""
-    schedule: Rule = "tail"
+    schedule: Literal["arrival", "tail"] = "tail"
     """Which of the batches that wait the server takes next: by modelled tails, where devices have profiles."""
     profiles: tuple[str, ...] = ()
     """Kinds of devices (system/profiles.py), dealt in turn; empty where nothing is modelled."""
@@ -85,8 +85,8 @@ class MeSFL(Split):
         super().__post_init__()
         if self.bottom != "trainable" or self.lora.full:
             raise UsageError("mesfl trains low-rank updates on both sides; leave bottom trainable and lora.full false")
-        if self.schedule not in RULES:
-            raise UsageError(f"schedule {self.schedule!r} is none of {', '.join(RULES)}; give one of them")
+        if self.schedule not in ("arrival", "tail"):
+            raise UsageError(f"schedule {self.schedule!r} is neither arrival nor tail; give one of them")
         if self.assign not in ASSIGN:
             raise UsageError(f"assign {self.assign!r} is none of {', '.join(ASSIGN)}; give one of them")
         if self.assign != "given" and (not self.profiles or self.cut or self.cuts):
@@ -94,10 +94,7 @@ class MeSFL(Split):
         for profile in self.profiles:
             if profile not in PROFILES:
                 raise UnknownName("profile", profile, PROFILES)
-        if self.every < 0:
-            raise UsageError(f"every is {self.every}; give 0 or more batches between two averages")
-        if self.patience < 1:
-            raise UsageError(f"patience is {self.patience}; give at least 1 question")
+        check_averages(self.every, self.patience)
 
     @property
     def averaged(self) -> int | None:

@@ -185,8 +185,13 @@ class OneModelServer(Server):
         return waiting[order(self._rule, jobs, now=self._arrived)[0]]
 
     def _serve(self, party: Party) -> None:
+        """Serve a batch; one that the model cannot take, such as too long a text, is its owner's loss alone."""
         batch = self._queue.pop(party)
-        gradient = self._parts[party].step(self._model, batch)
+        try:
+            gradient = self._parts[party].step(self._model, batch)
+        except (IndexError, RuntimeError):
+            self._incidents[f"{party} malformed"] += 1
+            return
         self._answers[party] = returned(batch.labels, "gradient", gradient, self._protocol.precision)
 
     # --- averages ----------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ..federation import FEDERATION, PATIENCE, Drawn, Federation
 from ..message import Message, Party
 from ..partial import ScoredTop, tuned_state
 from ..roles import SERVER, Device, Role, Server
-from .averaged import AveragedCutDevice
+from .averaged import AveragedCutDevice, check_averages
 from .fleet import Fleet
 from .protocol import Scene
 from .split import Split, SplitServer
@@ -65,14 +65,11 @@ class SplitFed(Split):
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r} is neither {known[0]} nor {known[1]}; give one of them")
-        if self.every < 0:
-            raise UsageError(f"every is {self.every}; give 0 or more batches between two averages")
-        if self.patience < 1:
-            raise UsageError(f"patience is {self.patience}; give at least 1 question")
+        check_averages(self.every, self.patience)
 
     @property
     def averaged(self) -> int | None:
-        return self.every
+        return None if self.version == "v2" and self.bottom == "frozen" else self.every
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:

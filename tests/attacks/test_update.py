@@ -15,11 +15,13 @@ from sidelight.attacks.evidence.growing import Form, grown, likely
 from sidelight.attacks.evidence.spans import Span, rows_span
 from sidelight.attacks.evidence.updates import Update, moved_rows, updates
 from sidelight.attacks.reconstruction.update import chosen
+from sidelight.system.protocols.fleet import Fleet
 
 from ..contracts.goals import texts_score
 from ..contracts.leaks_texts import federated
-from ..contracts.micro import VICTIM, Micro
-from ..contracts.planted import Planted, attacked
+from ..contracts.micro import VICTIM, Micro, make_scene, record
+from ..contracts.planted import Planted, attacked, made
+from ..contracts.variants import LORA
 
 WIDTH, SEEN = 24, 10
 
@@ -184,6 +186,17 @@ def test_of_many_updates_so_many_are_attacked_spread_over_the_run(micro: Micro) 
     assert all(torch.equal(one, every[8 * at]) for at, one in enumerate(few))
     assert len(few) == 6
     assert len(list(chosen(planted.view, 100))) == len(VICTIM)
+
+
+def test_devices_that_hold_a_part_are_attacked_from_their_first_update_on(micro: Micro) -> None:
+    protocol = made("mesfl", lora=LORA, fleet=Fleet(2), cuts=(1, 2))
+    run = record(protocol, make_scene(micro.backbone("opt"), protocol=protocol))
+    sent = [message for message in run.messages if message.kind == "update"]
+    found = list(updates(run.view()))
+    assert [update.device for update in found] == [message.sender for message in sent]
+    first = found[0]
+    assert first.before.keys() == first.after.keys()
+    assert all(first.before[name].shape == tensor.shape for name, tensor in first.after.items())
 
 
 def test_an_update_that_does_not_fit_the_start_is_passed_over(micro: Micro) -> None:

@@ -125,6 +125,24 @@ def test_what_only_the_data_can_tell_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ("settings = { cuts = [1, 2] }\n", r"device-1 is not like device-0; say in threat\.device"),
+        ('settings = { cuts = [1, 2] }\nthreat = { device = "device-7" }\n', "'device-7'; give one of device-0"),
+        ("settings = { fleet = { devices = 900 } }\n", "devices is 900 and there are 36 rows"),
+        ('threat = { adversary = "federation" }\n', "mesfl has no federation server with these settings"),
+    ],
+)
+def test_a_fleet_that_cannot_be_attacked_as_asked_is_refused_before_anything_is_written(
+    small: Small, tmp_path: Path, run: str, words: str
+) -> None:
+    suite = small.suite("fleet", '[[runs]]\nprotocol = "mesfl"\n' + run)
+    with pytest.raises(UsageError, match=words):
+        settle(small.request(tmp_path / "out", suite), lambda line: None)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_example_of_the_manual_is_a_suite(tmp_path: Path) -> None:
     manual = (Path(__file__).parents[2] / "docs" / "suites.md").read_text(encoding="utf-8")
     blocks = [part.partition("```")[0] for part in manual.split("```toml\n")[1:]]

@@ -192,6 +192,13 @@ def test_texts_without_ids_are_matched_to_the_rows_one_to_one() -> None:
     assert rows["certified_recall"].values.tolist() == [0, 0, 1]
 
 
+def test_more_texts_than_there_are_rows_are_no_advantage() -> None:
+    many = tuple((9, token) for token in range(9))
+    assert means(Goal.TEXTS, TextGuess((), (*many, *PERFECT.tokens)))["exact"] == 0  # the first four are kept
+    sure = (False,) * len(many) + (True,) * len(PERFECT.tokens)
+    assert means(Goal.TEXTS, TextGuess((), (*many, *PERFECT.tokens), sure))["exact"] == 1
+
+
 def test_one_text_without_an_id_stands_for_one_row_alone() -> None:
     found = means(Goal.TEXTS, TextGuess((), (ROWS[1].tokens,)))
     assert found["exact"] == pytest.approx(1 / 3)

@@ -94,8 +94,14 @@ def test_texts_found_without_ids_are_compared_with_auxiliary_texts(
 ) -> None:
     rows = ("one two three", "one six five")
     aux = tuple(Example(text, "music") for text in rows)
-    twin = blind(view, replace(public, auxiliary=aux), backbone).texts()["auxiliary texts"]
-    assert twin == TextGuess((), tuple(tuple(backbone.token_ids(text)) for text in rows))
+    whole = blind(view, replace(public, auxiliary=aux), backbone)
+    known = tuple(tuple(backbone.token_ids(text)) for text in rows)
+    assert whole.texts(2) == {"auxiliary texts": TextGuess((), known)}
+    assert whole.texts(1) == {"auxiliary texts": TextGuess((), known[:1])}
+    more = whole.texts(6)["auxiliary texts"]
+    assert isinstance(more, TextGuess)
+    assert more.tokens[:2] == known
+    assert len(set(more.tokens)) == 6
 
 
 def test_where_labels_cross_the_twin_of_texts_knows_them_unless_they_are_attacked(

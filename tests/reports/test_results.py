@@ -64,6 +64,9 @@ def test_what_a_party_sees_is_audited_where_it_is_the_adversary_of_another_run(t
     ]
     audit = read_audit(build(tmp_path / "out", runs=runs, rows=lines, examples={}))
     assert summarise(audit)[0].unaudited == ("held:average at the federation server",)
+    runs[1]["settings"] = {"every": 1}  # another training says nothing about this one
+    other = read_audit(build(tmp_path / "other", runs=runs, rows=lines, examples={}))
+    assert len(summarise(other)[0].unaudited) == 2
 
 
 def test_devices_that_went_missing_are_told_in_the_answer(out: Path) -> None:

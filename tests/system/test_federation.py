@@ -58,6 +58,7 @@ def test_the_average_is_the_mean_once_all_have_sent() -> None:
         (update(B, 100.0, shape=(2, 4)), "malformed"),
         (update(B, float("nan")), "malformed"),
         (replace(update(B, 1.0), tensors={"w": torch.ones(2, 3, dtype=torch.int64)}), "malformed"),
+        (update(B, 1e30), "malformed"),
         (replace(update(B, 1.0), tensors={}), "malformed"),
         (replace(update(B, 1.0), tensors={**update(B, 1.0).tensors, "more": torch.zeros(1)}), "malformed"),
     ],
@@ -92,6 +93,17 @@ def test_who_has_sent_nothing_ends_no_round_however_often_it_asks() -> None:
         federation.handle(update(sender, value))
     assert averaged(federation) == 2.0
     assert federation.incidents() == {}
+
+
+def test_who_was_given_up_on_and_asks_is_there_again_though_nobody_else_is_left() -> None:
+    federation = Federation((A, B), START, patience=3, drawn=lambda round_: frozenset({A if round_ == 0 else B}))
+    federation.handle(Message("leave", A, FEDERATION))
+    for _ in range(5):
+        federation.handle(Message("final", A, FEDERATION))  # gives up on B, which is not drawn
+    asked = [fetched(federation, B).kind for _ in range(5)]
+    assert asked[-1] == "average"  # of nobody: as it was, in the next round
+    federation.handle(update(B, 4.0, round_=1))
+    assert averaged(federation) == 4.0
 
 
 def test_who_left_is_no_longer_waited_for_and_changes_nothing_any_more() -> None:

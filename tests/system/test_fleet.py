@@ -113,7 +113,14 @@ def test_only_the_devices_of_a_round_send_updates_and_all_go_on_from_the_average
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("split", {}), ("splitlora", {}), ("splitfed", {"every": 2}), ("fedmobillm", {})]
+    ("name", "settings"),
+    [
+        ("split", {}),
+        ("splitlora", {}),
+        ("splitfed", {"every": 2}),
+        ("splitfed", {"version": "v2", "bottom": "frozen"}),
+        ("fedmobillm", {}),
+    ],
 )
 def test_participation_without_rounds_of_a_pass_is_refused(name: str, settings: Mapping[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"participation is 0\.5; give 1, or a protocol with averages"):

@@ -56,6 +56,23 @@ def test_who_was_given_up_on_joins_the_round_that_the_others_are_in(micro: Micro
     assert torch.equal(first, third)
 
 
+def test_a_text_that_the_model_cannot_take_is_its_senders_loss_alone(micro: Micro) -> None:
+    protocol = mesfl()
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    server = protocol.servers(scene)[SERVER]
+    long, short = torch.zeros(5000, 1, WIDTH), torch.zeros(3, 1, WIDTH)
+    for party, states in ((B, long), (A, short)):
+        ids = (scene.samples[party][0].id,)
+        tensors = {"activations": states, "lengths": torch.tensor([len(states)])}
+        server.handle(Message("activations", party, SERVER, sample_ids=ids, tensors=tensors))
+        server.handle(Message("labels", party, SERVER, sample_ids=ids, tensors={"labels": torch.tensor([0])}))
+    answers = [server.handle(Message("gradient", A, SERVER)).kind for _ in range(2)]
+    assert "gradient" in answers
+    assert server.incidents() == {f"{B} malformed": 1}
+    with pytest.raises(ProtocolError, match="has sent no batch"):
+        server.handle(Message("gradient", B, SERVER))
+
+
 class Lying(Lost):
     """A device that sends something beside what it should."""
 
