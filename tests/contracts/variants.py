@@ -105,7 +105,6 @@ VARIANTS = [
         "fedmobillm",
         {"side": SIDE, "fleet": Fleet(2)},
         {},
-        {"depths": (2, 3)},
         {"label_site": "server", "depths": (3, 2)},
     ),
     *variants(
@@ -117,7 +116,7 @@ VARIANTS = [
         {"precision": "int8", "defences": (SecretHead(), Rotate())},
     ),
     *variants(
-        "fedmobillm", {"side": SIDE, "fleet": Fleet(2), "depths": (1, 2)}, {"label_site": "server"}, {}, family="llama"
+        "fedmobillm", {"side": SIDE, "fleet": Fleet(2), "depths": (1, 2)}, {"label_site": "server"}, family="llama"
     ),
     *variants("split", {"lora": LORA}, {}, {"cut": 2}, {"precision": "int8"}, {"bottom": "trainable"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "int4"))),
@@ -127,7 +126,7 @@ VARIANTS = [
         "splitfed", {"lora": LORA, "fleet": Fleet(3, 0.5)}, {"base": "replicated"}, {"version": "v2", "every": 1}
     ),
     *variants("splitlora", {"lora": LORA, "fleet": Fleet(2)}, {"every": 5}),
-    *variants("mesfl", {"lora": LORA, "fleet": Fleet(3)}, {}, {"cuts": (1, 2), "every": 2}, {"schedule": "arrival"}),
+    *variants("mesfl", {"lora": LORA, "fleet": Fleet(3)}, {}, {"cuts": (1, 2), "every": 2}),
     *variants("mesfl", {"lora": LORA, "cuts": (1,)}, {"fleet": Fleet(2)}, family="llama"),
     *variants(
         "mesfl", {"lora": LORA, "fleet": Fleet(3)}, {"assign": "link", "profiles": ("phone-low", "jetson"), "every": 4}
@@ -142,7 +141,11 @@ VARIANTS = [
     *variants("ushape", {"lora": LORA, "cut": 1}, {"bottom": "trainable"}, family="llama"),
 ]
 
-every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
+every_variant = pytest.mark.parametrize(
+    # one worker has all tests of a variant: they share its run
+    "variant",
+    [pytest.param(variant, id=str(variant), marks=pytest.mark.xdist_group(str(variant))) for variant in VARIANTS],
+)
 
 
 class Runs:
