@@ -33,7 +33,7 @@ from ..system.roles import Device, Role
 from ..system.wire import Listener, Wire
 from .operations import counter
 from .replay import Past, keep, replay
-from .resident import mark, peak, resident
+from .resident import mark, peak, resident, steady
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def forked(job: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
 
 def _child(job: Callable[[], Mapping[str, Any]], answer: Connection) -> None:
     torch.set_num_threads(1)
+    steady()
     try:
         found: dict[str, Any] = {"done": dict(job())}
     except Exception:  # whatever it is, the parent has to hear of it

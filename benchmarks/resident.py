@@ -11,8 +11,16 @@ from pathlib import Path
 from ..system.errors import UsageError
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MMAP_THRESHOLD, LARGE = -3, 1 << 17
+"""glibc's mallopt(3): blocks of so many bytes are mapped apart; set, the threshold no longer grows by itself."""
 RESET_PEAK = "5"
 """What Linux takes for: the peak is from now on what is resident now (proc(5), clear_refs)."""
+
+
+def steady() -> None:
+    """Have large blocks given back as soon as they are freed, so that a peak is what was in use, not what was kept."""
+    with suppress(OSError, AttributeError):  # another C library has no such setting
+        ctypes.CDLL("libc.so.6").mallopt(MMAP_THRESHOLD, LARGE)
 
 
 def resident() -> int:
