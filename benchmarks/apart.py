@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,7 +23,7 @@ import torch
 
 from ..system.backbone import Backbone, load_backbone
 from ..system.data import Split
-from ..system.errors import SidelightError
+from ..system.errors import SidelightError, place
 from ..system.message import Party
 from ..system.partial import Bottom
 from ..system.protocols import Protocol, Scene, interleave
@@ -109,8 +108,8 @@ def _child(job: Callable[[], Mapping[str, Any]], answer: Connection) -> None:
     steady()
     try:
         found: dict[str, Any] = {"done": dict(job())}
-    except Exception:  # whatever it is, the parent has to hear of it
-        found = {"error": traceback.format_exc(limit=3)}
+    except Exception as error:  # whatever it is, the parent has to hear of it
+        found = {"error": place(error)}
     answer.send_bytes(json.dumps(found).encode())
 
 

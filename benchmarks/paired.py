@@ -43,6 +43,5 @@ def accuracy_gap(bench: Bench, drawn: Callable[[Bench], Split], one: Protocol, o
 
 def trained(case: Case) -> float:
     """Accuracy on the test rows after training, by the first device, in a process of its own."""
-
     found: float = forked(partial(run, case, lambda _message: None))["accuracy"]
     return found

@@ -3,7 +3,7 @@
 The gradient of W (m, n) is a sum of outer products of gradients and inputs, so that the rows of a change of W by plain
 gradient descent lie in the span of the inputs. Of a low-rank update B A, the rows of A's change lie in the span of the
 inputs too, and those of B's change in the span of what A makes of them.
-Source: DAGER, arXiv 2405.15586, section 3; for low-rank updates its section 4. The cut at the noise of storage: ours.
+Source: DAGER, arXiv 2405.15586, by its code's README and summaries. The cut at the noise of storage: ours.
 
 Shapes: m outputs, n inputs, r rank of a low-rank update, s rows of a change, k dimensions of a span, N vectors.
 """

@@ -137,10 +137,11 @@ class Blind:
 def _written(backbone: Backbone, longest: int) -> tuple[int, ...]:
     """What a backbone writes from its opening tokens, greedily; kept, because it is the same for every victim."""
     row = list(backbone.prefix) or [0]
+    opening = len(row)
     for _ in range(longest):
         tokens = backbone.pad([row])
         row.append(int(backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[0, -1].argmax()))
-    return tuple(row[len(backbone.prefix) :])
+    return tuple(row[opening:])
 
 
 @lru_cache(maxsize=4)
@@ -154,7 +155,7 @@ def _drawn(backbone: Backbone, longest: int, count: int) -> tuple[tuple[int, ...
         tokens = backbone.pad(rows.tolist())
         chances = backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[:, -1].softmax(1)
         rows = torch.cat([rows, torch.multinomial(chances, 1, generator=generator)], 1)
-    return tuple(tuple(row) for row in rows[:, len(backbone.prefix) :].tolist())
+    return tuple(tuple(row) for row in rows[:, len(opening) :].tolist())
 
 
 def _common_tokens(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
