@@ -32,6 +32,8 @@ class RunIdentity:
     defences: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By name, all their settings, in the order in which they act."""
     labels: Labels = "own"
+    models: tuple[str, ...] = ()
+    """Digests of the models that the protocol needs beside the backbone: its settings hold their names alone."""
     varied: Mapping[str, Any] = field(default_factory=dict)
     """What else differs from the suite, such as data.max_classes: only for the name that people read."""
 
@@ -57,6 +59,7 @@ class RunIdentity:
             "backbone": self.backbone,
             "sizes": dict(self.sizes),
             "labels": self.labels,
+            "models": list(self.models),
         }
 
     @property

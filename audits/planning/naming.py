@@ -10,6 +10,7 @@ from typing import Any
 
 from ...attacks import ATTACKS
 from ...system.backbone import TINY, local_folder
+from ...system.protocols.alignment import other_backbone
 from ...system.randomness import Streams
 from ..cells.cell import Cell
 from ..digest import digest
@@ -83,6 +84,7 @@ def name_run(inputs: Inputs, run: RunPlan, victim: int) -> RunIdentity:
         seed=hashlib.sha256(victim_streams(inputs.seed, victim).seed.encode()).hexdigest(),
         defences={one.name: one.settings() for one in protocol.defences},
         labels=run.labels,
+        models=tuple(other_backbone(reference).digest for reference in protocol.models),
         varied={
             **_changed("data", data, suite.data),
             **_changed("threat", suite.threat_of(run), suite.threat_of(bare)),

@@ -109,6 +109,10 @@ class FedMobiLLM(PAE):
         told = "difference" if self.label_site == "difference" else "labels"
         return {SERVER: frozenset({"activations", told, "held:tuned"})}
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(reference for reference in self.backbones if reference)
+
     def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
         """Those of a device's kind; one that runs another backbone than the run's own names it by its digest."""
         kind = self.kind_of(scene, device)

@@ -92,6 +92,11 @@ class Protocol(ABC):
         """
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names or folders of models that a run needs beside its backbone."""
+        return ()
+
+    @property
     def trains_on_device(self) -> bool:
         """Whether a device fits parameters of its own to labels: then what it reads off is not the server's alone."""
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,16 @@ import pytest
 from sidelight.attacks import ATTACKS
 from sidelight.audits.cells.cell import Cell, finished
 from sidelight.audits.digest import digest
-from sidelight.audits.planning import identity
+from sidelight.audits.planning import identity, naming
 from sidelight.audits.planning.identity import RunIdentity, cell_identity, cell_key
+from sidelight.audits.planning.naming import Inputs
 from sidelight.audits.suites.settings import named
+from sidelight.audits.suites.suite import RunPlan, Suite
 from sidelight.system import files
+from sidelight.system.backbone import load_backbone
 from sidelight.system.errors import SidelightError
+
+from ..contracts.micro import Micro
 
 MODULE = "sidelight.attacks.labels.sign"
 SETTINGS = {"difference": "logit", "side": {"epochs": 60, "batch": 32}}
@@ -51,6 +57,7 @@ def test_the_same_run_has_the_same_key_whatever_the_order_of_its_settings() -> N
         {"victim": 1},
         {"seed": "89ac"},
         {"labels": "reassigned"},
+        {"models": ("4711",)},
         {"defences": {"rotate": {"revealed": False, "per_sample": False}}},
     ],
 )
@@ -65,6 +72,19 @@ def test_another_version_of_the_code_or_of_the_schema_has_other_keys(monkeypatch
         assert IDENTITY.key != before
     monkeypatch.setattr(identity, "SCHEMA", 999)
     assert IDENTITY.key != before
+
+
+def test_another_model_under_the_name_that_the_settings_give_has_other_keys(
+    micro: Micro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    suite = Suite(runs=[RunPlan(protocol="fedmobillm", settings={"backbones": ["", str(other)]})])
+    keys = set()
+    for family in ("opt", "llama"):
+        monkeypatch.setattr(naming, "other_backbone", load_backbone)  # as another process would read it
+        shutil.copytree(micro.folders[family], other, dirs_exist_ok=True)
+        keys.add(naming.name_run(Inputs(suite, "01", {suite.data: "02"}, "a seed"), suite.runs[0], 0).key)
+    assert len(keys) == 2
 
 
 def test_the_default_only_names_the_row() -> None:
