@@ -40,6 +40,8 @@ LATE = 0.25
 """Share of the time that a device usually takes after which it is expected, once it is late."""
 MANY = 10
 """Devices whose training time is compared."""
+ROUNDING = 1e-12
+"""Gap up to which two times are the same."""
 CLAIMED = 0.06
 """Share of the training time that arXiv 2506.02940 saves, by its abstract."""
 
@@ -104,7 +106,8 @@ def gaps_of(devices: int, fleets: int, drawn: np.random.Generator) -> Iterator[G
         jobs = jobs_of(fleet_of("mixed", devices, drawn), SERVERS[number % len(SERVERS)], drawn)
         best = best_of_all(jobs)
         for rule in RULES:
-            found[rule].append(finish(jobs, order(rule, jobs)) / best - 1)
+            gap = finish(jobs, order(rule, jobs)) / best - 1
+            found[rule].append(gap if gap > ROUNDING else 0.0)
     for rule, gaps in found.items():
         near = float(np.mean(np.array(gaps) <= 0.02))
         yield Gap(rule, devices, float(np.median(gaps)), max(gaps), near)
