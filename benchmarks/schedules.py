@@ -228,8 +228,8 @@ def measure(bench: Bench) -> Finding:
         ),
         rows=[*map(_gap_row, found.gaps), *map(_saving_row, found.savings)],
         notes=(
-            "Where the server is much faster or much slower than its devices no order saves anything: `at most` is "
-            "what no order could exceed.",
+            "`median`, `by profile` and `at most`, what no order could exceed, are of the median fleet; `from`, `to` "
+            "of fleets at the 10th and the 90th percentile.",
             "`lookahead` knows all times beforehand; `by profile` it knows what has arrived, speeds, and of links what "
             "is usual.",
         ),
