@@ -50,6 +50,10 @@ def judge(folder: Annotated[Path, typer.Argument(help="The folder that `sideligh
     """State every number again from the stored cells, and report: for when the rules of evidence have changed."""
     if not (folder / "plan.json").is_file():
         raise UsageError(f"{folder} is no audit (it holds no plan.json); give the folder that `sidelight audit` wrote")
+    if not (folder / "audit.json").is_file():
+        raise UsageError(
+            f"the audit in {folder} is not finished; run `sidelight audit` with --out {folder} again first"
+        )
     from .compiling.results import compile_results, state_again
     from .planning.home import held
 

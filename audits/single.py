@@ -13,8 +13,10 @@ from ..system import files
 from ..system.backbone import TINY, load_backbone, local_folder
 from ..system.data import Sizes, load, refuse_trained_on, split
 from ..system.errors import UsageError
+from ..system.protocols import Protocol
 from ..system.public import Public, load_public
 from ..system.randomness import Streams, fresh_seed
+from ..system.roles import SERVER
 from ..system.view import load_view
 from .cells.applies import outside
 from .runs.parts import NAMES, save_parts
@@ -35,6 +37,12 @@ class Folders(NamedTuple):
     guess: Path
 
 
+def default_threat(protocol: Protocol) -> dict[str, str]:
+    """Whose view is recorded: the main server's, or, where there is none, that of the server that there is."""
+    servers = sorted(protocol.shows)
+    return {} if SERVER in servers or not servers else {"adversary": servers[0]}
+
+
 def record_one(
     protocol: str,
     settings: Mapping[str, Any],
@@ -48,7 +56,7 @@ def record_one(
     if out.exists():
         raise UsageError(f"{out} exists already; give a folder that does not")
     protocol, settings, defences = unfolded(Recipe(protocol, settings, defences))
-    build_protocol(protocol, settings, defences)
+    built = build_protocol(protocol, settings, defences)
     loaded = load_backbone(backbone)
     folder = local_folder(backbone)
     if folder == local_folder(TINY):
@@ -70,7 +78,7 @@ def record_one(
                 protocol=protocol,
                 settings=settings,
                 defences=dict(defences),
-                threat={},
+                threat=default_threat(built),
                 labels="own",
                 backbone=backbone if folder is None else str(folder),
                 parts=str(path),

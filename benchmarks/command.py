@@ -18,7 +18,7 @@ def bench(
     seed: Annotated[str, typer.Option(help="Repeats a draw of data and weights.")] = "benchmark",
 ) -> None:
     """Measure what the protocols cost each party, beside the figures that their papers claim."""
-    from ..system.errors import UnknownName
+    from ..system.errors import UnknownName, UsageError
     from . import BENCHES
     from .finding import Bench
     from .stored import store
@@ -26,6 +26,8 @@ def bench(
     for name in names or []:
         if name not in BENCHES:
             raise UnknownName("benchmark", name, BENCHES)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give a folder, new or there already")
     for name in names or sorted(BENCHES):
         found = BENCHES[name](Bench(backbone, data, seed, lambda line: typer.echo(line, err=True)))
         store(found, out)

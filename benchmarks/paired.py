@@ -31,11 +31,11 @@ def accuracy_gap(bench: Bench, drawn: Callable[[Bench], Split], one: Protocol, o
     """Accuracy of one less that of the other; a draw of data and weights is the unit."""
     gaps = []
     for draw in range(draws):
-        bench.say(f"accuracy on draw {draw + 1} of {draws}")
         again = replace(bench, seed=f"{bench.seed} {draw}")
         parts = drawn(again)
         found = [trained(Case(protocol, bench.backbone, parts, again.seed)) for protocol in (one, other)]
         gaps.append(found[0] - found[1])
+        bench.say(f"accuracy on draw {draw + 1} of {draws}: {found[0]:.4f} and {found[1]:.4f}")
     mean, spread = float(numpy.mean(gaps)), float(numpy.std(gaps, ddof=1)) / draws**0.5
     reach = float(t.ppf((1 + LEVEL) / 2, draws - 1)) * spread
     return Accuracy(mean, mean - reach, mean + reach, tuple(gaps))

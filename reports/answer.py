@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from .claims import claim_tables
+from .elsewhere import AND
 from .results import Audit
 from .summary import GOALS, Summary, beside
 from .wording import count, listed
 
+MAIN = "server"
 FEWEST_VICTIMS = 5
 """Victims that an interval over victims takes."""
 
@@ -46,7 +48,9 @@ def _learned(audit: Audit, summaries: Sequence[Summary]) -> str:
 
 def _adversary(summaries: Sequence[Summary]) -> str:
     names = {row.adversary for summary in summaries for row in summary.scored if row.adversary}
-    return f"the {names.pop()}" if len(names) == 1 else "the adversary"
+    if len(names) != 1:
+        return "the adversary"
+    return " and ".join(f"the {party if party == MAIN else f'{party} server'}" for party in names.pop().split(AND))
 
 
 def _with(summaries: Sequence[Summary], goal: str, verdict: str) -> list[str]:

@@ -39,6 +39,8 @@ def read_audit(out: Path) -> Audit:
     """The audit in a folder; a UsageError says why a folder is none."""
     if not out.is_dir():
         raise UsageError(f"{out} is not a folder; give the folder that `sidelight audit --out` wrote")
+    if (out / "plan.json").is_file() and not (out / "audit.json").is_file():
+        raise UsageError(f"the audit in {out} is not finished; run `sidelight audit` with --out {out} again")
     if not (out / "audit.json").is_file():
         raise UsageError(f"{out} is no audit (it holds no audit.json); give the folder that `sidelight audit` wrote")
     head = _checked(Head, read_json(out / "audit.json"), "audit.json")

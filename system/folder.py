@@ -7,12 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from .errors import SidelightError
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write a file of tensors; SidelightError where the disk does not take it."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    save_file({name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}, partial)
+    try:
+        save_file({name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}, partial)
+    except SafetensorError as error:  # so it tells of a full disk
+        partial.unlink(missing_ok=True)
+        raise SidelightError(f"{path.name} cannot be written ({error}); see that the disk has room") from None
     partial.chmod(0o600)
     partial.replace(path)
 

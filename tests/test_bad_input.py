@@ -122,6 +122,9 @@ def jsonl(folder: Path, *records: Any) -> Path:
         ("report .", "is no audit (it holds no audit.json); give the folder that `sidelight audit` wrote"),
         ("report absent", "absent is not a folder; give the folder that"),
         ("report . --format pdf", "'--format'"),
+        ("judge .", "is no audit (it holds no plan.json); give the folder that `sidelight audit` wrote"),
+        ("bench memry", "unknown benchmark 'memry'; did you mean 'memory'?"),
+        ("bench --out /dev/null", "/dev/null is a file; give a folder, new or there already"),
     ],
 )
 def test_a_wrong_name_or_option_is_one_sentence_with_what_would_be_right(

@@ -40,9 +40,14 @@ def refuse_unfit(
 
 
 def refuse_absent(threat: Threat, protocol: Protocol) -> None:
-    """Refuse an adversary that the protocol has no such party for: its cells would read `not exposed`."""
-    if absent := sorted(threat.parties - protocol.shows.keys() - {SERVER}):
-        raise UsageError(f"{protocol.name} has no {absent[0]} server with these settings; give another adversary")
+    """Refuse an adversary that the protocol has no such party for: its cells would read `not exposed`.
+
+    A protocol that no server takes part in is looked at all the same: that nothing crosses is the finding.
+    """
+    if protocol.shows and (absent := sorted(threat.parties - protocol.shows.keys())):
+        name = "main" if absent[0] == SERVER else absent[0]
+        known = " or ".join(sorted(protocol.shows))
+        raise UsageError(f"{protocol.name} has no {name} server with these settings; give threat.adversary = {known}")
 
 
 def refuse_unattackable(

@@ -15,7 +15,9 @@ from sidelight.system.errors import ProtocolError, UsageError
 from sidelight.system.federation import FEDERATION
 from sidelight.system.message import Message, Party
 from sidelight.system.protocols import Scene
+from sidelight.system.protocols.fedlora import FedLora
 from sidelight.system.protocols.fleet import Fleet
+from sidelight.system.protocols.local import Local
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.split import Split
 from sidelight.system.protocols.splitfed import SplitFed
@@ -92,6 +94,9 @@ def test_an_adversary_that_a_protocol_does_not_have_is_refused() -> None:
     federation = Threat(adversary="federation")
     refuse_absent(federation, FED)
     refuse_absent(Threat(), FED)
+    with pytest.raises(UsageError, match=r"fedlora has no main server with these settings; .* = federation"):
+        refuse_absent(Threat(), FedLora(lora=SHORT, fleet=Fleet(2)))
+    refuse_absent(Threat(), Local(lora=SHORT))  # that nothing crosses is a finding
     for protocol in (Split(lora=SHORT), replace(FED, bottom="frozen")):
         with pytest.raises(UsageError, match="has no federation server with these settings"):
             refuse_absent(federation, protocol)

@@ -71,6 +71,13 @@ def test_a_defended_run_is_recorded_and_attacked_like_any_other(small: Small, tm
     assert isinstance(guess_files.load(tmp_path / "g" / "addback"), LabelGuess)
 
 
+def test_where_there_is_no_main_server_the_view_of_the_one_there_is_is_recorded(small: Small, tmp_path: Path) -> None:
+    settings = {"lora": {"epochs": 1, "rank": 2}, "fleet": {"devices": 2}}
+    record_one("fedlora", settings, tmp_path / "run", str(small.backbone), str(small.rows), SEED)
+    view = load_view(tmp_path / "run" / "view")
+    assert (view.parties, "update" in view.kinds) == (frozenset({"federation"}), True)
+
+
 def test_a_folder_that_exists_is_never_written_to(out: Path, small: Small) -> None:
     with pytest.raises(UsageError, match="exists already; give a folder that does not"):
         record_one("pae", SETTINGS, out, str(small.backbone), str(small.rows), SEED)

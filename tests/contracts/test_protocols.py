@@ -67,7 +67,7 @@ def test_parties_receive_and_hold_exactly_what_the_protocol_declares(runs: Runs,
 def test_a_label_or_a_difference_is_the_same_whenever_it_is_sent_again(runs: Runs, variant: Variant) -> None:
     """A fresh draw of noise, or of a randomised label, would be another release."""
     sent: dict[tuple[str, str], list[torch.Tensor]] = {}
-    for message in runs.short(variant, SEED).messages:
+    for message in runs.short(variant).messages:
         if message.receiver == SERVER and message.kind in ("labels", "difference"):
             for sample_id, value in zip(message.sample_ids, message.tensors[message.kind], strict=True):
                 sent.setdefault((message.kind, sample_id), []).append(value)
@@ -149,7 +149,7 @@ def test_the_device_ends_with_a_model_that_learned(runs: Runs, variant: Variant)
 
 @every_variant
 def test_a_run_repeats_bit_by_bit_per_seed_and_differs_for_another(runs: Runs, variant: Variant) -> None:
-    first, second, other = (runs.short(variant, seed) for seed in (SEED, SEED, "another seed"))
+    first, second, other = runs.short(variant), runs.afresh(variant, SEED), runs.afresh(variant, "another seed")
     assert torch.equal(predictions(first), predictions(second))
     assert contents(first) == contents(second)
     assert not torch.equal(predictions(first), predictions(other))

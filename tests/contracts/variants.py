@@ -157,11 +157,19 @@ class Runs:
 
     def of(self, variant: Variant) -> Run:
         if str(variant) not in self._made:
-            self._made[str(variant)] = self.short(variant, SEED, variant)
+            self._made[str(variant)] = record(variant.protocol(), self.scene(variant))
         return self._made[str(variant)]
 
-    def short(self, variant: Variant, seed: str, settings: Variant | None = None) -> Run:
-        return record((settings or variant.short()).protocol(), self.scene(variant, seed))
+    def short(self, variant: Variant) -> Run:
+        """Two passes over the data."""
+        name = f"{variant}, short"
+        if name not in self._made:
+            self._made[name] = self.afresh(variant, SEED)
+        return self._made[name]
+
+    def afresh(self, variant: Variant, seed: str) -> Run:
+        """Two passes over the data, made anew."""
+        return record(variant.short().protocol(), self.scene(variant, seed))
 
     def scene(self, variant: Variant, seed: str = SEED) -> Scene:
         return make_scene(self._micro.backbone(variant.family), seed, variant.protocol())

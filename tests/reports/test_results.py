@@ -98,6 +98,12 @@ def test_a_folder_without_audit_json_is_refused(tmp_path: Path) -> None:
         read_audit(tmp_path)
 
 
+def test_an_audit_that_was_stopped_is_told_from_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"is not finished; run `sidelight audit` with --out .* again"):
+        read_audit(tmp_path)
+
+
 def test_an_audit_without_results_is_refused(tmp_path: Path, build: Build) -> None:
     with pytest.raises(UsageError, match="has no results yet; run `sidelight audit"):
         read_audit(build(tmp_path / "out", rows=[]))
