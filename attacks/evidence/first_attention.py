@@ -65,13 +65,13 @@ class FirstAttention:
             self._run(tokens, places)
         return heard[0]
 
-    def vocabulary(self, place: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values (V, H, D) of every token at a place."""
+    def heads_of(self, tokens: torch.Tensor, place: int) -> Heads:
+        """Of each token (C,) alone at one place: (C, H, D) each."""
         parts = []
-        for part in torch.arange(self._backbone.vocabulary).split(TOKENS):
+        for part in tokens.split(TOKENS):
             heads = self.heads(part.unsqueeze(0), torch.full((1, len(part)), place))
-            parts.append((heads.keys[0].transpose(0, 1), heads.values[0].transpose(0, 1)))
-        return torch.cat([keys for keys, _ in parts]), torch.cat([values for _, values in parts])
+            parts.append([one[0].transpose(0, 1) for one in heads])
+        return Heads(*(torch.cat(found) for found in zip(*parts, strict=True)))
 
     def state(self, token: int, place: int, mixed: torch.Tensor) -> torch.Tensor:
         """States (B, d) behind the block of a token at a place where the attention puts out `mixed` (B, H D)."""

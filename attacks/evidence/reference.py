@@ -14,7 +14,7 @@ from ...system.selector import select
 from .states import Form, form_of
 
 TEXTS = 512
-A_LENGTH = 24
+A_LENGTH = 128
 """Reference texts of every length."""
 LAYERS = 2
 """Of what crosses, the first layers: in them places weigh most."""
@@ -54,7 +54,9 @@ def pivots_of(backbone: Backbone, texts: torch.Tensor, form: Form, layers: int) 
     return through(found, form.precision)
 
 
-def lengths_of(backbone: Backbone, public: Public, texts: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+def lengths_of(
+    backbone: Backbone, public: Public, texts: torch.Tensor, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
     """A linear discriminant of the number of tokens: `means` (T, k) of the lengths and `whitener` (F, k)."""
     form, rows, middles = form_of(public.facts), [], []
     for length in range(1, texts.shape[1] + 1):

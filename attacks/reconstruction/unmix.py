@@ -1,44 +1,48 @@
 """Text from one position's state after the first block: its attention is a sum over the text's tokens.
 
 Before the first block nothing depends on a token's neighbours, so that every token at every place has a known weight w
-and value v in each head. The block is inverted at the pivot, which gives the attention's output o; then
-sum of w (v - o) over the text's tokens is zero in all heads at once: a linear system in token indicators, one token a
-place. It is solved by search, with the backbone's own language model (attacks/evidence/rewriting.py).
+and value v in each head. The block is inverted at the pivot, which gives the attention's output o; then the sum of
+w (v - o) over the text's tokens is zero in all heads at once (attacks/evidence/pivot_attention.py). It is taken apart
+with the backbone's own language model (attacks/evidence/superposition.py). Deeper layers check the result.
 
 Threat model: a server that knows the backbone and the prompt, and receives the pivot's states; it knows neither text nor
 length. Without a prompt the pivot's own token is not known, and the attack does not apply.
 Source: ours; relatives are the span check of DAGER (arXiv 2405.15586) and SipIt (arXiv 2510.15511).
 
-Shapes: N samples, n tokens of a text, V vocabulary, H heads, D width of a head, d width, M reference texts.
+Shapes: N samples, n tokens of a text, C candidates, d width, M reference texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from functools import cache
+from itertools import chain, islice
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 
 from ...system.backbone import Backbone, load_backbone
-from ...system.codec import Precision, through
+from ...system.codec import Precision
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.first_attention import FirstAttention
-from ..evidence.language import Language
-from ..evidence.reference import lengths_of, read_lengths, reference_texts
-from ..evidence.rewriting import Effort, Fit, Rewritten, rewritten
+from ..evidence.language import Chain, chain_of, frequencies
+from ..evidence.pivot_attention import Around, PivotAttention, System
+from ..evidence.reference import lengths_of, pivots_of, read_lengths, reference_texts
+from ..evidence.states import FACTS, form_of
+from ..evidence.superposition import Decoded, Effort, Superposition, decoded
 from ..workbench import Workbench
 
-FLOOR = 1e-4
-"""Share of the mean variance below which a direction of the state tells nothing: what linearising leaves behind."""
-APART = 300.0
-"""Squared distance that one wrong token makes on average."""
-ENOUGH = 1.0
-"""Squared distance at which a text counts as found."""
-GROUP = 16
-"""Samples that are inverted together."""
+ENOUGH = 2.0
+"""Squared distance, in units of the noise, at which a sum counts as taken apart."""
+LENGTHS = 3
+"""Lengths of a text that are tried, the likeliest first."""
+DAMPINGS = (0.5, 0.7)
+"""Of attempts at the same sum, in turn: the less, the faster; the more, the surer."""
+DEEPER = 1e-3
+"""Relative distance of all layers within which a text is certified: rounding of other batches and orders of sums."""
 
 
 @dataclass(frozen=True)
@@ -51,117 +55,121 @@ class Unmix(Attack):
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"activations"})
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("pivot",), "selector": ("last",)}
-    studies = Studied(
-        frozenset({"backbone", "auxiliary"}), frozenset({"layers", "longest", "positions", "precision", "prompt", "selector"})
-    )
+    studies = Studied(frozenset({"backbone", "auxiliary"}), FACTS, frozenset({"candidates"}))
 
+    candidates: int = 4096
+    """Tokens that may stand in a text: the most frequent ones of what the attacker takes people to write."""
     effort: Effort = Effort()
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
-        """`lengths`: how a text's length is read off its pivot; `texts` (M, longest): what people may write."""
+        """`texts` (M, longest): what people may write; how lengths are read off pivots; the chain of tokens."""
         assert public.backbone is not None
         backbone = load_backbone(public.backbone)
         texts = reference_texts(backbone, public, generator)
-        return {"texts": texts, **lengths_of(backbone, public, texts, generator)}
+        frequent = frequencies(texts, backbone.vocabulary)
+        chosen = frequent.topk(min(self.candidates, backbone.vocabulary)).indices.sort().values
+        chain = chain_of(backbone, chosen, frequent)
+        found = {"texts": texts, "candidates": chosen, **lengths_of(backbone, public, texts, generator)}
+        return {**found, "first": chain.first, "following": chain.following, "anywhere": chain.anywhere}
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
         """A text for every asked sample."""
-        assert public.backbone is not None
-        backbone, wanted = load_backbone(public.backbone), frozenset(public.targets)
+        wanted = frozenset(public.targets)
         found = {s.sample_id: s.activations[-1] for s in view.sequences() if not wanted or s.sample_id in wanted}
-        ids, states = tuple(found), torch.stack(list(found.values()))
-        lengths = read_lengths(states, prepared["means"], prepared["whitener"])[:, 0]
-        first = FirstAttention(public.backbone)
-        topics = (backbone.final_norm(states[:, -1]) @ backbone.output_matrix().T).log_softmax(1)
-        texts: dict[int, Rewritten] = {}
-        for length in lengths.unique().tolist():
-            rows = (lengths == length).nonzero().squeeze(1)
-            system = System(first, backbone, public.facts, prepared["texts"][:, :length])
-            for part in rows.split(GROUP):
-                fits = system.fits(states[part, 0])
-                texts |= {
-                    row: rewritten(fit, Language(backbone, topics[row]), self.effort, ENOUGH) for row, fit in zip(part.tolist(), fits)
-                }
-        ordered = [texts[row] for row in range(len(ids))]
+        if not found:
+            return TextGuess((), ())
+        states = torch.stack(list(found.values()))
+        texts = Unmixing(public, prepared, self.effort, generator).texts(states)
         exact = public.facts.get("precision", "fp32") in ("fp32", "fp16")
-        sure = tuple(one.distance <= ENOUGH < one.beside for one in ordered) if exact else ()
-        return TextGuess(ids, tuple(one.tokens for one in ordered), sure)
+        return TextGuess(tuple(found), tuple(t.tokens for t in texts), tuple(t.sure for t in texts) if exact else ())
 
 
-class System:
-    """The linear system of all texts of one length."""
+class Unmixed(NamedTuple):
+    """A text, and whether it alone, of all that differ in one token, gives what was received."""
 
-    def __init__(
-        self, first: FirstAttention, backbone: Backbone, facts: Mapping[str, Any], reference: torch.Tensor
-    ) -> None:
-        opening, tail = backbone.prefix, backbone.token_ids(facts["prompt"])
-        count = reference.shape[1]
-        self._first, self._precision = first, cast(Precision, facts.get("precision", "fp32"))
-        self._token, self._place = tail[-1], len(opening) + count + len(tail) - 1
-        around = [*enumerate(opening), *enumerate(tail, len(opening) + count)]
-        heads = first.heads(*(torch.tensor([part]) for part in zip(*((t, p) for p, t in around))))
-        query = heads.queries[0, :, -1]
-        scores = torch.einsum("hd,hnd->hn", query, heads.keys[0])
-        top = scores.amax(1)
-        weights = (scores - top.unsqueeze(1)).exp()
-        self._known_weight = weights.sum(1).float()
-        self._known_sum = torch.einsum("hn,hnd->hd", weights, heads.values[0]).float()
-        listed = [first.vocabulary(place) for place in range(len(opening), len(opening) + count)]
-        self._weights = torch.stack([((keys * query).sum(2) - top).exp() for keys, _ in listed]).float()
-        self._values = torch.stack([values for _, values in listed]).float()
-        self._reference = reference
-        self._usual = self.mixed(reference)
-
-    def mixed(self, texts: torch.Tensor) -> torch.Tensor:
-        """What the attention puts out at the pivot of texts (B, n): (B, H, D)."""
-        places = torch.arange(texts.shape[1])
-        weights, values = self._weights[places, texts], self._values[places, texts]
-        total = self._known_weight + weights.sum(1)
-        return (self._known_sum + (weights.unsqueeze(3) * values).sum(1)) / total.unsqueeze(2)
-
-    def fits(self, states: torch.Tensor) -> list[AttentionFit]:
-        """One for each received state (N, d)."""
-        start = self._start(states.double())
-        inverse = self._first.inverted(self._token, self._place, states, start)
-        return [self._fit(*one) for one in zip(states, inverse.mixed.float(), inverse.slope.float())]
-
-    def _start(self, states: torch.Tensor) -> torch.Tensor:
-        """A least-squares reading of what was put out (N, H D), by the reference texts."""
-        mixed = self._usual.flatten(1).double()
-        made = self._first.state(self._token, self._place, mixed)
-        middle, wanted = made.mean(0), mixed.mean(0)
-        rows = made - middle
-        ridge = 1e-4 * rows.square().sum(0).mean() * torch.eye(rows.shape[1], dtype=rows.dtype)
-        found: torch.Tensor = wanted + (states - middle) @ torch.linalg.solve(
-            rows.T @ rows + ridge, rows.T @ (mixed - wanted)
-        )
-        return found
-
-    def _fit(self, state: torch.Tensor, mixed: torch.Tensor, slope: torch.Tensor) -> AttentionFit:
-        heads, width = self._values.shape[2:]
-        spread = (self._usual.flatten(1) - mixed) @ slope.T
-        spread = spread - spread.mean(0)
-        values, vectors = torch.linalg.eigh(spread.T @ spread / len(spread))
-        noise = (through(state, self._precision) - state).square().mean()
-        whitener = vectors * (values.clamp(min=0) + FLOOR * values.mean() + noise).rsqrt()
-        read = whitener.T @ slope
-        places = torch.arange(self._reference.shape[1])
-        total = self._known_weight + self._weights[places, self._reference].sum(1).mean(0)
-        apart = self._values - mixed.view(heads, width)
-        effects = (self._weights.unsqueeze(3) * apart / total.unsqueeze(1)).flatten(2) @ read.T
-        usual = effects[places, self._reference]
-        scale = (APART / (usual - usual.mean(0)).square().sum(2).mean()).sqrt()
-        known = (self._known_sum - self._known_weight.unsqueeze(1) * mixed.view(heads, width)) / total.unsqueeze(1)
-        return AttentionFit(read @ known.flatten() * scale, effects * scale, usual.mean(0) * scale)
+    tokens: tuple[int, ...]
+    sure: bool
 
 
-class AttentionFit(Fit):
-    """The linear system: what all tokens add is zero."""
+class Unmixing:
+    """Takes apart the sums of many samples; what is left of the effort goes to those that resist."""
 
-    def __init__(self, known: torch.Tensor, effects: torch.Tensor, usual: torch.Tensor) -> None:
-        self.effects, self.usual = effects, usual
-        self._known = known
+    def __init__(self, public: Public, prepared: Prepared, effort: Effort, generator: torch.Generator) -> None:
+        assert public.backbone is not None
+        self._backbone, self._form = load_backbone(public.backbone), form_of(public.facts)
+        self._prepared, self._effort, self._generator = prepared, effort, generator
+        self._layers: list[int] = public.facts["layers"]
+        self._chain = Chain(prepared["first"], prepared["following"], prepared["anywhere"])
+        tail = tuple(self._backbone.token_ids(self._form.prompt))
+        around = Around(tuple(self._backbone.prefix), tail)
+        first = FirstAttention(public.backbone)
+        self._system = cache(self._system_of)
+        self._attention = PivotAttention(first, around, prepared["candidates"], cast(Precision, self._form.precision))
 
-    def residuals(self, texts: torch.Tensor) -> torch.Tensor:
-        return -self._known - self.effects[torch.arange(texts.shape[1]), texts].sum(1)
+    def texts(self, states: torch.Tensor) -> list[Unmixed]:
+        """Of received states (N, L, d)."""
+        lengths = read_lengths(states, self._prepared["means"], self._prepared["whitener"])[:, :LENGTHS].tolist()
+        found: dict[int, Unmixed] = {}
+        left = self._effort.attempts * len(states)
+        for row in sorted(range(len(states)), key=lengths.__getitem__):
+            share = max(1, left // (len(states) - len(found)))
+            found[row], used = self._text(lengths[row], states[row], share)
+            left -= used
+        return [found[row] for row in range(len(states))]
+
+    def _system_of(self, length: int) -> System:
+        return self._attention.system(self._reference(length))
+
+    def _reference(self, length: int) -> torch.Tensor:
+        """Reference texts as indices of candidates (M, length); other tokens become the most frequent."""
+        index = torch.full((self._backbone.vocabulary,), int(self._prepared["anywhere"].argmax()))
+        index[self._prepared["candidates"]] = torch.arange(len(self._prepared["candidates"]))
+        return index[self._prepared["texts"][:, :length]]
+
+    def _text(self, lengths: list[int], states: torch.Tensor, attempts: int) -> tuple[Unmixed, int]:
+        """The best text for states (L, d), and how many attempts it took."""
+        expected = self._chain.about(self._topics(states)).expected
+        unknown = torch.zeros(lengths[0], len(self._chain.first))
+        best, used = Decoded(expected(unknown).argmax(1), torch.inf), 0
+        for mixed, damping in islice(self._attempts(lengths, states[0]), attempts):
+            found, used = decoded(mixed, expected, damping, self._effort, ENOUGH), used + 1
+            best = min(best, found, key=lambda one: one.distance)
+            if found is best and self._sure(best, mixed, states):
+                return Unmixed(self._tokens(best.tokens), True), used
+        return Unmixed(self._tokens(best.tokens), False), max(used, 1)
+
+    def _attempts(self, lengths: list[int], state: torch.Tensor) -> Iterator[tuple[Superposition, float]]:
+        """Of the likeliest length two, then of another length one, and so on."""
+        likeliest, *others = (self._of_length(length, state) for length in lengths)
+        other = chain.from_iterable(islice(one, len(DAMPINGS)) for one in others)
+        tried = -1
+        while tried:
+            tried = 0
+            for attempt in chain(islice(likeliest, len(DAMPINGS)), islice(other, 1)):
+                tried += 1
+                yield attempt
+
+    def _of_length(self, length: int, state: torch.Tensor) -> Iterator[tuple[Superposition, float]]:
+        system = self._system(length)
+        for inverse in system.roots(state, self._generator):
+            mixed = system.superposition(inverse)
+            for damping in DAMPINGS:
+                yield mixed, damping
+
+    def _topics(self, states: torch.Tensor) -> torch.Tensor:
+        """What the backbone expects behind the pivot, over candidates (C,): words of the text's subject."""
+        found = (self._backbone.final_norm(states[-1]) @ self._backbone.output_matrix().T).softmax(0)
+        topics: torch.Tensor = found[self._prepared["candidates"]]
+        return topics / topics.sum()
+
+    def _tokens(self, candidates: torch.Tensor) -> tuple[int, ...]:
+        return tuple(self._prepared["candidates"][candidates].tolist())
+
+    def _sure(self, best: Decoded, mixed: Superposition, states: torch.Tensor) -> bool:
+        """Whether all layers agree with the text, and the first with no text that differs in one token."""
+        if best.distance > ENOUGH or mixed.beside(best.tokens) <= ENOUGH:
+            return False
+        made = pivots_of(self._backbone, torch.tensor([self._tokens(best.tokens)]), self._form, max(self._layers))[0]
+        made = made[[layer - 1 for layer in self._layers]]
+        return float((made - states).norm() / states.norm()) <= DEEPER
