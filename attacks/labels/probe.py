@@ -38,7 +38,7 @@ class Probe(Attack):
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
     attacked = frozenset({"activations"})
     studies: ClassVar[Studied | None] = Studied(
-        frozenset({"backbone", "auxiliary"}),
+        frozenset({"backbone", "auxiliary", "keys"}),
         FACTS,
         frozenset({"variants", "dropped", "names"}),
     )
@@ -60,7 +60,7 @@ class Probe(Attack):
         """`weight` (F, K) and `bias` (K,) of the class scores."""
         learnt = augmented(public.auxiliary, public.labels, generator, self.variants, self.dropped, self.names)
         bench.progress(0, 2)
-        rows = features(states_of(learnt.texts, public))
+        rows = features(states_of(learnt.texts, public, generator))
         bench.progress(1, 2)
         found = fitted(rows, learnt.labels, len(public.labels), groups=learnt.groups)
         return {"weight": found.weight, "bias": found.bias}

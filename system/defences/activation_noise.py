@@ -13,11 +13,12 @@ from math import sqrt
 
 import torch
 
+from ..clipping import clipped
 from ..errors import UsageError
 from ..gaussian import standard_deviation
 from .defence import Defence, Loss, Part
 from .label_dp import check_epsilon
-from .noise import check_delta, clipped
+from .noise import check_delta
 
 LARGEST = 1e6
 WEAKEST = 1e-3

@@ -57,7 +57,7 @@ class Cover:
         return self.full_width if self.maps is None else self.maps.shape[1]
 
     def shown(self, pivots: torch.Tensor) -> torch.Tensor:
-        """What would cross without noise (B, L, k) of states after every block (B, N, d): the device predicts from it."""
+        """What would cross without noise (B, L, k) of all blocks' states (B, N, d): the device predicts from it."""
         return self._mapped(self._bounded(pivots))
 
     def sent(self, pivots: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

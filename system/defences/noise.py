@@ -12,6 +12,7 @@ from math import inf, sqrt
 
 import torch
 
+from ..clipping import clipped
 from ..errors import UsageError
 from ..gaussian import standard_deviation
 from .defence import Budget, Defence, Loss, Part, Targets
@@ -68,11 +69,6 @@ class Noise(Defence):
 
     def weakest(self) -> Noise:
         return replace(self, epsilon=max(self.epsilon, WEAKEST), revealed=False)
-
-
-def clipped(vectors: torch.Tensor, length: float) -> torch.Tensor:
-    """Vectors (..., d) that are no longer than this."""
-    return vectors * (length / vectors.norm(dim=-1, keepdim=True).clamp(min=length))
 
 
 def check_delta(name: str, delta: float) -> None:

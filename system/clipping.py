@@ -1,0 +1,10 @@
+"""Vectors brought within a length: what bounds the influence of one example, before noise."""
+
+from __future__ import annotations
+
+import torch
+
+
+def clipped(vectors: torch.Tensor, length: float) -> torch.Tensor:
+    """Vectors (..., d) that are no longer than this, each in its own direction."""
+    return vectors * (length / vectors.norm(dim=-1, keepdim=True).clamp(min=length))
