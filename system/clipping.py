@@ -7,4 +7,5 @@ import torch
 
 def clipped(vectors: torch.Tensor, length: float) -> torch.Tensor:
     """Vectors (..., d) that are no longer than this, each in its own direction."""
-    return vectors * (length / vectors.norm(dim=-1, keepdim=True).clamp(min=length))
+    bounded: torch.Tensor = vectors * (length / vectors.norm(dim=-1, keepdim=True).clamp(min=length))
+    return bounded

@@ -109,7 +109,8 @@ def _packed(integers: numpy.ndarray, bits: int) -> bytes:
     padded = numpy.zeros(each * math.ceil(len(integers) / each), numpy.uint8)
     padded[: len(integers)] = integers.astype(numpy.uint8) & ((1 << bits) - 1)
     shifted = padded.reshape(-1, each) << (bits * numpy.arange(each, dtype=numpy.uint8))
-    return numpy.bitwise_or.reduce(shifted, axis=1).astype(numpy.uint8).tobytes()
+    joined: numpy.ndarray = numpy.bitwise_or.reduce(shifted, axis=1).astype(numpy.uint8)
+    return joined.tobytes()
 
 
 def _unpacked(data: bytes, bits: int, count: int) -> numpy.ndarray:

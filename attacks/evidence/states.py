@@ -31,6 +31,8 @@ FACTS = frozenset(
 """Public settings on which the states of a text depend."""
 PLAIN, PROJECTED = "plain", "known projection"
 """Values of the fact `activations` whose states an attacker can compute for texts of its own."""
+ROTATED = "rotated"
+"""Behind a secret orthogonal map of each layer."""
 CHUNK = 64
 """Texts of one forward pass."""
 TEMPLATES = (
@@ -77,7 +79,7 @@ def readable(public: Public) -> bool:
 
 def share_known(facts: Mapping[str, Any]) -> bool:
     """Whether the last state, from which the device computes the backbone's share, crosses as it is."""
-    return facts.get("activations", PLAIN) == PLAIN and facts.get("last_layer", "sent") == "sent"
+    return (facts.get("activations", PLAIN), facts.get("last_layer", "sent")) == (PLAIN, "sent")
 
 
 def plain(received: torch.Tensor, public: Public) -> torch.Tensor:
