@@ -27,7 +27,7 @@ SHARPNESS = (0.4, 0.02)
 """Entropy of the matching at first and in the end, in units of a row's mean squared distance from the mean."""
 DIRECTIONS = (8, 16, 32, 64, 128)
 """In which rows are compared at first, by variance; then in all."""
-STEPS = 60
+STEPS = 30
 HEED = 0.3
 """How much what no rotation hides counts in the end, where it counts 1 at first."""
 MOST = 1000
@@ -60,8 +60,8 @@ def unrotated(received: torch.Tensor, texts: torch.Tensor, seen: Seen | None = N
 def rotations(received: torch.Tensor, texts: torch.Tensor, seen: Seen | None = None) -> torch.Tensor:
     """(L, d, d): received rows (N, d) of a layer times its matrix lie as those (M, d) of texts do."""
     mine, others = chained(received), chained(texts)
-    joined = [torch.einsum("nld,lde->nle", rows, turns) for rows, turns in ((received, mine), (texts, others))]
-    turn = matched(*joined, by_moments(*joined), seen)
+    one, other = (torch.einsum("nld,lde->nle", rows, turns) for rows, turns in ((received, mine), (texts, others)))
+    turn = matched(one, other, by_moments(one, other), seen)
     return mine @ turn @ others.transpose(1, 2)
 
 
@@ -79,7 +79,8 @@ def by_moments(received: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
     weights = _weights(texts)
     bases, skews, means = zip(*(_moments(states, weights) for states in (received, texts)), strict=True)
     alike = (skews[0] * skews[1]).sum(0) + (means[0] * means[1]).sum(0)
-    return bases[0] @ torch.where(alike < 0, -1.0, 1.0).diag() @ bases[1].T
+    aligned: torch.Tensor = bases[0] @ torch.where(alike < 0, -1.0, 1.0).diag() @ bases[1].T
+    return aligned
 
 
 def _moments(states: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -42,29 +42,29 @@ def likeness(found: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 def test_states_behind_a_rotation_for_each_layer_are_turned_back_by_other_states_of_the_same_kind() -> None:
-    exact, turns = states(400, 1), orthogonal(LAYERS, 3)
+    exact, turns = states(200, 1), orthogonal(LAYERS, 3)
     received = torch.einsum("nld,led->nle", exact, turns)
     assert likeness(received, exact) < 0.5
-    assert likeness(unrotated(received, states(500, 2)), exact) > 0.97
+    assert likeness(unrotated(received, states(250, 2)), exact) > 0.97
 
 
 def test_states_that_lie_alike_in_all_directions_are_not_turned_back() -> None:
-    round_states = torch.randn(400, LAYERS, WIDTH, generator=generator(1))
+    round_states = torch.randn(150, LAYERS, WIDTH, generator=generator(1))
     received = torch.einsum("nld,led->nle", round_states, orthogonal(LAYERS, 3))
-    others = torch.randn(400, LAYERS, WIDTH, generator=generator(2))
+    others = torch.randn(150, LAYERS, WIDTH, generator=generator(2))
     assert likeness(unrotated(received, others), round_states) < 0.5
 
 
 def test_what_no_rotation_hides_turns_back_what_moments_cannot() -> None:
-    round_states = torch.randn(400, 1, WIDTH, generator=generator(1))
-    others = torch.randn(400, 1, WIDTH, generator=generator(2))
+    round_states = torch.randn(150, 1, WIDTH, generator=generator(1))
+    others = torch.randn(150, 1, WIDTH, generator=generator(2))
     received = torch.einsum("nld,led->nle", round_states, orthogonal(1, 3))
     seen = Seen(round_states[:, 0, :4], others[:, 0, :4])
     assert likeness(unrotated(received, others, seen), round_states) > 0.6
 
 
 def test_the_maps_found_are_orthogonal() -> None:
-    found = rotations(states(200, 1), states(100, 2))
+    found = rotations(states(60, 1), states(50, 2))
     torch.testing.assert_close(found @ found.transpose(1, 2), torch.eye(WIDTH).expand(3, -1, -1), atol=1e-4, rtol=0)
 
 

@@ -283,7 +283,8 @@ def test_rounded_weights_lie_on_a_grid_for_each_output_channel(micro: Micro) -> 
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in changed} == {
         "q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2",
     }  # fmt: skip
-    weight, own = copy.blocks[0].fc1.weight, before["model.decoder.layers.0.fc1.weight"]
+    name = "model.decoder.layers.0.fc1.weight"
+    weight, own = copy.model.get_parameter(name), before[name]
     step = own.abs().amax(1, keepdim=True) / 7
     torch.testing.assert_close(weight / step, (weight / step).round(), atol=1e-4, rtol=0)
     assert float(((weight - own).abs() / step).max()) <= 0.5001
