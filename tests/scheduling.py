@@ -12,7 +12,7 @@ CONTRACTS = "tests/contracts/"
 """Too long for one process: there, tests of one variant or attack share their runs."""
 
 
-class Together(LoadScopeScheduling):
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed here
     """A file's tests go to one process, the contracts' by what they are about."""
 
     def _split_scope(self, nodeid: str) -> str:
