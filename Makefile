@@ -59,7 +59,7 @@ contracts: $(VENV)/installed-dev
 
 # Two test processes of one thread each: the suite is made for two cores.
 tests: $(VENV)/installed-dev
-	$(BIN)/pytest -n 2 --dist loadgroup --benchmark-disable --durations=20 --cov --cov-report=term
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --benchmark-disable --durations=20 --cov --cov-report=term
 
 # What users get: the wheel in an empty environment, tried from another folder.
 test-wheel: $(VENV)/installed-dev

@@ -154,11 +154,7 @@ VARIANTS = [
     *variants("ushape", {"lora": LORA, "cut": 1}, {"bottom": "trainable"}, family="llama"),
 ]
 
-every_variant = pytest.mark.parametrize(
-    # one worker has all tests of a variant: they share its run
-    "variant",
-    [pytest.param(variant, id=str(variant), marks=pytest.mark.xdist_group(str(variant))) for variant in VARIANTS],
-)
+every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 
 
 class Runs:
