@@ -1,24 +1,23 @@
-"""The first attention, taken apart: what it reads of each token at each place, and what the block makes of its output.
+"""The first attention, taken apart: what it reads of each token at each place, and what its block makes of its output.
 
-Before the first block a token's state depends on the token and its place alone, so that queries, keys and values do too:
-they can be listed for the whole vocabulary. A block turns what the attention puts out at a position into the position's
-state without looking at any other position; that is inverted numerically.
+Before the first block a token's state depends on the token and its place alone, so that queries, keys and values do
+too: they can be listed for the whole vocabulary. A block turns what the attention puts out at a position into the
+position's state without looking at any other position; that is inverted numerically.
 
 Shapes: B rows, n places, V vocabulary, H heads, D width of a head, d width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from ...system.backbone import Backbone, Stop, Tokens, load_backbone, record_blocks, run
+from ...system.backbone import Stop, Tokens, load_backbone, record_blocks, run
 
 NAME = "sidelight-first-attention"
 TOKENS = 4096
@@ -76,14 +75,14 @@ class FirstAttention:
     def state(self, token: int, place: int, mixed: torch.Tensor) -> torch.Tensor:
         """States (B, d) behind the block of a token at a place where the attention puts out `mixed` (B, H D)."""
         ids = torch.full((len(mixed), 1), token)
-        with record_blocks(self._backbone.blocks[:1]) as taken, _listening(mixed):
+        with record_blocks(list(self._backbone.blocks)[:1]) as taken, _listening(mixed):
             run(self._backbone.model, Tokens(ids, torch.ones_like(ids)), places=torch.full_like(ids, place))
         return taken[0][:, 0]
 
     def inverted(self, token: int, place: int, states: torch.Tensor, start: torch.Tensor) -> Inverse:
-        """What the attention put out where a token's states (B, d) are known, from starts (B, H D): Levenberg-Marquardt.
+        """What the attention put out where a token's states (B, d) are known, from starts (B, H D).
 
-        Directions that hardly change the state stay near the start; the slope says which they are.
+        Levenberg-Marquardt: directions that hardly change the state stay near the start; the slope says which they are.
         """
         states = states.double()
         mixed = start.double().clone()
@@ -138,7 +137,7 @@ class FirstAttention:
         return states - made.detach(), slope.transpose(0, 1)
 
     def _run(self, tokens: torch.Tensor, places: torch.Tensor) -> None:
-        with record_blocks(self._backbone.blocks[:1]):
+        with record_blocks(list(self._backbone.blocks)[:1]):
             run(self._backbone.model, Tokens(tokens, torch.ones_like(tokens)), places=places)
 
 

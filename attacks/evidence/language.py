@@ -8,7 +8,9 @@ Shapes: C candidate tokens, n places, B tokens of one forward pass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 
@@ -35,10 +37,10 @@ class Chain:
 
     first: torch.Tensor
     """(C,) at the first place"""
-    following: torch.Tensor
-    """(C, C) from a token to the next"""
+    following: torch.Tensor | Sequence[torch.Tensor]
+    """(C, C) from a token to the next; or one of each place, where candidates differ"""
     anywhere: torch.Tensor
-    """(C,) wherever they stand"""
+    """(C,) wherever they stand, or (n, C)"""
     share: float = ANYWHERE
     """Of tokens that are drawn from `anywhere`."""
 
@@ -47,23 +49,29 @@ class Chain:
         share = self.share + TOPICS
         return replace(self, anywhere=(self.share * self.anywhere + TOPICS * topics) / share, share=share)
 
+    def among(self, chosen: torch.Tensor) -> Chain:
+        """Over some candidates of each place alone, by index (n, K)."""
+        assert isinstance(self.following, torch.Tensor)
+        following = [self.following[before.unsqueeze(1), after] for before, after in pairwise(chosen)]
+        return replace(self, first=self.first[chosen[0]], following=following, anywhere=self.anywhere[chosen])
+
     def expected(self, likelihoods: torch.Tensor) -> torch.Tensor:
         """Of each place's token, by what else tells of all other places' tokens, as log-likelihoods: both (n, C)."""
         weights = (likelihoods - likelihoods.amax(1, keepdim=True)).exp()
-        before = [(1 - self.share) * self.first + self.share * self.anywhere]
-        for row in weights[:-1]:
-            before.append(self._next(_unit(before[-1] * row)))
+        count, own = len(weights), 1 - self.share
+        one = isinstance(self.following, torch.Tensor)
+        steps = [self.following] * (count - 1) if one else self.following
+        anywhere = self.share * (self.anywhere.expand(count, -1) if one else self.anywhere)
+        before = [own * self.first + anywhere[0]]
+        for row, step, added in zip(weights[:-1], steps, anywhere[1:], strict=True):
+            told = _unit(before[-1] * row)
+            before.append(own * (told @ step) + added)
         behind = [torch.ones_like(self.first)]
-        for row in weights[1:].flip(0):
-            behind.append(_unit(self._previous(_unit(behind[-1] * row))))
+        for row, step, added in zip(weights[1:].flip(0), steps[::-1], anywhere[1:].flip(0), strict=True):
+            told = _unit(behind[-1] * row)
+            behind.append(_unit(own * (step @ told) + told @ added))
         both = torch.stack(before) * torch.stack(behind[::-1])
         return both / both.sum(1, keepdim=True).clamp(min=torch.finfo(both.dtype).tiny)
-
-    def _next(self, weights: torch.Tensor) -> torch.Tensor:
-        return (1 - self.share) * (weights @ self.following) + self.share * weights.sum() * self.anywhere
-
-    def _previous(self, weights: torch.Tensor) -> torch.Tensor:
-        return (1 - self.share) * (self.following @ weights) + self.share * (weights @ self.anywhere)
 
 
 @torch.no_grad()

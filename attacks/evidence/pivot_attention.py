@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import torch
 
-from ...system.codec import Precision, through
 from .first_attention import FirstAttention, Heads, Inverse
+from .states import Form, noise_of
 from .superposition import Superposition
 
 FLOOR = 1e-4
@@ -43,8 +43,8 @@ class Around(NamedTuple):
 class PivotAttention:
     """The linear systems of texts of every length, over candidate tokens (C,)."""
 
-    def __init__(self, first: FirstAttention, around: Around, candidates: torch.Tensor, precision: Precision) -> None:
-        self.first, self.around, self.candidates, self.precision = first, around, candidates, precision
+    def __init__(self, first: FirstAttention, candidates: torch.Tensor, form: Form) -> None:
+        self.first, self.candidates, self.form = first, candidates, form
         self.listed = cache(self._listed)
 
     def _listed(self, place: int) -> Heads:
@@ -52,17 +52,17 @@ class PivotAttention:
         found = self.first.heads_of(self.candidates, place)
         return Heads(*(part.float() for part in found))
 
-    def system(self, reference: torch.Tensor) -> System:
+    def system(self, around: Around, reference: torch.Tensor) -> System:
         """Of texts as long as the reference texts, indices of candidates (M, n)."""
-        return System(self, reference)
+        return System(self, around, reference)
 
 
 class System:
     """The linear system of all texts of one length before the tail."""
 
-    def __init__(self, attention: PivotAttention, reference: torch.Tensor) -> None:
-        (opening, tail), count = attention.around, reference.shape[1]
-        self._first, self._precision = attention.first, attention.precision
+    def __init__(self, attention: PivotAttention, around: Around, reference: torch.Tensor) -> None:
+        (opening, tail), count = around, reference.shape[1]
+        self._first, self._form = attention.first, attention.form
         self._token, self._place = tail[-1], len(opening) + count + len(tail) - 1
         known = [*enumerate(opening), *enumerate(tail, len(opening) + count)]
         places, tokens = (torch.tensor([part]) for part in zip(*known, strict=True))
@@ -128,16 +128,18 @@ class System:
         spread = spread - spread.mean(0)
         variances, directions = torch.linalg.eigh(spread.T @ spread / len(spread))
         made = self._made.float()
-        rounding = (through(made, self._precision) - made).square().mean()
-        total = variances.clamp(min=0) + FLOOR * variances.mean() + rounding
+        noise = noise_of(self._form, made)
+        total = variances.clamp(min=0) + FLOOR * variances.mean() + noise
         heads, width = self._known_sum.shape
         read = ((directions * total.rsqrt()).T @ slope).view(-1, heads, width)
         weight = self._known_weight + self._weights[self._places, self._reference].sum(1).mean(0)
         read = read / weight.view(1, -1, 1)
         out = mixed.view(heads, width)
         parts = zip(self._weights, self._listed, strict=True)
-        effects = torch.stack([(w.unsqueeze(2) * (one.values - out)).flatten(1) @ read.flatten(1).T for w, one in parts])
+        effects = torch.stack(
+            [(w.unsqueeze(2) * (one.values - out)).flatten(1) @ read.flatten(1).T for w, one in parts]
+        )
         usual = effects[self._places, self._reference]
         scale = (APART / (usual - usual.mean(0)).square().sum(2).mean()).sqrt()
         known = torch.einsum("fhd,hd->f", read, self._known_sum - self._known_weight.unsqueeze(1) * out)
-        return Superposition(effects * scale, -known * scale, scale.square() * rounding / total + LEAST_NOISE)
+        return Superposition(effects * scale, -known * scale, scale.square() * noise / total + LEAST_NOISE)

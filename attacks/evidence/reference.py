@@ -1,9 +1,12 @@
-"""Reference texts: what an attacker that knows no victim's text takes people to write, and how pivots tell a length.
+"""Reference texts: what an attacker takes people to write, and how pivots tell a length and a last token.
 
 Shapes: M texts, T tokens of the longest, F features, k directions.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -11,7 +14,8 @@ from ...system.backbone import Backbone
 from ...system.codec import through
 from ...system.public import Public
 from ...system.selector import select
-from .states import Form, form_of
+from ..attack import Prepared
+from .states import Form
 
 TEXTS = 512
 A_LENGTH = 128
@@ -54,24 +58,52 @@ def pivots_of(backbone: Backbone, texts: torch.Tensor, form: Form, layers: int) 
     return through(found, form.precision)
 
 
-def lengths_of(
-    backbone: Backbone, public: Public, texts: torch.Tensor, generator: torch.Generator
-) -> dict[str, torch.Tensor]:
-    """A linear discriminant of the number of tokens: `means` (T, k) of the lengths and `whitener` (F, k)."""
-    form, rows, middles = form_of(public.facts), [], []
+class Measured(NamedTuple):
+    """Reference texts of one length, and the first layers of their pivots."""
+
+    texts: torch.Tensor
+    """(A_LENGTH, n)"""
+    pivots: torch.Tensor
+    """(A_LENGTH, layers, d)"""
+
+
+def measured(backbone: Backbone, form: Form, texts: torch.Tensor, generator: torch.Generator) -> list[Measured]:
+    """Parts of texts (M, T) of every length from 1 to T."""
+    found = []
     for length in range(1, texts.shape[1] + 1):
         drawn = texts[torch.randint(len(texts), (A_LENGTH,), generator=generator), :length]
-        found = pivots_of(backbone, drawn, form, min(LAYERS, len(backbone.blocks))).flatten(1)
-        middles.append(found.mean(0))
-        rows.append(found - middles[-1])
-    spread = torch.cat(rows)
-    covariance = spread.T @ spread / len(spread)
-    values, vectors = torch.linalg.eigh(covariance)
+        found.append(Measured(drawn, pivots_of(backbone, drawn, form, min(LAYERS, len(backbone.blocks)))))
+    return found
+
+
+def lengths_of(parts: Sequence[Measured]) -> dict[str, torch.Tensor]:
+    """A linear discriminant of the number of tokens: `means` (T, k) of the lengths and `whitener` (F, k)."""
+    rows = [part.pivots.flatten(1) for part in parts]
+    middles = torch.stack([row.mean(0) for row in rows])
+    spread = torch.cat([row - middle for row, middle in zip(rows, middles, strict=True)])
+    values, vectors = torch.linalg.eigh(spread.T @ spread / len(spread))
     whitener = vectors * (values.clamp(min=0) + SHRINK * values.mean()).rsqrt()
-    return {"means": torch.stack(middles) @ whitener, "whitener": whitener}
+    return {"means": middles @ whitener, "whitener": whitener}
 
 
-def read_lengths(states: torch.Tensor, means: torch.Tensor, whitener: torch.Tensor) -> torch.Tensor:
+def read_lengths(states: torch.Tensor, prepared: Prepared) -> torch.Tensor:
     """Lengths by likelihood, the best first, of states (N, L, d): (N, T)."""
-    found = states[:, :LAYERS].flatten(1) @ whitener
-    return torch.cdist(found, means).argsort(1) + 1
+    found = states[:, :LAYERS].flatten(1) @ prepared["whitener"]
+    return torch.cdist(found, prepared["means"]).argsort(1) + 1
+
+
+def last_tokens_of(backbone: Backbone, parts: Sequence[Measured]) -> dict[str, torch.Tensor]:
+    """A least-squares reading of the last token's embedding where no prompt follows it: `last` (d + 1, d)."""
+    states = torch.cat([part.pivots[:, 0] for part in parts])
+    tokens = torch.cat([part.texts[:, -1] for part in parts])
+    wanted = backbone.model.get_input_embeddings().weight[tokens]
+    inputs = torch.nn.functional.pad(states, (0, 1), value=1.0)
+    gram = inputs.T @ inputs
+    ridge = SHRINK * gram.diagonal().mean() * torch.eye(len(gram))
+    return {"last": torch.linalg.solve(gram + ridge, inputs.T @ wanted)}
+
+
+def read_last(backbone: Backbone, states: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+    """Last tokens by distance of their embeddings, the nearest first, of states (N, L, d): (N, vocabulary)."""
+    found = torch.nn.functional.pad(states[:, 0], (0, 1), value=1.0) @ prepared["last"]
+    return torch.cdist(found, backbone.model.get_input_embeddings().weight).argsort(1)

@@ -110,6 +110,11 @@ def blurred(states: torch.Tensor, spread: float, generator: torch.Generator | No
     return states + spread * torch.randn(states.shape, generator=generator)
 
 
+def noise_of(form: Form, states: torch.Tensor) -> torch.Tensor:
+    """The variance that rounding and noise add to a value of plain states (..., d)."""
+    return (through(states, form.precision) - states).square().mean() + form.spread**2
+
+
 def _revealed(public: Public) -> torch.Tensor | None:
     """(L, k, d) with orthonormal rows."""
     return None if public.keys is None else public.keys.get("activations")

@@ -13,22 +13,31 @@ Shapes: n places, C candidates, F measured dimensions, K candidates kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
 NEGLIGIBLE = 1e-9
 """Belief below which a candidate adds nothing to a covariance."""
-WIDE = 2
+WIDE = 1
 """Steps in which all candidates are weighed; then the likeliest alone."""
 STUCK = 4
 """Steps with the same tokens after which beliefs have settled."""
 JITTER = 1e-9
 
-Expected = Callable[[torch.Tensor], torch.Tensor]
-"""From log-likelihoods (n, C) by the sum to probabilities (n, C) of each place's token by all other places'."""
+LEAST = 1e-30
+"""What the language gives a token at least."""
+
+
+class Language(Protocol):
+    """What is expected of tokens before the sum is weighed."""
+
+    def expected(self, likelihoods: torch.Tensor) -> torch.Tensor:
+        """From log-likelihoods (n, C) by the sum to probabilities (n, C) of each place's token by all other places'."""
+
+    def among(self, chosen: torch.Tensor) -> Language:
+        """The same over some candidates (n, K) of each place."""
 
 
 @dataclass(frozen=True)
@@ -90,25 +99,19 @@ class Effort:
 
 
 @torch.no_grad()
-def decoded(mixed: Superposition, expected: Expected, damping: float, effort: Effort, enough: float) -> Decoded:
-    """The tokens at which beliefs settle, or those that came nearest; it ends where they stay within the distance `enough`."""
-    places = torch.arange(len(mixed.effects)).unsqueeze(1)
-    whole = torch.zeros(mixed.effects.shape[:2])
-    chosen = torch.arange(whole.shape[1]).expand(len(whole), -1)
-    weighed, beliefs = mixed, expected(whole)
-    last, same = beliefs.argmax(1), 0
-    best = Decoded(last, torch.inf)
+def decoded(mixed: Superposition, language: Language, damping: float, effort: Effort, enough: float) -> Decoded:
+    """The tokens at which beliefs settle, or those that came nearest; it ends where they stay within `enough`."""
+    likely, weighed, chosen = language, mixed, torch.arange(mixed.effects.shape[1]).expand(len(mixed.effects), -1)
+    told = torch.zeros(mixed.effects.shape[:2])
+    beliefs = likely.expected(told)
+    best, last, same = Decoded(beliefs.argmax(1), torch.inf), beliefs.argmax(1), 0
     for step in range(effort.steps):
-        if step == WIDE and whole.shape[1] > effort.kept:
+        if step == WIDE and told.shape[1] > effort.kept:
             chosen = beliefs.topk(effort.kept, dim=1).indices
-            weighed = mixed.of(chosen)
+            likely, weighed, told = language.among(chosen), mixed.of(chosen), told.gather(1, chosen)
             beliefs = _normalised(beliefs.gather(1, chosen))
-        found = likelihoods(weighed, beliefs)
-        before = whole[places, chosen]
-        whole = torch.full_like(whole, -torch.inf)
-        whole[places, chosen] = damping * before + (1 - damping) * found
-        by_both = whole[places, chosen] + expected(whole)[places, chosen].clamp(min=1e-30).log()
-        beliefs = by_both.softmax(1)
+        told = damping * told + (1 - damping) * likelihoods(weighed, beliefs)
+        beliefs = (told + likely.expected(told).clamp(min=LEAST).log()).softmax(1)
         tokens = chosen.gather(1, beliefs.argmax(1, keepdim=True)).squeeze(1)
         distance = mixed.distance(tokens)
         same, last = same + 1 if bool((tokens == last).all()) else 0, tokens

@@ -81,6 +81,7 @@ class Cover:
         noises = [one for one in self.defences if isinstance(one, ActivationNoise)]
         return {
             "layers": list(self.layers),
+            "first_layer": "sent" if self.layers[0] == 1 else "withheld",
             "last_layer": "sent" if self.layers[-1] == self.blocks else "withheld",
             "activations": self._form,
             "clip": min((one.clip for one in noises), default=0.0),
