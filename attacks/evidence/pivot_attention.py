@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import count, islice
 from typing import NamedTuple
 
 import torch
@@ -61,10 +62,10 @@ class System:
     """The linear system of all texts of one length before the tail."""
 
     def __init__(self, attention: PivotAttention, around: Around, reference: torch.Tensor) -> None:
-        (opening, tail), count = around, reference.shape[1]
+        (opening, tail), length = around, reference.shape[1]
         self._first, self._form = attention.first, attention.form
-        self._token, self._place = tail[-1], len(opening) + count + len(tail) - 1
-        known = [*enumerate(opening), *enumerate(tail, len(opening) + count)]
+        self._token, self._place = tail[-1], len(opening) + length + len(tail) - 1
+        known = [*enumerate(opening), *enumerate(tail, len(opening) + length)]
         places, tokens = (torch.tensor([part]) for part in zip(*known, strict=True))
         heads = self._first.heads(tokens, places)
         query = heads.queries[0, :, -1]
@@ -73,10 +74,10 @@ class System:
         weights = (scores - top.unsqueeze(1)).exp()
         self._known_weight = weights.sum(1).float()
         self._known_sum = torch.einsum("hn,hnd->hd", weights, heads.values[0]).float()
-        self._listed = [attention.listed(place) for place in range(len(opening), len(opening) + count)]
+        self._listed = [attention.listed(place) for place in range(len(opening), len(opening) + length)]
         scaled, highest = query.float(), top.float()
         self._weights = torch.stack([((one.keys * scaled).sum(2) - highest).exp() for one in self._listed])
-        self._reference, self._places = reference, torch.arange(count)
+        self._reference, self._places = reference, torch.arange(length)
         self._usual = self.mixed(reference).flatten(1).double()
         self._made = self._first.state(self._token, self._place, self._usual)
 
@@ -92,10 +93,13 @@ class System:
             summed = summed + weights[:, place].unsqueeze(2) * one.values[texts[:, place]]
         return summed / (self._known_weight + weights.sum(1)).unsqueeze(2)
 
-    def roots(self, state: torch.Tensor, generator: torch.Generator) -> Iterator[Inverse]:
-        """Whatever the attention may have put out where the pivot's state (d,) is received; usually one."""
+    def roots(self, state: torch.Tensor, generator: torch.Generator, starts: int = STARTS) -> Iterator[Inverse]:
+        """Whatever the attention may have put out where the pivot's state (d,) is received; usually one.
+
+        Around a text of another length, or another last token, there is hardly ever one.
+        """
         wanted, found = state.double().unsqueeze(0), list[torch.Tensor]()
-        for start in self._starts(wanted, generator):
+        for start in islice(self._starts(wanted, generator), starts):
             inverse = self._first.inverted(self._token, self._place, wanted, start)
             if float(inverse.error) > ROOT:
                 continue
@@ -108,7 +112,7 @@ class System:
         reading, middle = self._reading(state), self._usual.mean(0, keepdim=True)
         yield reading
         yield middle
-        for number in range(STARTS - 2):
+        for number in count():
             drawn = self._usual[torch.randint(len(self._usual), (1,), generator=generator)]
             yield reading + (0.25, 0.5, 1.0)[number % 3] * (drawn - middle)
 

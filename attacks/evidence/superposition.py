@@ -20,7 +20,7 @@ import torch
 
 NEGLIGIBLE = 1e-9
 """Belief below which a candidate adds nothing to a covariance."""
-WIDE = 1
+WIDE = 2
 """Steps in which all candidates are weighed; then the likeliest alone."""
 STUCK = 4
 """Steps with the same tokens after which beliefs have settled."""
@@ -94,7 +94,7 @@ class Effort:
     """Exchanges between sum and language at most."""
     kept: int = 512
     """Candidates of a place that go on after the first steps."""
-    attempts: int = 3
+    attempts: int = 4
     """On average for a text: more where others need fewer."""
 
 

@@ -28,7 +28,7 @@ from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.first_attention import FirstAttention
 from ..evidence.language import Chain, chain_of, frequencies
-from ..evidence.pivot_attention import Around, PivotAttention, System
+from ..evidence.pivot_attention import STARTS, Around, PivotAttention, System
 from ..evidence.reference import (
     last_tokens_of,
     lengths_of,
@@ -46,6 +46,8 @@ ENOUGH = 2.0
 """Squared distance, in units of the noise, at which a sum counts as taken apart."""
 LENGTHS = 3
 """Lengths of a text, and last tokens, that are tried, the likeliest first."""
+FEWER = 4
+"""Starts of inversions with endings that are not the likeliest."""
 SYSTEMS = 8
 """Linear systems that are kept: samples come in order of their endings."""
 DAMPINGS = (0.5, 0.7)
@@ -190,18 +192,19 @@ class Unmixing:
 
     def _attempts(self, endings: list[Ending], state: torch.Tensor) -> Iterator[Attempt]:
         """With the likeliest ending two, then with another one, and so on."""
-        likeliest, *others = (self._with(ending, state) for ending in endings)
+        likeliest = self._with(endings[0], state, STARTS)
+        others = (self._with(ending, state, FEWER) for ending in endings[1:])
         other = chain.from_iterable(islice(one, len(DAMPINGS)) for one in others)
         while (one := next(likeliest, None) or next(other, None)) is not None:
             yield one
             yield from islice(likeliest, len(DAMPINGS) - 1)
             yield from islice(other, 1)
 
-    def _with(self, ending: Ending, state: torch.Tensor) -> Iterator[Attempt]:
+    def _with(self, ending: Ending, state: torch.Tensor, starts: int) -> Iterator[Attempt]:
         if not ending.unknown:  # a text of the last token alone: nothing is mixed into it
             return
         system = self._system(ending)
-        for inverse in system.roots(state, self._generator):
+        for inverse in system.roots(state, self._generator, starts):
             mixed = system.superposition(inverse)
             for damping in DAMPINGS:
                 yield Attempt(ending, mixed, damping)
