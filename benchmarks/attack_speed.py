@@ -50,6 +50,8 @@ LONGEST = 64
 """Tokens of a text."""
 BATCH = 16
 """Texts of a message."""
+PEERS = 12
+"""Tokens of a text that the peer is given: its random policy takes seconds for each."""
 ROWS = 3000
 LENGTHS = (8, 16, 32, 64, 128)
 REPEATS = 5
@@ -185,22 +187,25 @@ def exponent(costs: Mapping[int, float]) -> float:
 def versus(peer: Path, name: str, texts: Sequence[str], auxiliary: tuple[Example, ...], layer: int) -> None:
     """Print the peer's and our tokens a second on the same texts, without opening tokens: the peer knows of none."""
     backbone, threads = load_backbone(name), torch.get_num_threads()
-    rows = [backbone.token_ids(text, LONGEST) for text in texts]
+    rows = [backbone.token_ids(text, PEERS) for text in texts]
     count = sum(map(len, rows))
     began = time.perf_counter()
     search = _search(backbone, prepare(name, layer, auxiliary), layer)
     ready = time.perf_counter() - began
     states = _states(backbone, rows, layer)
     rates = {"match": count / _timed(lambda: search.texts(states, []))}
-    results = {"match": [list(row.tokens) for row in search.texts(states, [])]}
+    _say("match", rates["match"], [list(row.tokens) for row in search.texts(states, [])] == rows)
     for policy in POLICIES:
         answer = ask(peer, name, rows, layer, policy, threads)
-        rates[policy], results[policy] = count / answer.seconds, answer.tokens
-    for way, rate in rates.items():
-        print(f"{way:<9} {rate:10.2f} tokens/s   {'exact' if results[way] == rows else 'NOT EXACT'}")
+        rates[policy] = count / answer.seconds
+        _say(policy, rates[policy], answer.tokens == rows)
     best = max(rates[policy] for policy in POLICIES)
     print(f"{rates['match'] / best:.0f} times the better policy; {count} tokens, {threads} threads, layer {layer}")
     print(f"with its preparation of {ready:.1f} s: {count / (ready + count / rates['match']) / best:.1f} times")
+
+
+def _say(way: str, rate: float, exact: bool) -> None:
+    print(f"{way:<9} {rate:10.2f} tokens/s   {'exact' if exact else 'NOT EXACT'}", flush=True)
 
 
 def main() -> None:

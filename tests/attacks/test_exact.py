@@ -176,8 +176,7 @@ def test_a_text_whose_deeper_layer_is_another_texts_is_not_certified(micro: Micr
 
 def test_texts_of_many_lengths_come_back_in_their_order(micro: Micro) -> None:
     known = prepared_on(micro.folders["llama"], "fp32")
-    long: Backbone = known.backbone
-    rows = [
-        long.token_ids(" ".join(s.text for s in VICTIM[at : at + many]))[:60] for at, many in [(0, 9), (3, 1), (7, 4)]
-    ]
+    sizes = [(0, 9), (3, 1), (7, 4)]
+    texts = [" ".join(sample.text for sample in VICTIM[at : at + many]) for at, many in sizes]
+    rows = [known.backbone.token_ids(text, 60) for text in texts]
     assert [list(row.tokens) for row in searched(known, rows)] == rows
