@@ -67,10 +67,10 @@ def test_every_family_is_a_backbone_of_its_own_kind(tmp_path: Path) -> None:
 def test_the_peer_runs_from_its_folder_in_a_process_of_its_own(micro: Micro, tmp_path: Path) -> None:
     (tmp_path / "sipit.py").write_text(STAND_IN, encoding="utf-8")
     rows = [micro.backbone("llama").token_ids(sample.text)[:4] for sample in VICTIM[:2]]
-    answer = ask(tmp_path, str(micro.folders["llama"]), rows, 1, "random", 1)
+    answer = ask(tmp_path, str(micro.folders["llama"]), rows, 1, "random")
     assert answer.tokens == rows
 
 
 def test_a_folder_without_the_peer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no sipit\.py"):
-        ask(tmp_path, "sidelight-tiny", [[1]], 1, "random", 1)
+        ask(tmp_path, "sidelight-tiny", [[1]], 1, "random")
