@@ -2,8 +2,9 @@
 
     python -m sidelight.benchmarks.sipit_peer < order.json > answer.json
 
-The order names the peer's folder, a model's folder, texts as token ids, the layer and the policy. The
-peer's own `sipit` gets its own model's states of each text; the answer holds the ids it found, and its processor seconds, on one thread.
+The order names the peer's folder, a model's folder, texts as token ids, the layer and the policy. The peer's own
+`sipit` gets its own model's states of each text; the answer holds the ids it found, and its processor seconds, on one
+thread.
 """
 
 from __future__ import annotations
