@@ -38,7 +38,7 @@ def make(family: str, root: Path, vocabulary: int | None = None) -> Path:
 
 def _model(family: str, vocabulary: int) -> Any:
     named: dict[str, Any] = {"vocab_size": vocabulary, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
-    rotary = {
+    rotary: dict[str, Any] = {
         "hidden_size": WIDTH,
         "intermediate_size": 3 * WIDTH,
         "num_hidden_layers": BLOCKS,
@@ -47,7 +47,11 @@ def _model(family: str, vocabulary: int) -> Any:
         "max_position_embeddings": POSITIONS,
     }
     if family == "opt":
-        learned = {"word_embed_proj_dim": WIDTH, "ffn_dim": 4 * WIDTH, "max_position_embeddings": POSITIONS}
+        learned: dict[str, Any] = {
+            "word_embed_proj_dim": WIDTH,
+            "ffn_dim": 4 * WIDTH,
+            "max_position_embeddings": POSITIONS,
+        }
         config = OPTConfig(hidden_size=WIDTH, num_hidden_layers=BLOCKS, num_attention_heads=HEADS, **learned, **named)
         return OPTForCausalLM(config)
     if family == "gpt2":

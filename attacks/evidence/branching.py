@@ -67,7 +67,7 @@ class Branching:
             self._backbone.activations(whole(part), self._last)[torch.arange(len(part)), where][:, self._picked]
             for part, where in parts
         ]
-        return torch.cat(states).unflatten(0, tokens.shape)
+        return torch.cat(states).view(*tokens.shape, len(self._picked), -1)
 
 
 def whole(ids: torch.Tensor) -> Tokens:
