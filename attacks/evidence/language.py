@@ -37,10 +37,10 @@ class Chain:
 
     first: torch.Tensor
     """(C,) at the first place"""
-    following: torch.Tensor | Sequence[torch.Tensor]
-    """(C, C) from a token to the next; or one of each place, where candidates differ"""
+    following: torch.Tensor
+    """(C, C) from a token to the next"""
     anywhere: torch.Tensor
-    """(C,) wherever they stand, or (n, C)"""
+    """(C,) wherever they stand"""
     share: float = ANYWHERE
     """Of tokens that are drawn from `anywhere`."""
 
@@ -49,25 +49,46 @@ class Chain:
         share = self.share + TOPICS
         return replace(self, anywhere=(self.share * self.anywhere + TOPICS * topics) / share, share=share)
 
-    def among(self, chosen: torch.Tensor) -> Chain:
+    def among(self, chosen: torch.Tensor) -> Narrowed:
         """Over some candidates of each place alone, by index (n, K)."""
-        assert isinstance(self.following, torch.Tensor)
         following = [self.following[before.unsqueeze(1), after] for before, after in pairwise(chosen)]
-        return replace(self, first=self.first[chosen[0]], following=following, anywhere=self.anywhere[chosen])
+        return Narrowed(self.first[chosen[0]], following, self.anywhere[chosen], self.share)
 
     def expected(self, likelihoods: torch.Tensor) -> torch.Tensor:
         """Of each place's token, by what else tells of all other places' tokens, as log-likelihoods: both (n, C)."""
+        count = len(likelihoods)
+        steps, anywhere = [self.following] * (count - 1), self.anywhere.expand(count, -1)
+        return Narrowed(self.first, steps, anywhere, self.share).expected(likelihoods)
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """The same, with candidates of its own (K) at each place."""
+
+    first: torch.Tensor
+    """(K,)"""
+    following: Sequence[torch.Tensor]
+    """(K, K) each: from a place to the next"""
+    anywhere: torch.Tensor
+    """(n, K)"""
+    share: float
+
+    def among(self, chosen: torch.Tensor) -> Narrowed:
+        """Over fewer candidates, by index (n, k)."""
+        pairs = zip(self.following, chosen, chosen[1:], strict=False)
+        following = [step[before.unsqueeze(1), after] for step, before, after in pairs]
+        return replace(self, first=self.first[chosen[0]], following=following, anywhere=self.anywhere.gather(1, chosen))
+
+    def expected(self, likelihoods: torch.Tensor) -> torch.Tensor:
+        """As `Chain.expected`: (n, K)."""
         weights = (likelihoods - likelihoods.amax(1, keepdim=True)).exp()
-        count, own = len(weights), 1 - self.share
-        one = isinstance(self.following, torch.Tensor)
-        steps = [self.following] * (count - 1) if one else self.following
-        anywhere = self.share * (self.anywhere.expand(count, -1) if one else self.anywhere)
+        own, anywhere = 1 - self.share, self.share * self.anywhere
         before = [own * self.first + anywhere[0]]
-        for row, step, added in zip(weights[:-1], steps, anywhere[1:], strict=True):
+        for row, step, added in zip(weights[:-1], self.following, anywhere[1:], strict=True):
             told = _unit(before[-1] * row)
             before.append(own * (told @ step) + added)
-        behind = [torch.ones_like(self.first)]
-        for row, step, added in zip(weights[1:].flip(0), steps[::-1], anywhere[1:].flip(0), strict=True):
+        behind = [torch.ones_like(anywhere[-1])]
+        for row, step, added in zip(weights[1:].flip(0), self.following[::-1], anywhere[1:].flip(0), strict=True):
             told = _unit(behind[-1] * row)
             behind.append(_unit(own * (step @ told) + told @ added))
         both = torch.stack(before) * torch.stack(behind[::-1])

@@ -75,7 +75,12 @@ class Unmix(Attack):
 
     candidates: int = 4096
     """Tokens that may stand in a text: the most frequent ones of what the attacker takes people to write."""
-    effort: Effort = Effort()
+    steps: int = Effort.steps
+    """Exchanges between sum and language at most, in one attempt."""
+    kept: int = Effort.kept
+    """Candidates of a place that go on after the first steps."""
+    attempts: int = Effort.attempts
+    """At a text, on average: more where others need fewer."""
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """`texts` (M, longest): what people may write; how lengths are read off pivots; the chain of tokens."""
@@ -97,7 +102,7 @@ class Unmix(Attack):
         rows = [row for row, sample in enumerate(ids) if not wanted or sample in wanted]
         if not rows:
             return TextGuess((), ())
-        texts = Unmixing(public, prepared, self.effort, generator).texts(states[rows])
+        texts = Unmixing(public, prepared, Effort(self.steps, self.kept, self.attempts), generator).texts(states[rows])
         exact = public.facts.get("precision", "fp32") in ("fp32", "fp16")
         return TextGuess(
             tuple(ids[row] for row in rows),
