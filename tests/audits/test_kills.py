@@ -23,7 +23,7 @@ def test_an_audit_that_is_killed_ends_as_one_that_never_was(small: Small, tmp_pa
     suite = small.suite("killed-once", PAE, ATTACKS, MOBILLM, ATTACKS)
     options = [str(suite), "--backbone", str(small.backbone), "--data", str(small.rows), "--seed", SEED]
     said: list[str] = []
-    # a second kill is test_interruption's; the grace of a machine that is busy with other tests
+    # killing a resumed audit again is the slow proof's; the grace of a machine that is busy with other tests
     tally = Proof(options, tmp_path, said.append, grace=60).run(1, itertools.repeat(0.8))
     assert tally.wrong == 0, tally
     assert (tally.kills, tally.restarts) == (1, 1)
