@@ -26,10 +26,10 @@ APART = 300.0
 """Squared length that one wrong token makes on average; the floor of the noise is 0.01 in each dimension."""
 LEAST_NOISE = 1e-2
 READING_RIDGE = 1e-4
-STARTS = 16
+STARTS = 40
 """Starts of inversions at most."""
-ROOT = 1e-8
-"""Relative error below which an inversion has found what was put out."""
+ROOT = 2e-7
+"""Relative error below which an inversion has found what was put out: some norms round to single precision."""
 SAME = 1e-4
 """Relative distance below which two inversions found the same."""
 
