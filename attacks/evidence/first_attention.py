@@ -4,12 +4,12 @@ Before the first block a token's state depends on the token and its place alone,
 too: they can be listed for the whole vocabulary. A block turns what the attention puts out at a position into the
 position's state without looking at any other position; that is inverted numerically.
 
-Shapes: B rows, n places, V vocabulary, H heads, D width of a head, d width.
+Shapes: B rows, n places, H heads, D width of a head, d width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -18,17 +18,19 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ...system.backbone import Stop, Tokens, load_backbone, record_blocks, run
+from ...system.clipping import clipped
 
 NAME = "sidelight-first-attention"
 TOKENS = 4096
 """Tokens at a place that are run at a time."""
 ITERATIONS = 40
-PROMISING = (12, 1e-4)
-"""After so many iterations an inversion whose relative error is larger is given up: hardly one of them ends."""
+PROMISING = (12, 1e6)
+"""After so many iterations an inversion with a larger error is given up: hardly one of them ends."""
 DAMPED = 8
 """Dampings that are tried in one iteration."""
-EXACT = 1e-10
-"""Relative error at which an inversion has converged, in double precision."""
+LEAST_DAMPING = 1e-14
+STILL = 1e-3
+"""An inversion ends where a step lowers its cost by a smaller share."""
 
 
 class Heads(NamedTuple):
@@ -40,21 +42,46 @@ class Heads(NamedTuple):
     values: torch.Tensor
 
 
+class Received(NamedTuple):
+    """A state behind the block, with the variance of its noise."""
+
+    state: torch.Tensor
+    """(d,)"""
+    variance: float
+
+
+class Usual(NamedTuple):
+    """What the attention usually puts out."""
+
+    mean: torch.Tensor
+    """(H D,)"""
+    precision: torch.Tensor
+    """(H D, H D), the inverse of the covariance"""
+
+    def surprise(self, mixed: torch.Tensor) -> float:
+        """Squared distance from the mean in standard deviations."""
+        away = mixed - self.mean
+        return float(away @ self.precision @ away)
+
+
 class Inverse(NamedTuple):
-    """What an attention put out, by the states that it led to."""
+    """What an attention put out."""
 
     mixed: torch.Tensor
-    """(B, H D)"""
+    """(H D,)"""
+    left: torch.Tensor
+    """(d,): of the state that was received, what this does not explain"""
     slope: torch.Tensor
-    """(B, d, H D): how states change with it there"""
-    error: torch.Tensor
-    """(B,): relative distance of the states that it leads to"""
+    """(d, H D): how the state changes with it there"""
+    error: float
+    """mean square of what is left, in units of the noise"""
 
 
 class FirstAttention:
-    """The first block of a public backbone, in double precision."""
+    """The first block of a public backbone, in double precision; behind it states may be clipped to a length."""
 
-    def __init__(self, reference: str) -> None:
+    def __init__(self, reference: str, clip: float = 0.0) -> None:
+        self._clip = clip
         backbone = load_backbone(reference)
         backbone.model.double().set_attn_implementation(_registered())
         self._backbone = backbone
@@ -79,69 +106,69 @@ class FirstAttention:
         ids = torch.full((len(mixed), 1), token)
         with record_blocks(list(self._backbone.blocks)[:1]) as taken, _listening(mixed):
             run(self._backbone.model, Tokens(ids, torch.ones_like(ids)), places=torch.full_like(ids, place))
-        return taken[0][:, 0]
+        return clipped(taken[0][:, 0], self._clip) if self._clip else taken[0][:, 0]
 
-    def inverted(self, token: int, place: int, states: torch.Tensor, start: torch.Tensor) -> Inverse:
-        """What the attention put out where a token's states (B, d) are known, from starts (B, H D).
+    def inverted(self, token: int, place: int, received: Received, start: torch.Tensor, usual: Usual) -> Inverse:
+        """What the attention most likely put out where a token's state was received, from a start (H D,).
 
-        Levenberg-Marquardt: directions that hardly change the state stay near the start; the slope says which they are.
+        Levenberg-Marquardt. What is usually put out counts as a second measurement; it matters where states are noisy.
         """
-        states = states.double()
-        mixed = start.double().clone()
-        damping = torch.full((len(states),), 1e-2, dtype=torch.float64)
-        left, slope = self._linear(token, place, mixed, states)
-        size = states.norm(dim=1).clamp(min=torch.finfo(torch.float64).tiny)
+
+        def at(mixed: torch.Tensor) -> _Point:
+            left = received.state - self.state(token, place, mixed.unsqueeze(0))[0]
+            return _Point(mixed, left, float(left.square().sum() / received.variance) + usual.surprise(mixed))
+
+        point, damping = at(start.double()), 1e-2
         for iteration in range(ITERATIONS):
-            error = float((left.norm(dim=1) / size).max())
-            if error <= EXACT or (iteration >= PROMISING[0] and error > PROMISING[1]):
+            error = float(point.left.square().mean() / received.variance)
+            if iteration >= PROMISING[0] and error > PROMISING[1]:
                 break
-            mixed, damping, moved = self._step(token, place, mixed, states, left, slope, damping)
-            if not moved:
+            slope, before = self._slope(token, place, point.mixed), point.cost
+            point, damping = _stepped(point, at, slope, received, usual, damping)
+            if point.cost > (1 - STILL) * before:
                 break
-            left, slope = self._linear(token, place, mixed, states)
-        return Inverse(mixed, slope, left.norm(dim=1) / size)
+        error = float(point.left.square().mean() / received.variance)
+        return Inverse(point.mixed, point.left, self._slope(token, place, point.mixed), error)
 
-    def _step(
-        self,
-        token: int,
-        place: int,
-        mixed: torch.Tensor,
-        states: torch.Tensor,
-        left: torch.Tensor,
-        slope: torch.Tensor,
-        damping: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """One damped step of each row that it brings nearer; whether there was any."""
-        curvature = slope.mT @ slope
-        scale = curvature.diagonal(dim1=1, dim2=2).mean(1)
-        pull = (slope.mT @ left.unsqueeze(2)).squeeze(2)
-        waiting, mixed = torch.ones(len(mixed), dtype=torch.bool), mixed.clone()
-        for _ in range(DAMPED):
-            ridge = (damping * scale).view(-1, 1, 1) * torch.eye(mixed.shape[1], dtype=mixed.dtype)
-            tried = mixed + torch.linalg.solve(curvature + ridge, pull)
-            nearer = (states - self.state(token, place, tried).detach()).norm(dim=1) < left.norm(dim=1)
-            taken = nearer & waiting
-            mixed[taken] = tried[taken]
-            damping = torch.where(taken, damping / 5, torch.where(waiting, damping * 4, damping)).clamp(min=1e-14)
-            waiting &= ~taken
-            if not waiting.any():
-                break
-        return mixed, damping, not bool(waiting.all())
-
-    def _linear(
-        self, token: int, place: int, mixed: torch.Tensor, states: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is left of the states (B, d), and the slope (B, d, H D)."""
+    def _slope(self, token: int, place: int, mixed: torch.Tensor) -> torch.Tensor:
+        """How the state changes with what the attention puts out: (d, H D)."""
         with torch.enable_grad():
-            tried = mixed.detach().requires_grad_()
-            made = self.state(token, place, tried)
-            each = torch.eye(made.shape[1], dtype=made.dtype).unsqueeze(1).expand(-1, len(made), -1)
-            (slope,) = torch.autograd.grad(made, tried, each, is_grads_batched=True)
-        return states - made.detach(), slope.transpose(0, 1)
+            tried = mixed.detach().unsqueeze(0).requires_grad_()
+            made = self.state(token, place, tried)[0]
+            (slope,) = torch.autograd.grad(made, tried, torch.eye(len(made), dtype=made.dtype), is_grads_batched=True)
+        return slope[:, 0]
 
     def _run(self, tokens: torch.Tensor, places: torch.Tensor) -> None:
         with record_blocks(list(self._backbone.blocks)[:1]):
             run(self._backbone.model, Tokens(tokens, torch.ones_like(tokens)), places=places)
+
+
+class _Point(NamedTuple):
+    """Where an inversion stands."""
+
+    mixed: torch.Tensor
+    left: torch.Tensor
+    cost: float
+
+
+def _stepped(
+    point: _Point,
+    at: Callable[[torch.Tensor], _Point],
+    slope: torch.Tensor,
+    received: Received,
+    usual: Usual,
+    damping: float,
+) -> tuple[_Point, float]:
+    """The first nearer point of those that are ever more damped, with the next damping; else the same."""
+    curvature = slope.T @ slope / received.variance
+    pull = slope.T @ point.left / received.variance - usual.precision @ (point.mixed - usual.mean)
+    ridge = curvature.diagonal().mean() * torch.eye(len(pull), dtype=pull.dtype)
+    for _ in range(DAMPED):
+        tried = at(point.mixed + torch.linalg.solve(curvature + usual.precision + damping * ridge, pull))
+        if tried.cost < point.cost:
+            return tried, max(damping / 5, LEAST_DAMPING)
+        damping *= 4
+    return point, damping
 
 
 # --- listening to transformers' attention -----------------------------------------------------------------------

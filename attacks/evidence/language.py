@@ -73,14 +73,10 @@ class Narrowed:
     """(n, K)"""
     share: float
 
-    def among(self, chosen: torch.Tensor) -> Narrowed:
-        """Over fewer candidates, by index (n, k)."""
-        pairs = zip(self.following, chosen, chosen[1:], strict=False)
-        following = [step[before.unsqueeze(1), after] for step, before, after in pairs]
-        return replace(self, first=self.first[chosen[0]], following=following, anywhere=self.anywhere.gather(1, chosen))
-
     def expected(self, likelihoods: torch.Tensor) -> torch.Tensor:
         """As `Chain.expected`: (n, K)."""
+        if not len(likelihoods):
+            return likelihoods
         weights = (likelihoods - likelihoods.amax(1, keepdim=True)).exp()
         own, anywhere = 1 - self.share, self.share * self.anywhere
         before = [own * self.first + anywhere[0]]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 
-from .first_attention import FirstAttention, Heads, Inverse
+from .first_attention import FirstAttention, Heads, Inverse, Received, Usual
 from .states import Form, noise_of
 from .superposition import Superposition
 
@@ -28,8 +28,12 @@ LEAST_NOISE = 1e-2
 READING_RIDGE = 1e-4
 STARTS = 40
 """Starts of inversions at most."""
-ROOT = 2e-7
-"""Relative error below which an inversion has found what was put out: some norms round to single precision."""
+ROUNDED = 1e-7
+"""Noise of a state relative to its values: some norms round to single precision."""
+ROOT = 4.0
+"""Mean square in units of the noise below which an inversion has found what was put out."""
+SHRINK = 1e-3
+"""Share of the mean variance that is added to what is usually put out in every direction."""
 SAME = 1e-4
 """Relative distance below which two inversions found the same."""
 
@@ -80,6 +84,8 @@ class System:
         self._reference, self._places = reference, torch.arange(length)
         self._usual = self.mixed(reference).flatten(1).double()
         self._made = self._first.state(self._token, self._place, self._usual)
+        self._noise = float(noise_of(self._form, self._made.float()))
+        self._prior = _usual(self._usual)
 
     def __len__(self) -> int:
         """Places of own tokens."""
@@ -98,26 +104,27 @@ class System:
 
         Around a text of another length, or another last token, there is hardly ever one.
         """
-        wanted, found = state.double().unsqueeze(0), list[torch.Tensor]()
-        for start in islice(self._starts(wanted, generator), starts):
-            inverse = self._first.inverted(self._token, self._place, wanted, start)
-            if float(inverse.error) > ROOT:
+        rounded = ROUNDED**2 * float(state.double().square().mean())
+        received, found = Received(state.double(), self._noise + rounded), list[torch.Tensor]()
+        for start in islice(self._starts(received.state, generator), starts):
+            inverse = self._first.inverted(self._token, self._place, received, start, self._prior)
+            if inverse.error > ROOT:
                 continue
             if all(float((inverse.mixed - one).norm() / one.norm()) > SAME for one in found):
                 found.append(inverse.mixed)
                 yield inverse
 
     def _starts(self, state: torch.Tensor, generator: torch.Generator) -> Iterator[torch.Tensor]:
-        """A reading, the mean, and readings moved the way that reference texts differ: each (1, H D)."""
-        reading, middle = self._reading(state), self._usual.mean(0, keepdim=True)
+        """A reading, the mean, and readings moved the way that reference texts differ: each (H D,)."""
+        reading, middle = self._reading(state), self._usual.mean(0)
         yield reading
         yield middle
         for number in count():
-            drawn = self._usual[torch.randint(len(self._usual), (1,), generator=generator)]
+            drawn = self._usual[int(torch.randint(len(self._usual), (), generator=generator))]
             yield reading + (0.25, 0.5, 1.0)[number % 3] * (drawn - middle)
 
     def _reading(self, state: torch.Tensor) -> torch.Tensor:
-        """What was put out, read off the state (1, d) by least squares over the reference texts."""
+        """What was put out, read off the state (d,) by least squares over the reference texts."""
         middle, wanted = self._made.mean(0), self._usual.mean(0)
         rows = self._made - middle
         ridge = READING_RIDGE * rows.square().sum(0).mean() * torch.eye(rows.shape[1], dtype=rows.dtype)
@@ -127,12 +134,11 @@ class System:
 
     def superposition(self, inverse: Inverse) -> Superposition:
         """The sum that gives what the attention put out, in the directions that the state shows, whitened."""
-        mixed, slope = inverse.mixed[0].float(), inverse.slope[0].float()
+        mixed, slope = inverse.mixed.float(), inverse.slope.float()
         spread = (self._usual.float() - mixed) @ slope.T
         spread = spread - spread.mean(0)
         variances, directions = torch.linalg.eigh(spread.T @ spread / len(spread))
-        made = self._made.float()
-        noise = noise_of(self._form, made)
+        noise = self._noise
         total = variances.clamp(min=0) + FLOOR * variances.mean() + noise
         heads, width = self._known_sum.shape
         read = ((directions * total.rsqrt()).T @ slope).view(-1, heads, width)
@@ -146,4 +152,13 @@ class System:
         usual = effects[self._places, self._reference]
         scale = (APART / (usual - usual.mean(0)).square().sum(2).mean()).sqrt()
         known = torch.einsum("fhd,hd->f", read, self._known_sum - self._known_weight.unsqueeze(1) * out)
-        return Superposition(effects * scale, -known * scale, scale.square() * noise / total + LEAST_NOISE)
+        left = (directions * total.rsqrt()).T @ inverse.left.float()
+        return Superposition(effects * scale, (left - known) * scale, scale.square() * noise / total + LEAST_NOISE)
+
+
+def _usual(rows: torch.Tensor) -> Usual:
+    """From rows (M, H D)."""
+    mean = rows.mean(0)
+    covariance = (rows - mean).T @ (rows - mean) / len(rows)
+    covariance += SHRINK * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=rows.dtype)
+    return Usual(mean, torch.linalg.inv(covariance))

@@ -30,13 +30,17 @@ LEAST = 1e-30
 """What the language gives a token at least."""
 
 
-class Language(Protocol):
+class Expecting(Protocol):
     """What is expected of tokens before the sum is weighed."""
 
     def expected(self, likelihoods: torch.Tensor) -> torch.Tensor:
         """From log-likelihoods (n, C) by the sum to probabilities (n, C) of each place's token by all other places'."""
 
-    def among(self, chosen: torch.Tensor) -> Language:
+
+class Language(Expecting, Protocol):
+    """The same, of all candidates and of some."""
+
+    def among(self, chosen: torch.Tensor) -> Expecting:
         """The same over some candidates (n, K) of each place."""
 
 
@@ -86,22 +90,20 @@ class Decoded(NamedTuple):
     """As in `Superposition.distance`."""
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How far sums are taken apart."""
+class Effort(NamedTuple):
+    """How far a sum is taken apart."""
 
-    steps: int = 16
+    steps: int
     """Exchanges between sum and language at most."""
-    kept: int = 512
+    kept: int
     """Candidates of a place that go on after the first steps."""
-    attempts: int = 4
-    """On average for a text: more where others need fewer."""
 
 
 @torch.no_grad()
 def decoded(mixed: Superposition, language: Language, damping: float, effort: Effort, enough: float) -> Decoded:
     """The tokens at which beliefs settle, or those that came nearest; it ends where they stay within `enough`."""
-    likely, weighed, chosen = language, mixed, torch.arange(mixed.effects.shape[1]).expand(len(mixed.effects), -1)
+    likely: Expecting = language
+    weighed, chosen = mixed, torch.arange(mixed.effects.shape[1]).expand(len(mixed.effects), -1)
     told = torch.zeros(mixed.effects.shape[:2])
     beliefs = likely.expected(told)
     best, last, same = Decoded(beliefs.argmax(1), torch.inf), beliefs.argmax(1), 0

@@ -75,11 +75,11 @@ class Unmix(Attack):
 
     candidates: int = 4096
     """Tokens that may stand in a text: the most frequent ones of what the attacker takes people to write."""
-    steps: int = Effort.steps
+    steps: int = 16
     """Exchanges between sum and language at most, in one attempt."""
-    kept: int = Effort.kept
+    kept: int = 512
     """Candidates of a place that go on after the first steps."""
-    attempts: int = Effort.attempts
+    attempts: int = 4
     """At a text, on average: more where others need fewer."""
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
@@ -102,7 +102,8 @@ class Unmix(Attack):
         rows = [row for row, sample in enumerate(ids) if not wanted or sample in wanted]
         if not rows:
             return TextGuess((), ())
-        texts = Unmixing(public, prepared, Effort(self.steps, self.kept, self.attempts), generator).texts(states[rows])
+        unmixing = Unmixing(public, prepared, Effort(self.steps, self.kept), generator)
+        texts = unmixing.texts(states[rows], self.attempts * len(rows))
         exact = public.facts.get("precision", "fp32") in ("fp32", "fp16")
         return TextGuess(
             tuple(ids[row] for row in rows),
@@ -143,14 +144,14 @@ class Unmixing:
         self._layers: list[int] = public.facts["layers"]
         self._chain = Chain(prepared["first"], prepared["following"], prepared["anywhere"])
         self._prompt = tuple(self._backbone.token_ids(self._form.prompt)) if self._form.prompt else ()
-        self._attention = PivotAttention(FirstAttention(public.backbone), prepared["candidates"], self._form)
+        first = FirstAttention(public.backbone, self._form.clip)
+        self._attention = PivotAttention(first, prepared["candidates"], self._form)
         self._system = lru_cache(maxsize=SYSTEMS)(self._system_of)
 
-    def texts(self, states: torch.Tensor) -> list[Unmixed]:
-        """Of received states (N, L, d)."""
+    def texts(self, states: torch.Tensor, left: int) -> list[Unmixed]:
+        """Of received states (N, L, d), with so many attempts at all of them."""
         endings = self._endings(states)
         found: dict[int, Unmixed] = {}
-        left = self._effort.attempts * len(states)
         for row in sorted(range(len(states)), key=endings.__getitem__):
             share = max(1, left // (len(states) - len(found)))
             found[row], used = self._text(endings[row], states[row], share)
@@ -181,7 +182,8 @@ class Unmixing:
 
     def _text(self, endings: list[Ending], states: torch.Tensor, attempts: int) -> tuple[Unmixed, int]:
         """The best text for states (L, d), and how many attempts it took."""
-        language = self._chain.about(self._topics(states))
+        topics = self._topics(states)
+        language = self._chain if topics is None else self._chain.about(topics)
         unknown = torch.zeros(endings[0].unknown, len(self._chain.first))
         best, used = Unmixed(self._whole(language.expected(unknown).argmax(1), endings[0]), False), 0
         nearest = torch.inf
@@ -214,9 +216,15 @@ class Unmixing:
             for damping in DAMPINGS:
                 yield Attempt(ending, mixed, damping)
 
-    def _topics(self, states: torch.Tensor) -> torch.Tensor:
-        """What the backbone expects behind the pivot, over candidates (C,): words of the text's subject."""
-        found = (self._backbone.final_norm(states[-1]) @ self._backbone.output_matrix().T).softmax(0)
+    def _topics(self, states: torch.Tensor) -> torch.Tensor | None:
+        """What the backbone expects behind the pivot, over candidates (C,): words of the text's subject.
+
+        None where its last state did not cross, or is projected before the output matrix.
+        """
+        matrix: torch.Tensor = self._backbone.model.get_output_embeddings().weight
+        if self._layers[-1] < len(self._backbone.blocks) or matrix.shape[1] != self._backbone.width:
+            return None
+        found = (self._backbone.final_norm(states[-1]) @ matrix.T).softmax(0)
         topics: torch.Tensor = found[self._prepared["candidates"]]
         return topics / topics.sum()
 

@@ -165,8 +165,9 @@ def _texts(guess: TextGuess, answers: Answers) -> dict[str, Rows]:
     if guess.certified:
         sure = dict(zip(guess.ids, guess.certified, strict=True))
         certified = [(row, found) for row, found in pairs if sure.get(row.id, False)]
-        scored["certified_recall"] = _per_row(pairs, lambda row, found: float(sure.get(row.id, False)))
-        scored["certified_precision"] = _per_row(certified, lambda row, found: float(row.tokens == tuple(found)))
+        right = {row.id for row, found in certified if row.tokens == tuple(found)}
+        scored["certified_recall"] = _per_row(pairs, lambda row, found: float(row.id in right))
+        scored["certified_precision"] = _per_row(certified, lambda row, found: float(row.id in right))
     return {name: rows_ for name, rows_ in scored.items() if rows_.ids}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise, product
+from typing import Any
 
 import pytest
 import torch
@@ -17,12 +18,15 @@ from sidelight.attacks.evidence.reference import lengths_of, measured, read_leng
 from sidelight.attacks.evidence.states import Form
 from sidelight.attacks.evidence.superposition import Effort, Superposition, decoded, likelihoods
 from sidelight.system.backbone import Backbone
+from sidelight.system.clipping import clipped
+from sidelight.system.codec import through
 
 from ..contracts.micro import VICTIM, Micro
 from ..contracts.planted import Planted, attacked, from_run, pae
 
 COUNT, TAIL = 5, (7, 9)
 FAMILIES = ("opt", "llama")
+EFFORT = Effort(steps=16, kept=512)
 
 
 def drawn(backbone: Backbone, count: int, seed: int) -> torch.Tensor:
@@ -98,7 +102,7 @@ def test_a_sum_of_one_in_500_at_each_of_12_places_is_taken_apart_in_256_dimensio
     generator = torch.Generator().manual_seed(0)
     effects = torch.randn(12, 500, 256, generator=generator)
     text = torch.randint(500, (12,), generator=generator)
-    found = decoded(sum_of(text, effects, 1e-2), Uniform(), 0.5, Effort(), 2.0)
+    found = decoded(sum_of(text, effects, 1e-2), Uniform(), 0.5, EFFORT, 2.0)
     assert found.tokens.tolist() == text.tolist()
     assert found.distance < 1e-3
 
@@ -107,7 +111,7 @@ def test_no_tokens_are_claimed_to_add_up_to_something_else() -> None:
     generator = torch.Generator().manual_seed(1)
     effects = torch.randn(12, 500, 256, generator=generator)
     mixed = Superposition(effects, 4 * torch.randn(256, generator=generator), torch.full((256,), 1e-2))
-    assert decoded(mixed, Uniform(), 0.5, Effort(), 2.0).distance > 2.0
+    assert decoded(mixed, Uniform(), 0.5, EFFORT, 2.0).distance > 2.0
 
 
 def test_likelihoods_of_one_place_are_those_of_the_noise() -> None:
@@ -190,3 +194,25 @@ def test_a_chain_among_some_candidates_expects_as_if_the_others_could_not_be() -
     # a place's own candidates are narrowed as well: its other tokens are left out of the whole chain's
     wanted = chain.expected(told).gather(1, chosen)
     assert torch.allclose(found, wanted / wanted.sum(1, keepdim=True), atol=1e-6)
+
+
+def test_nothing_is_expected_of_a_text_without_unknown_tokens() -> None:
+    chain = Chain(torch.ones(3) / 3, torch.ones(3, 3) / 3, torch.ones(3) / 3)
+    assert chain.expected(torch.zeros(0, 3)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("sent", [{"precision": "fp16"}, {"precision": "int8"}, {"clip": 1.5}])
+def test_rounded_or_clipped_states_still_tell_what_the_attention_put_out(micro: Micro, sent: dict[str, Any]) -> None:
+    backbone, form = micro.backbone("opt"), Form(COUNT, "", "last")._replace(**sent)
+    first = FirstAttention(str(micro.folders["opt"]), form.clip)
+    attention = PivotAttention(first, torch.arange(backbone.vocabulary), form)
+    system = attention.system(Around(tuple(backbone.prefix), TAIL), drawn(backbone, 64, seed=1))
+    texts = drawn(backbone, 8, seed=7)
+    states = clipped(pivots(backbone, texts), form.clip) if form.clip else pivots(backbone, texts)
+    wanted, usual = system.mixed(texts).flatten(1), system.mixed(drawn(backbone, 64, seed=8)).flatten(1).mean(0)
+    apart, before = [], []
+    for state, right in zip(through(states, form.precision), wanted, strict=True):
+        roots = system.roots(state, torch.Generator().manual_seed(0), 4)
+        apart.append(min((float((root.mixed - right).norm()) for root in roots), default=torch.inf))
+        before.append(float((usual - right).norm()))
+    assert sum(apart) < 0.25 * sum(before)

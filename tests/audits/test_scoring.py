@@ -230,11 +230,11 @@ def test_words_are_compared_by_place() -> None:
     assert found["word_accuracy"].values.tolist() == [4 / 5, 0, 1]
 
 
-def test_certified_precision_is_of_certified_rows_and_recall_of_all() -> None:
+def test_certified_precision_is_of_certified_rows_and_recall_of_all_that_are_right() -> None:
     guess = texts(("a", ROWS[0].tokens), ("b", (1, 1, 1, 1)), ("c", ROWS[2].tokens), certified=(True, True, False))
     found = score(Goal.TEXTS, guess, ANSWERS)
     assert (found["certified_precision"].ids, found["certified_precision"].values.tolist()) == (("a", "b"), [1, 0])
-    assert (found["certified_recall"].ids, found["certified_recall"].values.tolist()) == (("a", "b", "c"), [1, 1, 0])
+    assert (found["certified_recall"].ids, found["certified_recall"].values.tolist()) == (("a", "b", "c"), [1, 0, 0])
 
 
 def test_nothing_certified_has_a_recall_of_zero_and_no_precision() -> None:
