@@ -67,14 +67,15 @@ class Retrieve(Attack):
             return {}
         backbone = device_backbone(public)
         order = torch.randperm(len(texts), generator=generator)[:DIRECTIONS].tolist()
-        examples = _sent([texts[i] for i in order], public, backbone)
+        states = _sent([texts[i] for i in order], public, backbone)
+        scale = _errors(states, public, generator)
+        examples = features(states)
         middle = examples.mean(0)
-        scale = _errors(examples, public, generator)
         _, _, directions = torch.linalg.svd((examples - middle) / scale, full_matrices=False)
         axes = directions.T / scale.unsqueeze(1)
         parts = []
         for at in range(0, len(texts), CHUNK):
-            parts.append((_sent(texts[at : at + CHUNK], public, backbone) - middle) @ axes)
+            parts.append((features(_sent(texts[at : at + CHUNK], public, backbone)) - middle) @ axes)
             bench.progress(at + len(parts[-1]), len(texts))
         pool = torch.cat(parts)
         return {"middle": middle, "axes": axes, "pool": pool, "near": _near((examples - middle) @ axes)}
@@ -119,19 +120,24 @@ def likeliest(found: torch.Tensor, pool: torch.Tensor, near: torch.Tensor) -> to
 
 
 def _sent(texts: list[str], public: Public, backbone: Backbone) -> torch.Tensor:
-    """What would cross of texts (M, F), but for noise; rounding behind noise is part of the errors."""
+    """What would cross of texts (M, P L, d), but for noise; rounding behind noise is part of the errors."""
     facts = {**public.facts, "precision": "fp32"} if form_of(public.facts).spread else public.facts
-    return features(states_of(texts, replace(public, facts=facts), backbone=backbone))
+    return states_of(texts, replace(public, facts=facts), backbone=backbone)
 
 
 def _errors(examples: torch.Tensor, public: Public, generator: torch.Generator) -> torch.Tensor:
-    """Standard deviations (F,) of what noise and the rounding behind it add to states (E, F), and rounding of passes."""
-    form, layers = form_of(public.facts), len(public.facts["layers"])
-    states = examples.view(len(examples), -1, examples.shape[1] // layers) if form.positions != "all" else examples
-    received = through(blurred(states, form.spread, generator), form.precision) if form.spread else states
-    moved = features(within(received, public)) - examples
-    usual = (examples - examples.mean(0)).square().mean(0)
-    return (moved.square().mean(0) + EXACT**2 * usual.clamp(min=usual.mean() * EXACT**2)).sqrt()
+    """Standard deviations (F,) of what crosses of states (E, P L, d) around them, the same for a layer's values."""
+    form, width = form_of(public.facts), examples.shape[2]
+    usual = (examples - examples.mean(0)).square().mean((0, 2))
+    variances = EXACT**2 * usual.clamp(min=EXACT**2 * float(usual.mean()) + torch.finfo(usual.dtype).tiny)
+    if form.spread and form.precision == "fp32":
+        variances = variances + form.spread**2
+    elif form.spread:
+        received = within(through(blurred(examples, form.spread, generator), form.precision), public)
+        maps = (public.keys or {}).get("activations")
+        kept = width if maps is None else maps.shape[1]  # the other directions hold nothing, and no error
+        variances = variances + (received - examples).square().mean((0, 2)) * width / kept
+    return variances.sqrt().repeat_interleave(width)
 
 
 def _near(examples: torch.Tensor) -> torch.Tensor:
