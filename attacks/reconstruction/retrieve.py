@@ -8,9 +8,10 @@ received (Mahalanobis distances, each with the volume of its covariance):
 - it is the text itself: the rest is noise and rounding, whose variances are measured on pool texts;
 - it is near the text: the rest also holds what pool texts and their nearest neighbours differ by.
 
-Noise as large in every direction as in any other leaves Euclid's distance as the best there is for a text of the
-pool, and the first account is that; whitening by the pool's whole covariance, instead, loses to it. It counts where
-errors differ by value (rounding), and for texts that are not in the pool.
+Where noise is as large in every direction as in any other, Euclid's distance to clipped states is Bayes' rule for a
+text of the pool, and the first account is that; whitening by the pool's own covariance would lose to it. Weights count
+where errors differ by layer, and for texts that are not in the pool. Rounding behind noise is an error like noise:
+states of the pool are not rounded then, since noise spreads a state over several values of the grid.
 
 Threat model: a server that knows the backbone, and all that is public of a defence. Memory: the pool's states are
 projected part by part on DIRECTIONS directions, so that a text of the pool takes 2 kB.

@@ -66,7 +66,7 @@ def test_so_do_priors_known_rows_and_revealed_keys_where_they_are_studied() -> N
         {"priors": (0.5, 0.5)},
         {"known": (Known("0" * 16, "no"),)},
     )
-    keys = {prepared_key(Match(), {}, replace(PUBLIC, **other), "") for other in others}  # type: ignore[arg-type]
+    keys = {prepared_key(Match(), {}, replace(PUBLIC, **other), "") for other in others}
     assert len(keys | {prepared_key(Match(), {}, PUBLIC, "")}) == 5
 
 
