@@ -66,7 +66,9 @@ def doubt(row: Row) -> str:
 
 def _uncontrolled(row: Row) -> str:
     outcomes = {control.succeeded for control in row.controls.values()} - {None}
-    return "" if outcomes == {True} else "a control failed" if outcomes else "no control"
+    if outcomes == {True}:
+        return "the defence is known to be got around"
+    return "a control failed" if outcomes else "no control"
 
 
 def holm(row: Judged) -> str:

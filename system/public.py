@@ -58,6 +58,7 @@ class Public:
     """The frozen head's tensors (`weight`: classes x width); None where it is secret."""
     auxiliary: tuple[Example, ...] = ()
     candidates: tuple[str, ...] = ()
+    """Texts of which some may be the victim's: only where the threat model names them."""
     queries: tuple[Query, ...] = ()
     targets: tuple[str, ...] = ()
     """Ids of the samples whose texts are asked for, drawn by the auditor; empty for all."""

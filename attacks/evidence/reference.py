@@ -11,11 +11,12 @@ from typing import NamedTuple
 import torch
 
 from ...system.backbone import Backbone
+from ...system.clipping import clipped
 from ...system.codec import through
 from ...system.public import Public
 from ...system.selector import select
 from ..attack import Prepared
-from .states import Form
+from .states import Form, blurred
 
 TEXTS = 512
 A_LENGTH = 128
@@ -49,13 +50,13 @@ def _drawn(backbone: Backbone, longest: int, generator: torch.Generator) -> torc
 
 @torch.no_grad()
 def pivots_of(backbone: Backbone, texts: torch.Tensor, form: Form, layers: int) -> torch.Tensor:
-    """What would cross of the first layers of texts (M, n) of one length: (M, layers, d)."""
+    """What would cross, but for noise, of the first layers of texts (M, n) of one length: (M, layers, d)."""
     tail = backbone.token_ids(form.prompt) if form.prompt else []
     around = [torch.tensor(part, dtype=torch.int64).expand(len(texts), -1) for part in (backbone.prefix, tail)]
     ids = torch.cat([around[0], texts, around[1]], 1)
     parts = [backbone.pad(part.tolist()) for part in ids.split(CHUNK)]
     found = torch.cat([select(backbone.activations(part, layers), part.mask, form.selector) for part in parts])
-    return through(found, form.precision)
+    return through(clipped(found, form.clip) if form.clip else found, form.precision)
 
 
 class Measured(NamedTuple):
@@ -67,12 +68,20 @@ class Measured(NamedTuple):
     """(A_LENGTH, layers, d)"""
 
 
-def measured(backbone: Backbone, form: Form, texts: torch.Tensor, generator: torch.Generator) -> list[Measured]:
-    """Parts of texts (M, T) of every length from 1 to T."""
+def measured(
+    backbone: Backbone,
+    form: Form,
+    texts: torch.Tensor,
+    generator: torch.Generator,
+    layers: Sequence[int] | None = None,
+) -> list[Measured]:
+    """Parts of texts (M, T) of every length from 1 to T; the first of the layers that cross, from 1, all by default."""
+    kept = list(layers or range(1, len(backbone.blocks) + 1))[:LAYERS]
     found = []
     for length in range(1, texts.shape[1] + 1):
         drawn = texts[torch.randint(len(texts), (A_LENGTH,), generator=generator), :length]
-        found.append(Measured(drawn, pivots_of(backbone, drawn, form, min(LAYERS, len(backbone.blocks)))))
+        pivots = pivots_of(backbone, drawn, form, max(kept))[:, [layer - 1 for layer in kept]]
+        found.append(Measured(drawn, blurred(pivots, form.spread, generator)))
     return found
 
 
@@ -87,9 +96,14 @@ def lengths_of(parts: Sequence[Measured]) -> dict[str, torch.Tensor]:
 
 
 def read_lengths(states: torch.Tensor, prepared: Prepared) -> torch.Tensor:
-    """Lengths by likelihood, the best first, of states (N, L, d): (N, T)."""
-    found = states[:, :LAYERS].flatten(1) @ prepared["whitener"]
-    return torch.cdist(found, prepared["means"]).argsort(1) + 1
+    """Lengths by likelihood, and by the logarithms `prior` (T,) where they are known, the best first: (N, T).
+
+    States are (N, L, d).
+    """
+    found = torch.cdist(states[:, :LAYERS].flatten(1) @ prepared["whitener"], prepared["means"])
+    if "prior" in prepared:
+        found = found.square() / 2 - prepared["prior"]
+    return found.argsort(1) + 1
 
 
 def last_tokens_of(backbone: Backbone, parts: Sequence[Measured]) -> dict[str, torch.Tensor]:

@@ -161,14 +161,19 @@ def name_texts(labels: Sequence[str]) -> list[str]:
     return [template.format(name) for template in TEMPLATES for name in names]
 
 
-def states_of(texts: Sequence[str], public: Public, generator: torch.Generator | None = None) -> torch.Tensor:
+def states_of(
+    texts: Sequence[str],
+    public: Public,
+    generator: torch.Generator | None = None,
+    backbone: Backbone | None = None,
+) -> torch.Tensor:
     """What would cross of texts (M, P L, d): all layers of the first position that stands for a text, then the next.
 
     Needs the public item backbone and the facts layers, longest, prompt and selector. The generator draws the noise
-    that a device would add; there is none without it.
+    that a device would add; there is none without it. Another backbone stands for the public one where it is given.
     """
     assert public.backbone is not None
-    backbone, layers = load_backbone(public.backbone), public.facts["layers"]
+    backbone, layers = backbone or load_backbone(public.backbone), public.facts["layers"]
     if not texts:
         return torch.empty(0, len(layers), backbone.width)
     form = form_of(public.facts)

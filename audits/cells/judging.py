@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from ...attacks.attack import Attack, Goal, Guess, LabelGuess, StolenModel, TextGuess
 from ...system.backbone import Backbone
+from ...system.defences import DEFENCES
 from ...system.public import load_public
 from ...system.truth import load_truth
 from ...system.view import load_view
@@ -111,6 +112,9 @@ class Judge:
             yield "the guess is the same for every row"
         if isinstance(guess, TextGuess) and "pii_recall" not in measured:
             yield "the data mark no personal spans, so that none can be recalled"
+        for name in self.public.facts.get("defences", {}):
+            if name in DEFENCES and DEFENCES[name].evaded:
+                yield f"{name}: {DEFENCES[name].evaded}"
 
     def promised(self, metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         """How many random-label rows randomised response allows to be found, and whether more are, by an exact test.

@@ -156,6 +156,7 @@ def _texts(guess: TextGuess, answers: Answers) -> dict[str, Rows]:
         "position_accuracy": lambda row, found: _positions(row.tokens, found),
         "bag_f1": lambda row, found: _bag(row.tokens, found),
         "exact": lambda row, found: float(row.tokens == tuple(found)),
+        "length_accuracy": lambda row, found: float(len(row.tokens) == len(found)),
         "slot_accuracy": lambda row, found: _positions(row.tokens, found, row.slots),
         "template_accuracy": lambda row, found: _positions(row.tokens, found, [not s for s in row.slots]),
         "word_accuracy": lambda row, found: _words(answers.decode(row.tokens), answers.decode(found)),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
+from ...system.defences import DEFENCES
 from ..planning.layout import Control, Entry, Placed
 from ..statistics import Advantage, holm, succeeded, verdict
 from ..suites.arrange import Role
@@ -145,10 +146,16 @@ class Families:
         if row["family"] is None or gain is None:
             return {**row, "p_holm": None, "verdict": None}
         adjusted = next(self._adjusted[row["family"]])
-        return {**row, "p_holm": adjusted, "verdict": verdict(gain, adjusted, controlled(row["controls"]))}
+        decided = controlled(row["controls"]) and not evaded(row["defence"])
+        return {**row, "p_holm": adjusted, "verdict": verdict(gain, adjusted, decided)}
 
 
 def controlled(controls: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether there are controls that must succeed, and all did."""
     asked = [control["succeeded"] for control in controls.values() if control["succeeded"] is not None]
     return bool(asked) and all(asked)
+
+
+def evaded(defences: Mapping[str, Any] | None) -> bool:
+    """Whether a row stands behind a defence that an attacker who knows it gets around: then it does not resist."""
+    return any(name in DEFENCES and DEFENCES[name].evaded for name in defences or ())

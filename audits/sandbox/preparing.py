@@ -191,6 +191,9 @@ def prepared_key(attack: Attack, settings: Mapping[str, Any], public: Public, ba
         "candidates": public.candidates,
         "queries": list(map(astuple, public.queries)),
         "targets": public.targets,
+        "known": list(map(astuple, public.known)),
+        "priors": public.priors,
+        "keys": {name: _tensor_digest(t) for name, t in (public.keys or {}).items()},
     }
     return f"{name}-{digest(told)}"
 

@@ -9,7 +9,7 @@ the backbone's output: without noise of its own it is not, whatever epsilon stan
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import isfinite, sqrt
 
 import torch
 
@@ -21,6 +21,7 @@ from .label_dp import check_epsilon
 from .noise import check_delta
 
 LARGEST = 1e6
+LEAST_RATIO, LARGEST_RATIO = 1e-6, 1e6
 WEAKEST = 1e-3
 """Standard deviation over the clip: all 192 values of a state together move it by 1.4 % of its length."""
 
@@ -46,10 +47,13 @@ class ActivationNoise(Defence):
     def __post_init__(self) -> None:
         check_epsilon(self.name, self.epsilon, LARGEST)
         check_delta(self.name, self.delta)
-        if not self.clip > 0:
-            raise UsageError(f"the clip of {self.name} is {self.clip}; give a length above 0")
-        if not self.ratio >= 0:
-            raise UsageError(f"the ratio of {self.name} is {self.ratio}; give 0, which leaves it to epsilon, or more")
+        if not (self.clip > 0 and isfinite(self.clip)):
+            raise UsageError(f"the clip of {self.name} is {self.clip}; give a finite length above 0")
+        if self.ratio and not LEAST_RATIO <= self.ratio <= LARGEST_RATIO:
+            raise UsageError(
+                f"the ratio of {self.name} is {self.ratio}; give 0, which leaves it to epsilon, or "
+                f"{LEAST_RATIO:g} to {LARGEST_RATIO:g}"
+            )
 
     def bounded(self, states: torch.Tensor) -> torch.Tensor:
         return clipped(states, self.clip)

@@ -18,6 +18,7 @@ from ..codec import Precision
 from ..randomness import Streams
 from .activation_noise import ActivationNoise
 from .defence import Defence
+from .round_backbone import RoundBackbone
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,13 @@ class Cover:
     def facts(self, own: Precision) -> Mapping[str, Any]:
         """What anybody knows of how activations come about.
 
-        `activations`: `plain`, where a control reveals a rotation too; `rotated`; `projected`; `known projection`.
+        `activations` says whether secret maps stand before them: `plain`, where a control reveals a rotation too;
+        `rotated`; `projected`; `known projection`. Plain states may be clipped and noisy all the same: `clip` is the
+        largest length of a layer's state and `spread` the noise's standard deviation, both 0 without such noise.
+        `weight_bits` are those of the device's backbone, 0 where it is the public one.
         """
         noises = [one for one in self.defences if isinstance(one, ActivationNoise)]
+        roundings = [one for one in self.defences if isinstance(one, RoundBackbone)]
         return {
             "layers": list(self.layers),
             "first_layer": "sent" if self.layers[0] == 1 else "withheld",
@@ -86,6 +91,7 @@ class Cover:
             "activations": self._form,
             "clip": min((one.clip for one in noises), default=0.0),
             "spread": sum(one.deviation(len(self.layers)) ** 2 for one in noises) ** 0.5,
+            "weight_bits": min((one.bits for one in roundings), default=0),
             "precision": self.precision(own),
         }
 

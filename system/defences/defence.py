@@ -98,6 +98,8 @@ class Defence(ABC):
     part: ClassVar[Part]
     keyed: ClassVar[bool]
     """Whether it has a key that a control can reveal."""
+    evaded: ClassVar[str] = ""
+    """How whoever knows the defence gets around it, where not every attack here does: its rows never read `resists`."""
 
     revealed: bool = field(default=False, kw_only=True)
     """A control: the adversary is given the key."""

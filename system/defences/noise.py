@@ -42,8 +42,8 @@ class Noise(Defence):
     def __post_init__(self) -> None:
         check_epsilon("noise", self.epsilon, LARGEST)
         check_delta("noise", self.delta)
-        if not self.clip >= 0:
-            raise UsageError(f"the clip of noise is {self.clip}; give 0, which clips nothing, or a length")
+        if not 0 <= self.clip < inf:
+            raise UsageError(f"the clip of noise is {self.clip}; give 0, which clips nothing, or a finite length")
 
     def noise(self, difference: torch.Tensor, sensitivity: float, generator: torch.Generator) -> torch.Tensor:
         bounded = clipped(difference, self.clip) if self.clip else difference

@@ -1,7 +1,8 @@
-"""A device whose copy of the backbone is rounded, against an attacker who computes with the exact one.
+"""A device whose copy of the backbone is rounded: it hides nothing from whoever rounds as well.
 
 How it is rounded is public: whoever rounds a copy in the same way has the device's backbone, and nothing is hidden from
-them. It is a defence against exact matching by attackers who do not, and a cost that a small device may have anyway.
+them. `retrieve` does so. Other attacks compute with the exact weights: what they miss is no protection, and no verdict
+on them reads `resists`. It is a cost that a small device may have anyway.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class RoundBackbone(Defence):
     source = "round to nearest per channel, as the baseline of GPTQ, arXiv 2210.17323"
     part = Part.BACKBONE
     keyed = False
+    evaded = "whoever rounds the public backbone in the same way has the device's, and not every attack here does so"
 
     bits: int = 8
 

@@ -155,3 +155,9 @@ def test_a_missing_guess_is_told_for_the_rows_that_are_asked_for_alone(tmp_path:
     scored = judged(by, TRUE[:80], uniform(0)[:80], IDS[:80])
     assert scored.reason == "10 rows have no guess and count as wrong"
     assert replace(scored, reason=None).measured["accuracy"].attack.mean() == 1
+
+
+def test_what_gets_around_a_defence_is_told_on_the_row(tmp_path: Path, backbone: Backbone) -> None:
+    by = judge(tmp_path / "run", backbone, defences={"round-backbone": {"bits": 4}, "quantise": {"bits": 4}})
+    said = judged(by, TRUE, uniform(0)).reason or ""
+    assert said.startswith("round-backbone: whoever rounds the public backbone in the same way has the device's")

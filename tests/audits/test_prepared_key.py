@@ -13,7 +13,7 @@ import torch
 from sidelight.attacks.reconstruction.match import Match
 from sidelight.audits.sandbox import preparing
 from sidelight.audits.sandbox.preparing import prepared_key
-from sidelight.system.public import Example, Public
+from sidelight.system.public import Example, Known, Public
 
 PUBLIC = Public(
     {"layers": [1], "precision": "fp32", "longest": 9, "prompt": "", "cut": 2},
@@ -57,6 +57,17 @@ def test_so_do_weights_settings_and_tensors() -> None:
     heads: tuple[dict[str, torch.Tensor], ...]
     heads = ({"weight": torch.ones(2, 2)}, {"weight": torch.ones(4, 1)}, {"weight": torch.ones(2, 2).half()}, {})
     assert len({prepared_key(Match(), {}, replace(PUBLIC, head=head), "") for head in (*heads, None)}) == 5
+
+
+def test_so_do_priors_known_rows_and_revealed_keys_where_they_are_studied() -> None:
+    others = (
+        {"keys": {"activations": torch.ones(1, 2, 2)}},
+        {"keys": {"activations": torch.ones(1, 1, 4)}},
+        {"priors": (0.5, 0.5)},
+        {"known": (Known("0" * 16, "no"),)},
+    )
+    keys = {prepared_key(Match(), {}, replace(PUBLIC, **other), "") for other in others}
+    assert len(keys | {prepared_key(Match(), {}, PUBLIC, "")}) == 5
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ import torch
 from torch.nn.functional import one_hot
 
 from sidelight.attacks import ATTACKS, Attack
+from sidelight.system.defences import Defence
 from sidelight.system.federation import FEDERATION
+from sidelight.system.fusion import pivot_activations
 from sidelight.system.message import Message
 from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.lora_training import LoraTraining
-from sidelight.system.public import Known, Public
+from sidelight.system.public import Example, Known, Public
 from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.view import View
 
@@ -118,10 +120,32 @@ def summed(micro: Micro, asked: int = 12) -> Planted:
     return replace(planted, public=public, truth=replace(planted.truth, tokens=tokens))
 
 
+def lasting(micro: Micro) -> Planted:
+    """The states of texts that are one of 24 tokens each, with nothing behind it."""
+    backbone, texts = micro.backbone("opt"), [chr(ord("!") + at % 24) for at in range(len(VICTIM))]
+    states = pivot_activations(backbone, texts, 1, "", "last")
+    ids = tuple(row.id for row in VICTIM)
+    message = Message("activations", DEVICE, SERVER, sample_ids=ids, tensors={"activations": states})
+    facts = {"positions": "pivot", "selector": "last", "prompt": "", "longest": 1, "activations": "plain"}
+    layers = list(range(1, len(backbone.blocks) + 1))
+    alphabet = (Example("".join(reversed(texts[:24])), LABELS[0]),)
+    public = Public({**facts, "layers": layers}, LABELS, str(micro.folders["opt"]), auxiliary=alphabet)
+    tokens = {i: tuple(backbone.token_ids(text)) for i, text in zip(ids, texts, strict=True)}
+    return Planted(View(frozenset({SERVER}), [message], {}, {}), public, Truth({}, tokens), None, ATTACKS["lookup"]())
+
+
+def pooled(micro: Micro, *defences: Defence) -> Planted:
+    """Pivots of texts that are all among the candidates, beside as many others."""
+    planted = from_run(micro, ATTACKS["retrieve"](), pae(defences=defences))
+    return replace(planted, public=replace(planted.public, candidates=tuple(row.text for row in VICTIM)))
+
+
 LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "gradient": u_shaped,
+    "lookup": lasting,
     "probe": lambda micro: from_run(micro, probe(variants=0, names=False), pae()),
     "read": lambda micro: named_by_keywords(from_run(micro, ATTACKS["read"](), pae(), "llama")),
+    "retrieve": pooled,
     "support": sparse,
     "unmix": summed,
     "update": federated,

@@ -26,7 +26,7 @@ def made(**more: Any) -> Row:
         ({"controls": {"reassigned": READ}}, "no control"),
         ({"controls": {"undefended": GOOD, "weakest": BAD}}, "a control failed"),
         ({"controls": {"undefended": {"value": None, "succeeded": False}}}, "a control failed"),
-        ({"controls": {"undefended": GOOD}}, ""),
+        ({"controls": {"undefended": GOOD}}, "the defence is known to be got around"),
         ({"advantage_high": 0.051}, ""),
         (
             {"advantage_low": 0.06, "advantage_high": 0.2, "p_holm": 0.07},

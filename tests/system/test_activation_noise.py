@@ -1,0 +1,140 @@
+"""Noise on clipped activations, and what noises promise together for one example."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sidelight.system.defences import Defence
+from sidelight.system.defences.accounting import example_budget
+from sidelight.system.defences.activation_noise import ActivationNoise
+from sidelight.system.defences.decoy import Decoy
+from sidelight.system.defences.guard import Guard
+from sidelight.system.defences.label_dp import LabelDP
+from sidelight.system.defences.layers import Layers
+from sidelight.system.defences.noise import Noise
+from sidelight.system.defences.rotate_activations import RotateActivations
+from sidelight.system.difference import DifferenceKind
+from sidelight.system.gaussian import epsilon_of, standard_deviation
+from sidelight.system.protocols import interleave
+from sidelight.system.roles import DEVICE, Device
+from sidelight.system.wire import Wire
+
+from ..contracts.micro import VICTIM, WIDTH, Micro, make_scene
+from ..contracts.planted import pae
+from .covered import BLOCKS, STATES, STREAMS, cover, generator
+
+# --- noise ----------------------------------------------------------------------------------------------------
+
+
+def test_states_are_clipped_to_a_length_and_shorter_ones_stay() -> None:
+    short = STATES / 1000
+    held = cover(ActivationNoise(clip=2.0))
+    torch.testing.assert_close(held.shown(STATES).norm(dim=2), torch.full((500, BLOCKS), 2.0))
+    assert torch.equal(held.shown(short), short)
+
+
+def test_noise_has_the_deviation_of_all_layers_together() -> None:
+    """At epsilon 4 and delta 1e-5 the deviation is 1.0812 sensitivities: 2 C sqrt(3)."""
+    held = cover(ActivationNoise(epsilon=4.0, clip=0.5))
+    noise = held.sent(STATES, generator()) - held.shown(STATES)
+    assert float(noise.std()) == pytest.approx(1.0812 * 2 * 0.5 * math.sqrt(3), rel=0.02)
+    assert held.facts("fp32")["spread"] == pytest.approx(1.0812 * math.sqrt(3), rel=1e-3)
+
+
+def test_a_ratio_says_the_deviation_over_the_clip() -> None:
+    held = cover(ActivationNoise(ratio=0.25, clip=2.0))
+    noise = held.sent(STATES, generator()) - held.shown(STATES)
+    assert float(noise.std()) == pytest.approx(0.5, rel=0.02)
+
+
+def test_a_sample_that_is_sent_again_is_sent_with_the_same_noise(micro: Micro) -> None:
+    """In the same session by what the device keeps, in another one of the same seed by its streams."""
+    protocol = pae(defences=(ActivationNoise(), Noise()))
+    sent: list[dict[str, torch.Tensor]] = []
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    for _ in range(2):
+        roles = protocol.roles(scene)
+        wire = Wire(roles, lambda m: sent.append(dict(zip(m.sample_ids, m.tensors.get(m.kind, ()), strict=False))))
+        device = roles[DEVICE]
+        assert isinstance(device, Device)
+        interleave([device], wire)
+        interleave([device], wire)
+    for wanted in (BLOCKS, None):
+        rows = [(i, t) for one in sent for i, t in one.items() if (t.dim() == 2) == (wanted is not None)]
+        first: dict[str, torch.Tensor] = {}
+        for sample_id, tensor in rows:
+            assert torch.equal(first.setdefault(sample_id, tensor), tensor)
+        assert len(first) == len(VICTIM)
+        assert len(rows) == 4 * len(VICTIM)
+
+
+# --- accounting -----------------------------------------------------------------------------------------------
+
+
+def promised(*defences: Defence, kind: DifferenceKind = "probability", layers: int = 1) -> float:
+    """Epsilon of one example; infinite where nothing is promised."""
+    guard = Guard(defences, kind, 5.0, torch.randn(6, WIDTH, generator=generator()), STREAMS)
+    found = example_budget(defences, guard.targets, layers)
+    return math.inf if found is None else found.epsilon
+
+
+def test_noise_as_large_as_the_clip_promises_epsilon_ten_not_four() -> None:
+    """Another state lies up to 2 C away (methods of accounting: 10.0 at delta 1e-5, where C would give 4.38)."""
+    assert epsilon_of(2.0, 1e-5) == pytest.approx(10.0, abs=0.01)
+    assert epsilon_of(1.0, 1e-5) == pytest.approx(4.38, abs=0.01)
+    # the difference is drowned, so that what one layer tells is all there is
+    assert promised(ActivationNoise(ratio=1.0), Noise(epsilon=1e-3)) == pytest.approx(10.0, abs=0.01)
+    assert promised(ActivationNoise(ratio=1.0, clip=7.0), Noise(epsilon=1e-3)) == pytest.approx(10.0, abs=0.01)
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.5, 4.0, 100.0, 1e4])
+def test_epsilon_is_what_a_deviation_was_made_for(epsilon: float) -> None:
+    assert epsilon_of(3.0 / standard_deviation(3.0, epsilon, 1e-6), 1e-6) == pytest.approx(epsilon, rel=1e-6)
+
+
+def test_noise_that_covers_everything_promises_all() -> None:
+    assert epsilon_of(1e-6, 1e-5) == 0.0
+
+
+def test_layers_and_difference_add_up_in_squares() -> None:
+    """Four layers at ratio 4 have mu^2 = 4 (2/4)^2 = 1, and so has a difference with deviation 2 sqrt(2)."""
+    label = math.sqrt(2) / (2 * math.sqrt(2))  # of one label: half of what an example does
+    noise = Noise(epsilon=epsilon_of(label, 1e-5))
+    assert promised(ActivationNoise(ratio=4.0), noise, layers=4) == pytest.approx(epsilon_of(math.sqrt(2), 1e-5))
+
+
+def test_a_logit_difference_bounds_an_example_only_by_a_clip() -> None:
+    assert promised(ActivationNoise(), Noise(), kind="logit") == math.inf
+    # clipped below what labels do, one label can do what an example can: the difference alone has epsilon 2
+    found = promised(ActivationNoise(ratio=1e6), Noise(epsilon=2.0, clip=1.0), kind="logit")
+    assert found == pytest.approx(2.0, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "defences",
+    [
+        (),
+        (ActivationNoise(),),
+        (Noise(),),
+        (ActivationNoise(), LabelDP()),
+        (ActivationNoise(), Noise(), Decoy()),
+        (RotateActivations(), Noise()),
+    ],
+)
+def test_an_example_has_no_promise_where_something_of_it_crosses_bare(defences: tuple[Defence, ...]) -> None:
+    assert promised(*defences) == math.inf
+
+
+def test_a_protocol_states_both_promises_apart(micro: Micro) -> None:
+    protocol = pae(defences=(Layers(count=2), ActivationNoise(epsilon=8.0), Noise(epsilon=4.0)))
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    label, example = protocol.budget(scene), protocol.example_budget(scene)
+    assert label is not None
+    assert example is not None
+    assert (label.epsilon, label.unit, example.unit) == (4.0, "label", "example")
+    # twice the label's mu, beside the activations'
+    both = math.hypot(1 / standard_deviation(1.0, 8.0, 1e-5), 2 / standard_deviation(1.0, 4.0, 1e-5))
+    assert example.epsilon == pytest.approx(epsilon_of(both, 1e-5))
