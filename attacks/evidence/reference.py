@@ -51,12 +51,16 @@ def _drawn(backbone: Backbone, longest: int, generator: torch.Generator) -> torc
 @torch.no_grad()
 def pivots_of(backbone: Backbone, texts: torch.Tensor, form: Form, layers: int) -> torch.Tensor:
     """What would cross, but for noise, of the first layers of texts (M, n) of one length: (M, layers, d)."""
-    tail = backbone.token_ids(form.prompt) if form.prompt else []
-    around = [torch.tensor(part, dtype=torch.int64).expand(len(texts), -1) for part in (backbone.prefix, tail)]
-    ids = torch.cat([around[0], texts, around[1]], 1)
-    parts = [backbone.pad(part.tolist()) for part in ids.split(CHUNK)]
+    parts = [backbone.pad(part.tolist()) for part in around(backbone, texts, form.prompt).split(CHUNK)]
     found = torch.cat([select(backbone.activations(part, layers), part.mask, form.selector) for part in parts])
     return through(clipped(found, form.clip) if form.clip else found, form.precision)
+
+
+def around(backbone: Backbone, texts: torch.Tensor, prompt: str) -> torch.Tensor:
+    """Texts (M, n) with the tokens that stand before and behind them (M, T)."""
+    known = (backbone.prefix, backbone.token_ids(prompt) if prompt else [])
+    opening, tail = (torch.tensor(part, dtype=torch.int64).expand(len(texts), -1) for part in known)
+    return torch.cat([opening, texts, tail], 1)
 
 
 class Measured(NamedTuple):

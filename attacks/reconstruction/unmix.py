@@ -26,18 +26,10 @@ from ...system.backbone import load_backbone
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
+from ..evidence.beforehand import as_candidates, beforehand, stored_chain
 from ..evidence.first_attention import FirstAttention
-from ..evidence.language import Chain, chain_of, frequencies
 from ..evidence.pivot_attention import STARTS, Around, PivotAttention, System
-from ..evidence.reference import (
-    last_tokens_of,
-    lengths_of,
-    measured,
-    pivots_of,
-    read_last,
-    read_lengths,
-    reference_texts,
-)
+from ..evidence.reference import pivots_of, read_last, read_lengths
 from ..evidence.states import FACTS, PLAIN, crossed_states, form_of
 from ..evidence.superposition import Decoded, Effort, Superposition, decoded
 from ..workbench import Workbench
@@ -84,15 +76,7 @@ class Unmix(Attack):
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """`texts` (M, longest): what people may write; how lengths are read off pivots; the chain of tokens."""
-        assert public.backbone is not None
-        backbone = load_backbone(public.backbone)
-        texts = reference_texts(backbone, public, generator)
-        frequent = frequencies(texts, backbone.vocabulary)
-        chosen = frequent.topk(min(self.candidates, backbone.vocabulary)).indices.sort().values
-        chain = chain_of(backbone, chosen, frequent)
-        parts = measured(backbone, form_of(public.facts), texts, generator)
-        found = {"texts": texts, "candidates": chosen, **lengths_of(parts), **last_tokens_of(backbone, parts)}
-        return {**found, "first": chain.first, "following": chain.following, "anywhere": chain.anywhere}
+        return beforehand(public, self.candidates, generator)
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
@@ -142,7 +126,7 @@ class Unmixing:
         self._backbone, self._form = load_backbone(public.backbone), form_of(public.facts)
         self._prepared, self._effort, self._generator = prepared, effort, generator
         self._layers: list[int] = public.facts["layers"]
-        self._chain = Chain(prepared["first"], prepared["following"], prepared["anywhere"])
+        self._chain, self._texts = stored_chain(prepared), as_candidates(prepared, self._backbone)
         self._prompt = tuple(self._backbone.token_ids(self._form.prompt)) if self._form.prompt else ()
         first = FirstAttention(public.backbone, self._form.clip)
         self._attention = PivotAttention(first, prepared["candidates"], self._form)
@@ -172,13 +156,7 @@ class Unmixing:
 
     def _system_of(self, ending: Ending) -> System:
         around = Around(tuple(self._backbone.prefix), ending.tail)
-        return self._attention.system(around, self._reference(ending.unknown))
-
-    def _reference(self, length: int) -> torch.Tensor:
-        """Reference texts as indices of candidates (M, length); other tokens become the most frequent."""
-        index = torch.full((self._backbone.vocabulary,), int(self._prepared["anywhere"].argmax()))
-        index[self._prepared["candidates"]] = torch.arange(len(self._prepared["candidates"]))
-        return index[self._prepared["texts"][:, :length]]
+        return self._attention.system(around, self._texts[:, : ending.unknown])
 
     def _text(self, endings: list[Ending], states: torch.Tensor, attempts: int) -> tuple[Unmixed, int]:
         """The best text for states (L, d), and how many attempts it took."""
