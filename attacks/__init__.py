@@ -27,6 +27,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "readoff": ".attacks.extraction.readoff:ReadOff",
         "regress": ".attacks.labels.regress:Regress",
         "retrieve": ".attacks.reconstruction.retrieve:Retrieve",
+        "search": ".attacks.reconstruction.search:Search",
         "sign": ".attacks.labels.sign:Sign",
         "support": ".attacks.labels.support:Support",
         "unmix": ".attacks.reconstruction.unmix:Unmix",

@@ -135,12 +135,18 @@ def likelihoods(mixed: Superposition, beliefs: torch.Tensor) -> torch.Tensor:
     rows = []
     for effects, mean, spread in zip(mixed.effects, means, spreads, strict=True):
         others = (total - spread) * doubt
-        jitter = JITTER * others.diagonal().mean() * torch.eye(len(left), dtype=torch.float64)
-        root = torch.linalg.cholesky(others + jitter)
-        whitener = torch.linalg.solve_triangular(root, torch.eye(len(left), dtype=torch.float64), upper=False)
-        wanted = whitener @ (left + mean.double())
-        rows.append((effects @ whitener.float().T - wanted.float()).square().sum(1))
+        others.diagonal().add_(JITTER * others.diagonal().mean())
+        rows.append(_lengths(torch.linalg.cholesky(others), (left + mean.double()), effects))
     return -0.5 * torch.stack(rows)
+
+
+def _lengths(root: torch.Tensor, wanted: torch.Tensor, effects: torch.Tensor) -> torch.Tensor:
+    """Squared lengths (C,) of what is wanted (F,) less each effect (C, F), whitened by a root of the covariance."""
+    if len(effects) < len(root):
+        apart = (wanted - effects.double()).T
+        return torch.linalg.solve_triangular(root, apart, upper=False).square().sum(0).float()
+    whitener = torch.linalg.solve_triangular(root, torch.eye(len(root), dtype=root.dtype), upper=False)
+    return (effects @ whitener.float().T - (whitener @ wanted).float()).square().sum(1)
 
 
 def _covariance(effects: torch.Tensor, mean: torch.Tensor, beliefs: torch.Tensor) -> torch.Tensor:

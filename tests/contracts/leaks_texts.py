@@ -111,9 +111,9 @@ def federated(micro: Micro, family: str = "opt", **settings: Any) -> Planted:
     return planted_in(run, micro, ATTACKS["update"](), family, FEDERATION)
 
 
-def summed(micro: Micro, asked: int = 12) -> Planted:
-    """The last token's states of short texts, of which few are asked for: each takes a third of a second."""
-    planted = from_run(micro, ATTACKS["unmix"](), pae(selector="last", prompt=" about", longest=8))
+def summed(micro: Micro, attack: str = "unmix", selector: str = "last", longest: int = 8, asked: int = 12) -> Planted:
+    """The states that stand for short texts, of which few are asked for: each takes a third of a second."""
+    planted = from_run(micro, ATTACKS[attack](), pae(selector=selector, prompt=" about", longest=longest))
     targets = tuple(sample.id for sample in VICTIM[:asked])
     tokens = {sample: planted.truth.tokens[sample] for sample in targets}
     public = replace(planted.public, targets=targets)
@@ -146,6 +146,7 @@ LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "probe": lambda micro: from_run(micro, probe(variants=0, names=False), pae()),
     "read": lambda micro: named_by_keywords(from_run(micro, ATTACKS["read"](), pae(), "llama")),
     "retrieve": pooled,
+    "search": lambda micro: summed(micro, "search", "mean", longest=3),
     "support": sparse,
     "unmix": summed,
     "update": federated,

@@ -1,0 +1,45 @@
+"""What an attacker works out before any state arrives: what people write, in which tokens, and how lengths are read.
+
+Shapes: M reference texts, T tokens of the longest, C candidate tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ...system.backbone import Backbone, load_backbone
+from ...system.public import Public
+from ..attack import Prepared
+from .language import Chain, chain_of, frequencies
+from .reference import last_tokens_of, lengths_of, measured, reference_texts
+from .states import form_of
+
+
+def beforehand(public: Public, candidates: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """`texts` (M, T), `candidates` (C,), the chain over them, and how lengths and last tokens are read off pivots."""
+    assert public.backbone is not None
+    backbone = load_backbone(public.backbone)
+    texts = reference_texts(backbone, public, generator)
+    frequent = frequencies(texts, backbone.vocabulary)
+    chosen = frequent.topk(min(candidates, backbone.vocabulary)).indices.sort().values
+    chain = chain_of(backbone, chosen, frequent)
+    parts = measured(backbone, form_of(public.facts), texts, generator, public.facts["layers"])
+    longest = texts.shape[1]
+    usual = [min(len(backbone.token_ids(e.text)), longest) for e in public.auxiliary] or [longest]
+    lengths = torch.tensor([length for length in usual if length] or [longest])
+    prior = (torch.bincount(lengths, minlength=longest + 1)[1:] + 1.0).log()
+    found = {"texts": texts, "candidates": chosen, "lengths": lengths, "prior": prior}
+    found |= {**lengths_of(parts), **last_tokens_of(backbone, parts)}
+    return {**found, "first": chain.first, "following": chain.following, "anywhere": chain.anywhere}
+
+
+def stored_chain(prepared: Prepared) -> Chain:
+    """The chain of what was prepared."""
+    return Chain(prepared["first"], prepared["following"], prepared["anywhere"])
+
+
+def as_candidates(prepared: Prepared, backbone: Backbone) -> torch.Tensor:
+    """The reference texts as indices of candidates (M, T); other tokens become the most frequent."""
+    index = torch.full((backbone.vocabulary,), int(prepared["anywhere"].argmax()))
+    index[prepared["candidates"]] = torch.arange(len(prepared["candidates"]))
+    return index[prepared["texts"]]

@@ -1,0 +1,216 @@
+"""Text from pooled states, by a search for the text that sends them.
+
+The mean over positions is nearly a sum of what each token adds at its place (evidence/pooled.py). That sum is taken
+apart with the backbone's own language model, which gives a first text, mostly with wrong words in a wrong order. From
+there on changes are run through the backbone for real: of one token, of several at once whose effects are weighed as a
+sum, and of order (evidence/neighbours.py). What comes nearest to the received states is changed again, until the text
+sends what was received.
+
+Threat model: a server that knows the backbone and the prompt, and receives pooled states; it knows neither text nor
+length.
+Source: ours. Relatives are the hidden-state matching of SipIt (arXiv 2510.15511), which knows all positions, and greedy
+coordinate search in prompts (arXiv 2307.15043).
+
+Cost: each round runs some hundred texts of every place. Memory: a table of at most ENTRIES numbers and twice that.
+
+Shapes: N samples, n tokens of a text, L layers, d width, C candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, NamedTuple
+
+import torch
+
+from ...system.backbone import load_backbone
+from ...system.public import Public
+from ...system.view import View
+from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
+from ..evidence.beforehand import as_candidates, beforehand, stored_chain
+from ..evidence.neighbours import (
+    DOUBTS,
+    believed,
+    changed,
+    disturbed,
+    longer,
+    neighbourhood,
+    reordered,
+    shorter,
+    weighed,
+)
+from ..evidence.pooled import Pooled, Scale, Table, affordable
+from ..evidence.reference import pivots_of, read_lengths
+from ..evidence.states import FACTS, PLAIN, crossed_states, form_of
+from ..evidence.superposition import Effort, decoded
+from ..workbench import Workbench
+
+LAYERS = 2
+"""Of those that cross, the first ones are matched; all of them check the result."""
+LENGTHS = 4
+"""Lengths whose sums are kept: samples come in order of theirs."""
+PROGRESS = 0.9
+"""Of its distance a text keeps at most this share where a way of changing it is gone on with."""
+OPENING = Effort(steps=12, kept=512)
+DAMPING = 0.5
+SAME = 1e-2
+"""Squared distance, beside noise and rounding, within which a text sends what was received."""
+LOOSE = 2.0
+"""Times the distance that noise and rounding are expected to make."""
+SUBSTITUTES = 8
+"""Other tokens at each place that must not send the same, where a text is certified: what else would stand there."""
+DEEPER = 1e-3
+"""Relative distance of all layers within which a text is certified: rounding of other batches and orders of sums."""
+
+
+@dataclass(frozen=True)
+class Search(Attack):
+    """From a first text by sums to the one that sends what was received."""
+
+    name = "search"
+    source = "ours"
+    goal = Goal.TEXTS
+    needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone"}))
+    attacked = frozenset({"activations"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "positions": ("mean",),
+        "selector": ("mean",),
+        "activations": (PLAIN,),
+    }
+    studies = Studied(frozenset({"backbone", "auxiliary", "keys"}), FACTS, frozenset({"candidates"}))
+
+    candidates: int = 4096
+    """Tokens that may stand in a text: the most frequent ones of what the attacker takes people to write."""
+    rounds: int = 48
+    """Of changes to a text, at most."""
+    tokens: int = 2**22
+    """That run through the first layers in all, at most; texts behind are left as sums gave them."""
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        """What people may write, how lengths are read off pivots, and the chain of tokens."""
+        assert public.backbone is not None
+        features = len(public.facts["layers"][:LAYERS]) * load_backbone(public.backbone).width
+        return beforehand(public, min(self.candidates, affordable(public.facts["longest"], features)), generator)
+
+    @torch.no_grad()
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
+        """A text for every asked sample."""
+        wanted = frozenset(public.targets)
+        ids, states = crossed_states(view, public)
+        rows = [row for row, sample in enumerate(ids) if not wanted or sample in wanted]
+        if not rows:
+            return TextGuess((), ())
+        texts = Searching(public, prepared, self, generator).texts(states[rows])
+        exact = public.facts.get("precision", "fp32") in ("fp32", "fp16")
+        return TextGuess(
+            tuple(ids[row] for row in rows),
+            tuple(t.tokens for t in texts),
+            tuple(t.sure for t in texts) if exact else (),
+        )
+
+
+class Nearest(NamedTuple):
+    """A text, and its squared distance from what was received."""
+
+    text: torch.Tensor
+    """(n,) candidates"""
+    distance: float
+
+
+Way = Callable[[torch.Tensor, torch.Tensor], list[torch.Tensor]]
+"""From a text (n,) and received features (F,) to changed texts, (B, n) of each length."""
+
+
+class Searched(NamedTuple):
+    """A text, and whether it alone, of all that were tried, sends what was received."""
+
+    tokens: tuple[int, ...]
+    sure: bool
+
+
+class Searching:
+    """Searches for the texts of many samples, one after the other."""
+
+    def __init__(self, public: Public, prepared: Prepared, effort: Search, generator: torch.Generator) -> None:
+        assert public.backbone is not None
+        self._backbone, self._form = load_backbone(public.backbone), form_of(public.facts)
+        self._prepared, self._effort, self._generator = prepared, effort, generator
+        self._layers: list[int] = public.facts["layers"]
+        self._longest = int(public.facts["longest"])
+        first = self._layers[:LAYERS]
+        texts = as_candidates(prepared, self._backbone)
+        self._chain, self._features = stored_chain(prepared), len(first) * self._backbone.width
+        table = Table(self._backbone, first, prepared["candidates"], texts, generator)
+        self._scale = Scale(table, self._form, prepared["lengths"].tolist(), generator)
+        self._pooled = lru_cache(maxsize=LENGTHS)(lambda length: Pooled(self._scale, length))
+
+    def texts(self, states: torch.Tensor) -> list[Searched]:
+        """Of received states (N, L, d)."""
+        lengths = read_lengths(states, self._prepared)[:, 0].tolist()
+        # samples of a length share its sums
+        order = sorted(range(len(states)), key=lengths.__getitem__)
+        found = {row: self._text(lengths[row], states[row]) for row in order}
+        return [found[row] for row in range(len(states))]
+
+    def _text(self, length: int, states: torch.Tensor) -> Searched:
+        """The best text for states (L, d), first of a length."""
+        received = states.flatten()[: self._features] @ self._scale.whitener
+        enough = SAME + LOOSE * self._scale.rounding
+        opening = decoded(self._pooled(length).sum_to(received), self._chain, DAMPING, OPENING, 0.0).tokens
+        best = here = self._best(received, [opening.unsqueeze(0)])
+        ways: list[Way] = [self._other_words, self._other_order]
+        still = 0
+        for _ in range(self._effort.rounds):
+            if best.distance <= enough or self._scale.tokens > self._effort.tokens:
+                break
+            if still == len(ways):
+                here, still = self._best(received, [disturbed(best.text, self._chain, self._generator)]), 0
+            nearest = self._best(received, ways[0](here.text, received))
+            # as long as one way of changing a text comes much nearer, it is gone on with
+            if nearest.distance > PROGRESS * here.distance:
+                ways.reverse()
+            still = 0 if nearest.distance < here.distance else still + 1
+            here = min(here, nearest, key=lambda one: one.distance)
+            best = min(best, here, key=lambda one: one.distance)
+        return Searched(self._tokens(best.text), best.distance <= enough and self._sure(best, states))
+
+    def _other_words(self, text: torch.Tensor, received: torch.Tensor) -> list[torch.Tensor]:
+        """Texts (B, n) with other tokens in the places of a text (n,)."""
+        near = neighbourhood(self._pooled(len(text)), self._chain, text, received)
+        found = [believed(near, weighed(near, self._chain, doubt)) for doubt in DOUBTS]
+        return [torch.cat([changed(near), *found]).unique(dim=0)]
+
+    def _other_order(self, text: torch.Tensor, received: torch.Tensor) -> list[torch.Tensor]:
+        """Texts with the tokens of a text (n,) in another order, or with one more or less: (B, n) of each length."""
+        found = [reordered(text, self._generator)]
+        found += [longer(text, self._chain)] if len(text) < self._longest else []
+        return [*found, shorter(text)] if len(text) > 1 else found
+
+    def _best(self, received: torch.Tensor, texts: list[torch.Tensor]) -> Nearest:
+        """Of texts, each (B, n) of a length, the one that sends what is nearest."""
+        best = None
+        for some in texts:
+            distances = (self._scale.of(some) - received).square().sum(1)
+            found = Nearest(some[distances.argmin()], float(distances.min()))
+            best = found if best is None or found.distance < best.distance else best
+        assert best is not None
+        return best
+
+    def _tokens(self, text: torch.Tensor) -> tuple[int, ...]:
+        return tuple(self._prepared["candidates"][text].tolist())
+
+    def _sure(self, best: Nearest, states: torch.Tensor) -> bool:
+        """Whether all layers agree with the text, and with none that differs in one token or in order."""
+        places, count = torch.arange(len(best.text)), len(self._chain.first)
+        expected = self._chain.expected(torch.nn.functional.one_hot(best.text, count) * 8.0)
+        others = expected.scatter(1, best.text.unsqueeze(1), 0.0).topk(min(SUBSTITUTES, count - 1), dim=1).indices
+        texts = best.text.repeat(len(places), others.shape[1], 1)
+        texts[places.unsqueeze(1), torch.arange(others.shape[1]), places.unsqueeze(1)] = others
+        tried = torch.cat([best.text.unsqueeze(0), texts.flatten(0, 1), reordered(best.text, self._generator)])
+        tried = tried[(tried != best.text).any(1) | (torch.arange(len(tried)) == 0)]
+        made = pivots_of(self._backbone, self._prepared["candidates"][tried], self._form, max(self._layers))
+        made = made[:, [layer - 1 for layer in self._layers]]
+        apart = (made - states).flatten(1).norm(dim=1) / states.norm()
+        return bool(apart[0] <= DEEPER) and bool((apart[1:] > DEEPER).all())
