@@ -1,0 +1,205 @@
+"""Text from all positions after a cut, behind a private bottom that is trained meanwhile.
+
+`match` compares candidates under the public bottom, and falls with the distance between that and the device's. Here a
+reader learns from shadow bottoms (evidence/shadow_bottoms.py) to name likely tokens in spite of such drift; candidates
+are told apart by their states under an estimate of the device's bottom; and each message's texts, once recovered, move
+the estimate to where the device's bottom was when it sent them (evidence/drift.py). A server that listens from the
+first message on starts at the public bottom, which the device starts from too, and follows it step by step; one that
+listens later starts from what the reader says of its first messages.
+
+The gradients that the server sends back are its own computation from states and labels that it has: they say nothing
+more about a text, beyond how the bottom moves, and that is estimated from the states themselves. Matching them, as BiSR
+does where a client keeps the head, would add nothing here.
+
+Threat model: a server that knows the public backbone, the prompt and the training recipe, and has labelled auxiliary
+texts; it receives states and lengths, every pass over the data.
+Source: BiSR (arXiv 2409.00960), learned inverter and matching of activations; vocabulary matching (arXiv 2505.18332).
+Shadow bottoms with drift, and the bottom that is followed: ours.
+
+Shapes: B texts, T positions, C candidates, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from ...system.backbone import Backbone, load_backbone
+from ...system.errors import UsageError
+from ...system.public import Public
+from ...system.view import Sequenced, View
+from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
+from ..evidence.drift import Recovered, Sent, Tracker
+from ..evidence.made_texts import MadeTexts
+from ..evidence.position_reader import READER, new_reader, stored_reader
+from ..evidence.resuming import moments, restored
+from ..evidence.shadow_bottoms import Drifted, recipe_of, shadow_states
+from ..evidence.states import FACTS
+from ..workbench import Workbench
+
+FITTED = 128
+"""Made texts of every shadow whose states tell how states vary."""
+KEPT = 50
+"""Steps between two checkpoints."""
+BEFORE = 3
+"""Messages before the newest one to which the estimate must hold as well."""
+EXACT = 1e-4
+"""Mean relative distance at which an estimate leaves nothing to improve."""
+
+
+@dataclass(frozen=True)
+class Deep(Attack):
+    """Reads, matches and follows."""
+
+    name: ClassVar[str] = "deep"
+    source: ClassVar[str] = "arXiv 2409.00960 and 2505.18332"
+    goal: ClassVar[Goal] = Goal.TEXTS
+    needs: ClassVar[Needs] = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
+    attacked: ClassVar[frozenset[str]] = frozenset({"activations"})
+    assumes: ClassVar[dict[str, tuple[str, ...]]] = {"positions": ("all",)}
+    studies: ClassVar[Studied | None] = Studied(
+        frozenset({"auxiliary", "backbone"}),
+        FACTS | {"bottom", "lora", "cut"},
+        frozenset({"shadows", "steps", "batch"}),
+    )
+
+    round: int = 0
+    """The first pass over the data that the server listens to; every text is taken from that pass."""
+    shadows: int = 2
+    """Bottoms that are trained on auxiliary labels; each is used as it was after every pass."""
+    steps: int = 300
+    """Of the reader's learning, on `batch` made texts each."""
+    batch: int = 32
+    candidates: int = 256
+    """Tokens that are tried at most at each position."""
+    moves: int = 12
+    """Steps of the estimated bottom for every message."""
+    rate: float = 0.1
+    """Of those steps, as a share of the device's learning rate: a low-rank update of a map changes each weight less."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("steps", self.steps), ("batch", self.batch), ("candidates", self.candidates)):
+            if value < 1:
+                raise UsageError(f"{name} is {value}; give at least 1")
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        """The reader, and how its states vary."""
+        assert public.backbone is not None
+        backbone, recipe = load_backbone(public.backbone), recipe_of(public.facts)
+        study, kept = Study(backbone, public), bench.kept(generator)
+        if kept is None:
+            states = [state for _ in range(self.shadows) for state in shadow_states(backbone, public, generator)]
+            kept = {f"shadow/{i}/{name}": t for i, state in enumerate(states) for name, t in state.items()}
+        shadows = _shadows(kept)
+        drifted = Drifted(backbone, recipe, recipe.rank, torch.Generator().manual_seed(0))
+        if READER + "bias" in kept:
+            reader = stored_reader(backbone, kept)
+        else:
+            reader = new_reader(backbone, study.varied(drifted, shadows, generator), generator)
+        optimizer = torch.optim.AdamW([p for p in reader.parameters() if p.requires_grad], weight_decay=0.01)
+        shadow_parts = {name: t for name, t in kept.items() if name.startswith("shadow/")}
+        start = restored(optimizer, kept) if READER + "bias" in kept else 0
+        for step in range(start, self.steps):
+            optimizer.param_groups[0]["lr"] = 1e-3 * min((step + 1) / 30, 1 - step / self.steps)
+            drifted.take(study.one_of(shadows, generator))
+            optimizer.zero_grad()
+            study.loss(reader, drifted, self.batch, generator).backward()
+            optimizer.step()
+            if (step + 1) % KEPT == 0:
+                bench.keep({**shadow_parts, **_named(reader), **moments(optimizer, step + 1)}, generator)
+            bench.progress(step + 1, self.steps)
+        return _named(reader)
+
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
+        """Tokens of every asked sample that crossed in the pass."""
+        assert public.backbone is not None
+        backbone, recipe = load_backbone(public.backbone), recipe_of(public.facts)
+        tail = backbone.token_ids(public.facts["prompt"]) if public.facts["prompt"] else []
+        reader = stored_reader(backbone, prepared)
+        tracker = Tracker(backbone, recipe, tail, self.rate)
+        found: dict[str, tuple[int, ...]] = {}
+        before: list[tuple[tuple[int, ...], torch.Tensor]] = []
+        for sequences in _messages(view, self.round):
+            states = [one.activations[:, 0] for one in sequences]
+            likely = reader.likely(states, self.candidates)
+            texts = [Sent(s, *best) for s, best in zip(states, likely, strict=True)]
+            rows = self._followed(tracker, texts, before)
+            found.update({one.sample_id: row.tokens for one, row in zip(sequences, rows, strict=True)})
+            known = [(row.tokens, text.states) for row, text in zip(rows, texts, strict=True)]
+            before = [*before, *known][-BEFORE * len(known) :]
+        wanted = [i for i in found if not public.targets or i in set(public.targets)]
+        return TextGuess(tuple(wanted), tuple(found[i] for i in wanted))
+
+    def _followed(
+        self, tracker: Tracker, texts: list[Sent], before: list[tuple[tuple[int, ...], torch.Tensor]]
+    ) -> list[Recovered]:
+        """A message's texts under the estimate so far, and again under the one that they lead to."""
+        rows = tracker.recovered(texts)
+        if max(row.distance for row in rows) <= EXACT:
+            return rows
+        known = [(row.tokens, text.states) for row, text in zip(rows, texts, strict=True)]
+        tracker.fit([*before, *known], self.moves)
+        return tracker.recovered(texts)
+
+
+class Study:
+    """Made texts, and their states behind shadow bottoms."""
+
+    def __init__(self, backbone: Backbone, public: Public) -> None:
+        self._backbone, self._texts = backbone, MadeTexts(backbone, public)
+        self._tail = backbone.token_ids(public.facts["prompt"]) if public.facts["prompt"] else []
+
+    def varied(
+        self, drifted: Drifted, shadows: list[dict[str, torch.Tensor]], generator: torch.Generator
+    ) -> torch.Tensor:
+        """States (N, d) of all positions of some texts behind the public bottom and every shadow."""
+        found = []
+        for state in (None, *shadows):
+            drifted.take(state)
+            tokens = self._tokens(FITTED, generator)
+            with torch.no_grad():
+                found.append(drifted.bottom(tokens)[tokens.mask.bool()])
+        return torch.cat(found)
+
+    def one_of(
+        self, shadows: list[dict[str, torch.Tensor]], generator: torch.Generator
+    ) -> dict[str, torch.Tensor] | None:
+        """One shadow, or the public bottom."""
+        drawn = int(torch.randint(len(shadows) + 1, (), generator=generator))
+        return shadows[drawn] if drawn < len(shadows) else None
+
+    def loss(self, reader: torch.nn.Module, drifted: Drifted, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Of new texts, behind what the bottom is now."""
+        tokens = self._tokens(count, generator)
+        with torch.no_grad():
+            states = drifted.bottom(tokens)
+        found: torch.Tensor = reader.loss(states, tokens)
+        return found
+
+    def _tokens(self, count: int, generator: torch.Generator):
+        made = self._texts.draw(count, generator)
+        return self._backbone.pad([[*self._backbone.prefix, *one.tokens, *self._tail] for one in made])
+
+
+def _messages(view: View, first: int) -> Iterator[list[Sequenced]]:
+    """The samples of each message of a pass."""
+    for message in view.of("activations"):
+        if message.round == first:
+            parts = message.tensors["activations"].split(message.tensors["lengths"].tolist())
+            yield [Sequenced(i, part) for i, part in zip(message.sample_ids, parts, strict=True)]
+
+
+def _shadows(kept: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in kept.items():
+        if name.startswith("shadow/"):
+            _, number, own = name.split("/", 2)
+            found.setdefault(number, {})[own] = tensor
+    return list(found.values())
+
+
+def _named(reader: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {READER + name: tensor.detach().clone() for name, tensor in reader.state_dict().items()}
