@@ -204,7 +204,8 @@ def _fitted(
 def _bound(sender: Sender, rows: list[tuple[int, ...]]) -> torch.Tensor:
     """Texts run alone and beside others round differently: more than they differ, no right text is away."""
     together, alone = sender.states(rows).cpu(), torch.cat([sender.states([row]) for row in rows]).cpu()
-    return 2 * ((together - alone).norm(dim=1) / alone.norm(dim=1)).max() + 1e-6
+    apart: torch.Tensor = ((together - alone).norm(dim=1) / alone.norm(dim=1)).max()
+    return 2 * apart + 1e-6
 
 
 def _step(

@@ -56,7 +56,8 @@ class Reader(nn.Module):
 
     def odds(self, vectors: torch.Tensor) -> torch.Tensor:
         """Log-odds (..., V)."""
-        return vectors @ self._table.T + self.bias
+        found: torch.Tensor = vectors @ self._table.T + self.bias
+        return found
 
     def loss(self, states: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """Mean nats of a token, over as many positions as fit into memory."""

@@ -71,4 +71,4 @@ def uncorrelated(states: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def accelerator() -> torch.device:
     """The device that learning is done on: an accelerator where there is one."""
-    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

@@ -27,23 +27,18 @@ from typing import ClassVar
 
 import torch
 
-from ...system.backbone import Backbone, load_backbone
+from ...system.backbone import load_backbone
 from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import Sequenced, View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.drift import Recovered, Sent, Tracker
-from ..evidence.made_texts import MadeTexts
-from ..evidence.position_reader import READER, new_reader, stored_reader
-from ..evidence.resuming import moments, restored
-from ..evidence.shadow_bottoms import Drifted, recipe_of, shadow_states
+from ..evidence.position_reader import stored_reader
+from ..evidence.shadow_bottoms import recipe_of
+from ..evidence.shadow_lessons import Lessons, learnt_reader
 from ..evidence.states import FACTS
 from ..workbench import Workbench
 
-FITTED = 128
-"""Made texts of every shadow whose states tell how states vary."""
-KEPT = 50
-"""Steps between two checkpoints."""
 BEFORE = 3
 """Messages before the newest one to which the estimate must hold as well."""
 EXACT = 1e-4
@@ -87,31 +82,7 @@ class Deep(Attack):
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """The reader, and how its states vary."""
-        assert public.backbone is not None
-        backbone, recipe = load_backbone(public.backbone), recipe_of(public.facts)
-        study, kept = Study(backbone, public), bench.kept(generator)
-        if kept is None:
-            states = [state for _ in range(self.shadows) for state in shadow_states(backbone, public, generator)]
-            kept = {f"shadow/{i}/{name}": t for i, state in enumerate(states) for name, t in state.items()}
-        shadows = _shadows(kept)
-        drifted = Drifted(backbone, recipe, recipe.rank, torch.Generator().manual_seed(0))
-        if READER + "bias" in kept:
-            reader = stored_reader(backbone, kept)
-        else:
-            reader = new_reader(backbone, study.varied(drifted, shadows, generator), generator)
-        optimizer = torch.optim.AdamW([p for p in reader.parameters() if p.requires_grad], weight_decay=0.01)
-        shadow_parts = {name: t for name, t in kept.items() if name.startswith("shadow/")}
-        start = restored(optimizer, kept) if READER + "bias" in kept else 0
-        for step in range(start, self.steps):
-            optimizer.param_groups[0]["lr"] = 1e-3 * min((step + 1) / 30, 1 - step / self.steps)
-            drifted.take(study.one_of(shadows, generator))
-            optimizer.zero_grad()
-            study.loss(reader, drifted, self.batch, generator).backward()
-            optimizer.step()
-            if (step + 1) % KEPT == 0:
-                bench.keep({**shadow_parts, **_named(reader), **moments(optimizer, step + 1)}, generator)
-            bench.progress(step + 1, self.steps)
-        return _named(reader)
+        return learnt_reader(public, Lessons(self.shadows, self.steps, self.batch), generator, bench)
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
         """Tokens of every asked sample that crossed in the pass."""
@@ -145,61 +116,9 @@ class Deep(Attack):
         return tracker.recovered(texts)
 
 
-class Study:
-    """Made texts, and their states behind shadow bottoms."""
-
-    def __init__(self, backbone: Backbone, public: Public) -> None:
-        self._backbone, self._texts = backbone, MadeTexts(backbone, public)
-        self._tail = backbone.token_ids(public.facts["prompt"]) if public.facts["prompt"] else []
-
-    def varied(
-        self, drifted: Drifted, shadows: list[dict[str, torch.Tensor]], generator: torch.Generator
-    ) -> torch.Tensor:
-        """States (N, d) of all positions of some texts behind the public bottom and every shadow."""
-        found = []
-        for state in (None, *shadows):
-            drifted.take(state)
-            tokens = self._tokens(FITTED, generator)
-            with torch.no_grad():
-                found.append(drifted.bottom(tokens)[tokens.mask.bool()])
-        return torch.cat(found)
-
-    def one_of(
-        self, shadows: list[dict[str, torch.Tensor]], generator: torch.Generator
-    ) -> dict[str, torch.Tensor] | None:
-        """One shadow, or the public bottom."""
-        drawn = int(torch.randint(len(shadows) + 1, (), generator=generator))
-        return shadows[drawn] if drawn < len(shadows) else None
-
-    def loss(self, reader: torch.nn.Module, drifted: Drifted, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Of new texts, behind what the bottom is now."""
-        tokens = self._tokens(count, generator)
-        with torch.no_grad():
-            states = drifted.bottom(tokens)
-        found: torch.Tensor = reader.loss(states, tokens)
-        return found
-
-    def _tokens(self, count: int, generator: torch.Generator):
-        made = self._texts.draw(count, generator)
-        return self._backbone.pad([[*self._backbone.prefix, *one.tokens, *self._tail] for one in made])
-
-
 def _messages(view: View, first: int) -> Iterator[list[Sequenced]]:
     """The samples of each message of a pass."""
     for message in view.of("activations"):
         if message.round == first:
             parts = message.tensors["activations"].split(message.tensors["lengths"].tolist())
             yield [Sequenced(i, part) for i, part in zip(message.sample_ids, parts, strict=True)]
-
-
-def _shadows(kept: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-    found: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in kept.items():
-        if name.startswith("shadow/"):
-            _, number, own = name.split("/", 2)
-            found.setdefault(number, {})[own] = tensor
-    return list(found.values())
-
-
-def _named(reader: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {READER + name: tensor.detach().clone() for name, tensor in reader.state_dict().items()}

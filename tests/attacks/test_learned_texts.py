@@ -120,7 +120,7 @@ def test_learning_goes_on_from_where_it_was_stopped(
     micro: Micro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: Attack
 ) -> None:
     monkeypatch.setattr("sidelight.attacks.evidence.inverting.KEPT", 2)
-    monkeypatch.setattr("sidelight.attacks.reconstruction.deep.KEPT", 2)
+    monkeypatch.setattr("sidelight.attacks.evidence.shadow_lessons.KEPT", 2)
     known = public(micro)
     if attack.name == "deep":
         known = replace(known, facts={**known.facts, "layers": [2], "positions": "all"})
