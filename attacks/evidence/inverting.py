@@ -140,9 +140,12 @@ class Inverter:
         for _ in range(rounds):
             found = self.nearest([best.tokens, *self._changes(best.tokens, bag)], received)
             if found.distance >= best.distance:
-                return best.tokens, found.fits and found.alone
+                break
             best = found
-        return best.tokens, False
+        if not best.fits:
+            return best.tokens, False
+        found = self.nearest([best.tokens, *self._changes(best.tokens, bag)], received)
+        return best.tokens, found.tokens == best.tokens and found.alone
 
     def _changes(self, text: tuple[int, ...], bag: torch.Tensor) -> list[tuple[int, ...]]:
         """Texts that differ in one token, in two neighbours' order, or by a token more or less."""

@@ -56,9 +56,8 @@ class LearnedInverter(Attack):
     """AdamW's learning rate; it rises at first and then falls to zero."""
     beam: int = 8
     """Texts that are written of each sample, one of which is chosen by the backbone."""
-    rounds: int = 2
-    """Changes at most that are then made to it, one after the other; none is certified without a round that finds no
-    better text."""
+    rounds: int = 0
+    """Changes at most that are then made to it, one after the other; each tries some hundred texts."""
 
     def __post_init__(self) -> None:
         for name, value in (("steps", self.steps), ("batch", self.batch), ("beam", self.beam)):
