@@ -12,7 +12,9 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 WHEEL := build/wheel
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt $(PIP_FLAGS)
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-input --no-compile --constraint constraints.txt $(PIP_FLAGS)
+# pip compiles one file after another; some templates in packages are no Python and are passed over.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -38,11 +40,13 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Sidelight into $(VENV): once, 1.5 GB or more, some minutes."
 	@$(BIN)/python $(PIP_INSTALL) setuptools
 	@$(BIN)/python $(PIP_INSTALL) --no-build-isolation --editable .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "Installing the development tools into $(VENV)."
 	@$(BIN)/python $(PIP_INSTALL) --no-build-isolation --editable '.[dev]'
+	@$(COMPILE)
 	@touch $@
 
 # --- checks ---------------------------------------------------------------------------------------------------
@@ -59,7 +63,7 @@ contracts: $(VENV)/installed-dev
 
 # Two test processes of one thread each: the suite is made for two cores.
 tests: $(VENV)/installed-dev
-	$(BIN)/pytest -n 2 --dist loadgroup --benchmark-disable --durations=20 --cov --cov-report=term
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --benchmark-disable --durations=20 --cov --cov-report=term
 
 # What users get: the wheel in an empty environment, tried from another folder.
 test-wheel: $(VENV)/installed-dev

@@ -29,6 +29,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "regress": ".attacks.labels.regress:Regress",
         "sign": ".attacks.labels.sign:Sign",
         "support": ".attacks.labels.support:Support",
+        "unmix": ".attacks.reconstruction.unmix:Unmix",
         "update": ".attacks.reconstruction.update:UpdateSpans",
     },
     group="sidelight.attacks",

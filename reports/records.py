@@ -108,6 +108,8 @@ class Run(Stored):
     settings: dict[str, Any] = Field(default_factory=dict)
     defences: dict[str, dict[str, Any]] = Field(default_factory=dict)
     budget: Budget | None = None
+    example_budget: Budget | None = None
+    """Of a whole example, text and label; None where epsilon is infinite."""
     cached: Cached | None = None
     threat: dict[str, Any] = Field(default_factory=dict)
     shows: tuple[str, ...] = ()

@@ -123,7 +123,8 @@ def _utility(summary: Summary) -> str:
 
 def _price(summary: Summary) -> Iterator[str]:
     """What the defences promise, and what they cost beside the undefended control."""
-    if said := promise(summary.run.budget):
+    run = summary.run
+    if said := "; ".join(filter(None, map(promise, (run.budget, run.example_budget)))):
         yield f"promised: {said}"
     if (price := summary.group.price) is not None:
         own, without = price.defended, price.undefended

@@ -17,14 +17,18 @@ import torch
 
 from .errors import ProtocolError
 
-Precision = Literal["fp32", "fp16", "int8", "int4"]
+Precision = Literal["fp32", "fp16", "int8", "int4", "int2"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 BLOCK = 64
 """Values that share a scale."""
 
-LARGEST = {"int8": 127, "int4": 7}
+LARGEST = {"int8": 127, "int4": 7, "int2": 1}
 """Largest integer of each quantised precision; the smallest is its negative."""
+
+
+BITS = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4, "int2": 2}
+"""Bits of a value, without the scales."""
 
 
 class Packed(NamedTuple):
@@ -44,21 +48,19 @@ def pack(tensor: torch.Tensor, precision: Precision) -> Packed:
         return Packed(values.half().numpy().astype("<f2").tobytes(), b"", 0)
     whole, scales = quantise(values, LARGEST[precision])
     integers = whole.numpy().astype(numpy.int8).ravel()
-    data = integers.tobytes() if precision == "int8" else _two_to_a_byte(integers)
-    return Packed(data, scales.numpy().astype("<f2").tobytes(), BLOCK)
+    return Packed(_packed(integers, BITS[precision]), scales.numpy().astype("<f2").tobytes(), BLOCK)
 
 
 def unpack(packed: Packed, shape: tuple[int, ...], precision: Precision) -> torch.Tensor:
     """The float32 tensor that a receiver reads; raises ProtocolError where the bytes do not fill the shape."""
     count = math.prod(shape)
-    size = {"fp32": 4 * count, "fp16": 2 * count, "int8": count, "int4": (count + 1) // 2}[precision]
+    size = math.ceil(count * BITS[precision] / 8)
     if len(packed.data) != size:
         raise ProtocolError(f"a {precision} tensor of shape {shape} takes {size} bytes, not {len(packed.data)}")
     if precision in ("fp32", "fp16"):
         array = numpy.frombuffer(packed.data, "<f4" if precision == "fp32" else "<f2")
         return torch.from_numpy(array.astype(numpy.float32)).view(shape)
-    raw = numpy.frombuffer(packed.data, numpy.int8)
-    integers = raw if precision == "int8" else _one_to_a_byte(raw, count)
+    integers = _unpacked(packed.data, BITS[precision], count)
     return _scaled(torch.from_numpy(integers.astype(numpy.float32)).view(shape), packed)
 
 
@@ -101,13 +103,18 @@ def _scaled(integers: torch.Tensor, packed: Packed) -> torch.Tensor:
     return (integers.reshape(vectors, last) * spread).view(integers.shape)
 
 
-def _two_to_a_byte(integers: numpy.ndarray) -> bytes:
-    even = numpy.append(integers, 0)[: 2 * math.ceil(len(integers) / 2)].astype(numpy.uint8) & 0x0F
-    return (even[0::2] | (even[1::2] << 4)).astype(numpy.uint8).tobytes()
+def _packed(integers: numpy.ndarray, bits: int) -> bytes:
+    """Two's complement, several to a byte, the first in the lowest bits; an odd tail is padded with zero."""
+    each = 8 // bits
+    padded = numpy.zeros(each * math.ceil(len(integers) / each), numpy.uint8)
+    padded[: len(integers)] = integers.astype(numpy.uint8) & ((1 << bits) - 1)
+    shifted = padded.reshape(-1, each) << (bits * numpy.arange(each, dtype=numpy.uint8))
+    joined: numpy.ndarray = numpy.bitwise_or.reduce(shifted, axis=1).astype(numpy.uint8)
+    return joined.tobytes()
 
 
-def _one_to_a_byte(raw: numpy.ndarray, count: int) -> numpy.ndarray:
-    low = (raw.view(numpy.uint8) & 0x0F).astype(numpy.int8)
-    high = (raw.view(numpy.uint8) >> 4).astype(numpy.int8)
-    both = numpy.stack([low, high], 1).ravel()[:count]
-    return numpy.where(both > 7, both - 16, both).astype(numpy.int8)
+def _unpacked(data: bytes, bits: int, count: int) -> numpy.ndarray:
+    places = bits * numpy.arange(8 // bits, dtype=numpy.uint8)
+    raw = (numpy.frombuffer(data, numpy.uint8)[:, None] >> places) & ((1 << bits) - 1)
+    both = raw.ravel()[:count].astype(numpy.int16)
+    return numpy.where(both >= 1 << (bits - 1), both - (1 << bits), both).astype(numpy.int8)

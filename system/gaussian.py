@@ -24,3 +24,13 @@ def standard_deviation(sensitivity: float, epsilon: float, delta: float) -> floa
 
     found: float = brentq(excess, log(1e-6), log(1e9), xtol=1e-12)
     return sensitivity * exp(found)
+
+
+def epsilon_of(mu: float, delta: float) -> float:
+    """The smallest epsilon at a delta of noise whose standard deviation is the sensitivity over mu."""
+    if delta_of(mu, 1.0, 0.0) <= delta:
+        return 0.0
+    # at this epsilon the first term alone is already below delta
+    highest = mu * mu / 2 + mu * 40
+    found: float = brentq(lambda epsilon: delta_of(mu, 1.0, epsilon) - delta, 0.0, highest, xtol=1e-9)
+    return found

@@ -24,6 +24,7 @@ _ENCODING = {
     "fp16": schema.ENCODING_FLOAT16,
     "int8": schema.ENCODING_INT8,
     "int4": schema.ENCODING_INT4,
+    "int2": schema.ENCODING_INT2,
 }
 
 

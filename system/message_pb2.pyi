@@ -15,12 +15,14 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_INT8: _ClassVar[Encoding]
     ENCODING_INT4: _ClassVar[Encoding]
     ENCODING_INT64: _ClassVar[Encoding]
+    ENCODING_INT2: _ClassVar[Encoding]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_FLOAT32: Encoding
 ENCODING_FLOAT16: Encoding
 ENCODING_INT8: Encoding
 ENCODING_INT4: Encoding
 ENCODING_INT64: Encoding
+ENCODING_INT2: Encoding
 
 class Tensor(_message.Message):
     __slots__ = ("name", "encoding", "shape", "data", "scales", "block")

@@ -6,9 +6,12 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from .scheduling import Together
 
 # These are read when the libraries are imported, hence before any test module.
 _hub_home = tempfile.TemporaryDirectory(prefix="sidelight-tests-")
@@ -32,3 +35,11 @@ def no_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
         yield
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Give what is slow to make to one process, not to each."""
+    from .scheduling import Together
+
+    return Together(config, log)

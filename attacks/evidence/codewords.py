@@ -16,6 +16,7 @@ from ...system.public import Public
 from .differences import Differences, backbone_share
 from .grouping import discriminated, finite, main_directions, nearest
 from .naming import known_evidence, name_clusters, named_by, size_evidence, text_evidence
+from .states import readable, share_known
 
 DIRECTIONS = 128
 FOLDS = 4
@@ -46,7 +47,8 @@ def defence_settings(public: Public, name: str) -> Mapping[str, Any]:
 
 def decoded(found: Differences, public: Public) -> torch.Tensor | None:
     """(N,) class of the nearest codeword to each target, where a control reveals book and head; None elsewhere."""
-    if public.keys is None or "book" not in public.keys or (public.head is not None and public.backbone is None):
+    shared = public.head is None or (public.backbone is not None and share_known(public.facts))
+    if public.keys is None or "book" not in public.keys or not shared:
         return None
     book = public.keys["book"] * (public.facts["scale"] if public.facts["difference"] == "logit" else 1.0)
     targets = finite(found.values)
@@ -67,7 +69,7 @@ def named_groups(groups: torch.Tensor, public: Public, ids: tuple[str, ...], sta
     if words == 1 or int(groups.max()) < len(public.labels):
         return name_clusters(groups, public, ids, states)
     evidence = known_evidence(groups, public, ids) + size_evidence(groups, public, words)
-    if public.backbone is not None:
+    if readable(public):
         evidence = evidence + text_evidence(groups, public, states)
     names = named_by(evidence.repeat_interleave(words, dim=1)) // words
     points = main_directions(states.flatten(1), DIRECTIONS)

@@ -1,13 +1,15 @@
 """A server's differences lined up by sample with the pivots, and class scores of what they are about.
 
 Where a control reveals a secret transform, it is undone here, for every attack; codewords that a control reveals are
-used by `class_scores`, by `candidates` and by `codewords.decoded`.
+used by `class_scores`, by `candidates` and by `codewords.decoded`. The backbone's share can be computed where
+`states.share_known`; attacks that live on it say so in SHARE.
 
 Shapes: N samples, L layers, d width, K classes, D values of a difference (K unless a defence changed it).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,6 +21,10 @@ from ...system.difference import DifferenceKind, fused
 from ...system.heads import scores
 from ...system.public import Public
 from ...system.view import View
+from .states import PLAIN, plain
+
+SHARE: Mapping[str, tuple[str, ...]] = {"activations": (PLAIN,), "last_layer": ("sent",)}
+"""Public facts behind which the backbone's share can be recomputed."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,9 @@ class Differences:
     values: torch.Tensor
     """(N, D) differences as received, a revealed transform undone."""
     pivots: torch.Tensor
-    """(N, L, d) activations as received."""
+    """(N, L, d) activations, revealed maps undone."""
+    received: torch.Tensor
+    """(N, L, k) activations as received: what the server's side network reads."""
 
 
 def differences(view: View, public: Public) -> Differences:
@@ -39,7 +47,8 @@ def differences(view: View, public: Public) -> Differences:
     order, activations = view.rows("activations", "activations")
     kept = [i for i, sample_id in enumerate(order) if sample_id in where]
     joined = values[[where[order[i]] for i in kept]]
-    return Differences(tuple(order[i] for i in kept), undone(joined, public), activations[kept])
+    received = activations[kept]
+    return Differences(tuple(order[i] for i in kept), undone(joined, public), plain(received, public), received)
 
 
 def undone(values: torch.Tensor, public: Public) -> torch.Tensor:

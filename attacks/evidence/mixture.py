@@ -33,6 +33,7 @@ from .grouping import (
     swapped,
     whitened,
 )
+from .states import share_known
 
 NEARLY, EXACT = 1e-4, 1e-7
 """Share of the variance left within groups below which no further start, and no better groups, are looked for."""
@@ -72,10 +73,11 @@ class Mixture:
 def linear_features(public: Public, pivots: torch.Tensor) -> torch.Tensor:
     """What a head reads of pivots (N, L, d): (N, d).
 
-    The backbone's final norm, or a plain layer norm where the backbone is private: a linear head reads the same.
+    The backbone's final norm, or a plain layer norm where the backbone is private or the last state does not cross as
+    it is: a linear head reads the same, behind a rotation too. An earlier layer's state only resembles the last one.
     """
     last = finite(pivots[:, -1])
-    if public.backbone is None:
+    if public.backbone is None or not share_known(public.facts):
         return layer_norm(last, last.shape[1:])
     return load_backbone(public.backbone).final_norm(last)
 

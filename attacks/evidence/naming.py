@@ -19,7 +19,7 @@ from ...system.errors import UsageError
 from ...system.heads import scores, verbaliser
 from ...system.public import Public
 from .probing import probabilities
-from .states import auxiliary_states, class_name_states, features
+from .states import auxiliary_states, class_name_states, features, readable
 
 WRONG = 0.01
 """How often a row lies in a cluster of another class, as far as known labels are weighed."""
@@ -37,12 +37,13 @@ def name_clusters(clusters: torch.Tensor, public: Public, ids: tuple[str, ...], 
     """A label (N,) for each sample of clusters (N,) numbered from 0, one-to-one where there are K of them.
 
     Known labels speak loudest; auxiliary texts or, without any, the class names come next; the clusters' sizes add what
-    priors say. States (N, L, d) are as `states.crossed_states` gives them. Clusters may be fewer or more than classes.
+    priors say. States (N, L, d) are as `states.crossed_states` gives them; behind secret maps they say nothing of a
+    name. Clusters may be fewer or more than classes.
     """
     if not len(clusters):
         return clusters.clone()
     evidence = known_evidence(clusters, public, ids) + size_evidence(clusters, public)
-    if public.backbone is not None:
+    if readable(public):
         evidence += text_evidence(clusters, public, states)
     return named_by(evidence)[clusters]
 
@@ -98,7 +99,7 @@ def class_priors(public: Public) -> torch.Tensor:
 def text_evidence(clusters: torch.Tensor, public: Public, states: torch.Tensor) -> torch.Tensor:
     """(C, K): what the clusters' states say of each class, read with auxiliary texts or the class names."""
     if len({example.label for example in public.auxiliary}) > 1:
-        trained, labels = auxiliary_states(public)
+        trained, labels = auxiliary_states(public, torch.Generator().manual_seed(0))
         given = probabilities(trained, labels, states, len(public.labels)).clamp(min=1e-3).log()
         return mean_rows(given, clusters) * torch.bincount(clusters).clamp(max=VOICES).unsqueeze(1)
     likeness = name_likeness(clusters, features(states), features(class_name_states(public)))

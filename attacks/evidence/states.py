@@ -1,7 +1,12 @@
 """States: what of a text crosses, as an attacker receives it and as it computes it for texts of its own.
 
+A device may send states behind secret maps of their layers (fact `activations`). Where a control reveals them, they are
+undone here, for every attack: `crossed_states` and `plain` give states as if plain, of which a projection has kept the
+part in its directions, and `states_of` gives texts the same form. Behind maps that stay secret, `crossed_states` gives
+what came, of whatever width, and `readable` says that it cannot be compared with texts.
+
 Shapes: N samples, M texts, T positions, P positions that stand for a text (2 where all positions cross, their mean and
-then the last; else 1), L layers that crossed, d width, F features, K classes.
+then the last; else 1), L layers that crossed, d width, k width behind maps, F features, K classes.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from ...system.backbone import Backbone, load_backbone
+from ...system.clipping import clipped
 from ...system.codec import Precision, through
 from ...system.fusion import pack_positions, pivot_activations
 from ...system.heads import words
@@ -19,8 +25,14 @@ from ...system.public import Public
 from ...system.selector import Selector
 from ...system.view import View
 
-FACTS = frozenset({"layers", "longest", "positions", "precision", "prompt", "selector"})
+FACTS = frozenset(
+    {"activations", "clip", "layers", "longest", "positions", "precision", "prompt", "selector", "spread"}
+)
 """Public settings on which the states of a text depend."""
+PLAIN, PROJECTED = "plain", "known projection"
+"""Values of the fact `activations` whose states an attacker can compute for texts of its own."""
+ROTATED = "rotated"
+"""Behind a secret orthogonal map of each layer."""
 CHUNK = 64
 """Texts of one forward pass."""
 TEMPLATES = (
@@ -44,12 +56,68 @@ class Form(NamedTuple):
     selector: Selector
     positions: str = "pivot"
     precision: Precision = "fp32"
+    clip: float = 0.0
+    """The largest length of a layer's state; 0 where none is clipped."""
+    spread: float = 0.0
+    """Standard deviation of the noise that the device adds to every value."""
 
 
 def form_of(facts: Mapping[str, Any]) -> Form:
     """As a run's activations cross."""
     where, precision = facts.get("positions", "pivot"), facts.get("precision", "fp32")
-    return Form(facts["longest"], facts["prompt"], facts["selector"], where, cast(Precision, precision))
+    noise = facts.get("clip", 0.0), facts.get("spread", 0.0)
+    return Form(facts["longest"], facts["prompt"], facts["selector"], where, cast(Precision, precision), *noise)
+
+
+# --- behind maps ----------------------------------------------------------------------------------------------
+
+
+def readable(public: Public) -> bool:
+    """Whether an attacker can compute what would cross of texts of its own."""
+    return public.backbone is not None and public.facts.get("activations", PLAIN) in (PLAIN, PROJECTED)
+
+
+def share_known(facts: Mapping[str, Any]) -> bool:
+    """Whether the last state, from which the device computes the backbone's share, crosses as it is."""
+    return (facts.get("activations", PLAIN), facts.get("last_layer", "sent")) == (PLAIN, "sent")
+
+
+def plain(received: torch.Tensor, public: Public) -> torch.Tensor:
+    """Received states (N, L, k) as if no map had been there (N, L, d), where a control reveals it; else as received."""
+    maps = _revealed(public)
+    return received if maps is None else torch.einsum("nlk,lkd->nld", received, maps)
+
+
+def as_sent(states: torch.Tensor, public: Public) -> torch.Tensor:
+    """Plain states (N, L, d) as a side network behind the maps reads them (N, L, k), without noise or rounding."""
+    maps, clip = _revealed(public), public.facts.get("clip", 0.0)
+    states = clipped(states, clip) if clip else states
+    return states if maps is None else torch.einsum("nld,lkd->nlk", states, maps)
+
+
+def within(states: torch.Tensor, public: Public) -> torch.Tensor:
+    """The part of states (N, L, d) that revealed maps keep: all of it behind rotations."""
+    maps = _revealed(public)
+    if maps is None or maps.shape[1] == maps.shape[2]:
+        return states
+    return plain(torch.einsum("nld,lkd->nlk", states, maps), public)
+
+
+def blurred(states: torch.Tensor, spread: float, generator: torch.Generator | None) -> torch.Tensor:
+    """States with noise as the device adds it; as they are where it adds none, or without a generator."""
+    if not spread or generator is None:
+        return states
+    return states + spread * torch.randn(states.shape, generator=generator)
+
+
+def noise_of(form: Form, states: torch.Tensor) -> torch.Tensor:
+    """The variance that rounding and noise add to a value of plain states (..., d)."""
+    return (through(states, form.precision) - states).square().mean() + form.spread**2
+
+
+def _revealed(public: Public) -> torch.Tensor | None:
+    """(L, k, d) with orthonormal rows."""
+    return None if public.keys is None else public.keys.get("activations")
 
 
 # --- as they were received ------------------------------------------------------------------------------------
@@ -62,8 +130,9 @@ def crossed_states(view: View, public: Public) -> tuple[tuple[str, ...], torch.T
     for item in view.sequences():
         if item.sample_id not in found:
             found[item.sample_id] = _standing(item.activations, form).flatten(0, 1)
-    width = len(public.facts["layers"])
-    return tuple(found), torch.stack(list(found.values())) if found else torch.empty(0, width, 0)
+    if not found:
+        return (), torch.empty(0, len(public.facts["layers"]), 0)
+    return tuple(found), plain(torch.stack(list(found.values())), public)
 
 
 def _standing(positions: torch.Tensor, form: str) -> torch.Tensor:
@@ -74,10 +143,10 @@ def _standing(positions: torch.Tensor, form: str) -> torch.Tensor:
 # --- of texts -------------------------------------------------------------------------------------------------
 
 
-def auxiliary_states(public: Public) -> tuple[torch.Tensor, torch.Tensor]:
+def auxiliary_states(public: Public, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """States (M, P L, d) of the auxiliary texts as they would cross, and their labels (M,); none without such texts."""
     labels = torch.tensor([public.labels.index(example.label) for example in public.auxiliary], dtype=torch.int64)
-    return states_of([example.text for example in public.auxiliary], public), labels
+    return states_of([example.text for example in public.auxiliary], public, generator), labels
 
 
 def class_name_states(public: Public) -> torch.Tensor:
@@ -92,17 +161,19 @@ def name_texts(labels: Sequence[str]) -> list[str]:
     return [template.format(name) for template in TEMPLATES for name in names]
 
 
-def states_of(texts: Sequence[str], public: Public) -> torch.Tensor:
+def states_of(texts: Sequence[str], public: Public, generator: torch.Generator | None = None) -> torch.Tensor:
     """What would cross of texts (M, P L, d): all layers of the first position that stands for a text, then the next.
 
-    Needs the public item backbone and the facts layers, longest, prompt and selector.
+    Needs the public item backbone and the facts layers, longest, prompt and selector. The generator draws the noise
+    that a device would add; there is none without it.
     """
     assert public.backbone is not None
     backbone, layers = load_backbone(public.backbone), public.facts["layers"]
     if not texts:
         return torch.empty(0, len(layers), backbone.width)
-    found = block_states(backbone, texts, form_of(public.facts), max(layers))
-    return of_layers(found, layers).flatten(1, 2)
+    form = form_of(public.facts)
+    found = of_layers(block_states(backbone, texts, form, max(layers)), layers).flatten(1, 2)
+    return within(blurred(found, form.spread, generator), public)
 
 
 @torch.no_grad()
@@ -115,7 +186,7 @@ def block_states(backbone: Backbone, texts: Sequence[str], form: Form, deepest: 
 def _block_states(backbone: Backbone, texts: list[str], form: Form, deepest: int | None) -> torch.Tensor:
     if form.positions != "all":
         pivots = pivot_activations(backbone, texts, form.longest, form.prompt, form.selector)
-        return through(pivots, form.precision).unsqueeze(2)
+        return through(clipped(pivots, form.clip) if form.clip else pivots, form.precision).unsqueeze(2)
     tokens = backbone.tokens(texts, form.longest, form.prompt)
     packed, lengths = pack_positions(backbone.activations(tokens, deepest), tokens)
     parts = through(packed, form.precision).split(lengths.tolist())

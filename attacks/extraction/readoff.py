@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -28,6 +29,7 @@ from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, StolenModel
 from ..evidence.differences import class_scores, undone
 from ..evidence.rebuilt import Model, answers, own_head, upon_bottom
+from ..evidence.states import PLAIN, PROJECTED, as_sent
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ReadOff(Attack):
     goal = Goal.MODEL
     needs = Needs(view=frozenset({"held:tuned"}), public=frozenset({"backbone", "queries"}))
     attacked = frozenset({"held:tuned"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"activations": (PLAIN, PROJECTED)}
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> StolenModel:
@@ -72,8 +75,9 @@ def _on_pivots(backbone: Backbone, public: Public, tuned: Tuned) -> Callable[[li
 
     def outputs(texts: list[str]) -> Pair:
         longest, prompt, selector = facts["longest"], facts["prompt"], facts["selector"]
-        pivots = pivot_activations(backbone, texts, longest, prompt, selector, facts["layers"])
-        return side(pivots, facts.get("projection", "")), pivots[:, -1]
+        asked = [*facts["layers"], facts.get("depth", len(backbone.blocks))]
+        pivots = pivot_activations(backbone, texts, longest, prompt, selector, asked)
+        return side(as_sent(pivots[:, :-1], public), facts.get("projection", "")), pivots[:, -1]
 
     return outputs
 

@@ -7,14 +7,16 @@ Source: own derivation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.differences import backbone_scores, class_scores, differences
+from ..evidence.differences import SHARE, backbone_scores, class_scores, differences
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class AddBack(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone", "head"}))
     attacked = frozenset({"difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = SHARE
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
         """argmax of each difference plus f(A_L), both (samples, K); with revealed codewords the nearest one's class."""

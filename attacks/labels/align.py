@@ -12,8 +12,10 @@ Source: own derivation; static obfuscation is known to fail, arXiv 2603.05035. P
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import ClassVar
 
 import torch
 
@@ -22,7 +24,7 @@ from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.alignment import aligned, permutation, rotation
 from ..evidence.candidates import candidates_of
-from ..evidence.differences import differences
+from ..evidence.differences import SHARE, differences
 from ..evidence.lengths import by_length
 
 
@@ -35,6 +37,7 @@ class Align(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone", "head"}))
     attacked = frozenset({"difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = SHARE
 
     trust_height: bool = False
     """Whether a logit difference's public scale is taken for true."""

@@ -29,6 +29,7 @@ from ..evidence.codewords import decoded, group_count, named_groups
 from ..evidence.differences import Differences, backbone_share, differences
 from ..evidence.grouping import finite, grouped, separation
 from ..evidence.mixture import fit, linear_features
+from ..evidence.states import share_known
 
 Source = Literal["both", "differences", "outputs"]
 ONE_POSITIVE = 0.95
@@ -81,14 +82,16 @@ class Partition(NamedTuple):
 
 
 def side_outputs(view: View, found: Differences) -> torch.Tensor:
-    """(N, D) what the trained side network makes of the received pivots."""
+    """(N, D) what the trained side network makes of what it was trained on."""
     with torch.no_grad():
-        return finite(from_state(view.held["tuned"])(finite(found.pivots)))
+        return finite(from_state(view.held["tuned"])(finite(found.received)))
 
 
 def with_share(outputs: torch.Tensor, found: Differences, public: Public) -> torch.Tensor | None:
-    """Outputs (N, D) and the backbone's share, as the device adds them; None where the head is not public whole."""
-    if public.head is None or public.backbone is None or len(public.head["weight"]) != outputs.shape[1]:
+    """Outputs (N, D) and the backbone's share, as the device adds them; None where it is not known whole."""
+    if public.head is None or public.backbone is None or not share_known(public.facts):
+        return None
+    if len(public.head["weight"]) != outputs.shape[1]:
         return None
     return finite(outputs + backbone_share(public, finite(found.pivots)))
 

@@ -94,7 +94,7 @@ def by_points(points: torch.Tensor, classes: int, rounds: int) -> Learner:
 def kinds_of_points(view: View, found: Differences, mixture: Mixture) -> list[torch.Tensor]:
     """Outputs (N, F), everything, and its other parts: the difference without its share, as it came, and pivots."""
     with torch.no_grad():
-        outputs = finite(from_state(view.held["tuned"])(finite(found.pivots)))
+        outputs = finite(from_state(view.held["tuned"])(finite(found.received)))
     pivots = main_directions(finite(found.pivots).flatten(1), DIRECTIONS)
     outputs, residuals, values = (spread_out(part) for part in (outputs, mixture.residuals, finite(found.values)))
     whole = torch.cat([outputs, residuals, values, pivots], dim=1)

@@ -14,8 +14,10 @@ Shapes: N samples, R rows of the candidates' book, D values, r references, B bea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
+from typing import ClassVar
 
 import torch
 from torch.nn.functional import normalize, one_hot
@@ -25,7 +27,7 @@ from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.alignment import Alignment, aimed, decoded, rotation
 from ..evidence.candidates import Candidates, candidates_of
-from ..evidence.differences import differences
+from ..evidence.differences import SHARE, differences
 
 TINY = 1e-30
 ANSWERS = 2
@@ -41,6 +43,7 @@ class Gram(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone", "head"}))
     attacked = frozenset({"difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = SHARE
 
     references: int = 16
     """Samples that the beam search names."""

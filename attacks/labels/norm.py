@@ -13,7 +13,9 @@ Source: own derivation; the length of a gradient gives labels in Li et al. 2022 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -22,7 +24,7 @@ from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.candidates import Candidates, candidates_of
-from ..evidence.differences import differences
+from ..evidence.differences import SHARE, differences
 from ..evidence.lengths import by_length
 
 
@@ -35,6 +37,7 @@ class Norm(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone", "head"}))
     attacked = frozenset({"difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = SHARE
 
     error: float = 0.0
     """Standard deviation of a log-normal factor on each of the attacker's recomputed outputs: how exact it must be."""

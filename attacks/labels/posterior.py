@@ -33,16 +33,21 @@ from ..evidence.differences import Differences, differences
 from ..evidence.grouping import finite
 from ..evidence.mixture import Mixture
 from ..evidence.naming import class_priors
-from ..evidence.probing import fitted
+from ..evidence.probing import fitted, probabilities
 from ..evidence.reading import by_names
-from ..evidence.states import FACTS, features, states_of
+from ..evidence.states import FACTS, features, readable, share_known, states_of
 from ..workbench import Workbench
 from .regress import regressed
 
 STEPS = 50
 FEW = 1e-12
-OPEN = frozenset({"decoy", "label-dp", "noise"})
-"""Defences behind which a candidate's difference is still known."""
+OPEN = frozenset(
+    {
+        "activation-noise", "decoy", "label-dp", "layers", "noise", "project", "quantise", "rotate-activations",
+        "round-backbone",
+    }
+)  # fmt: skip
+"""Defences behind which a candidate's difference is still known, as far as the backbone's share is."""
 TRUST = 0.9
 """Share of the groups' names that are taken to be right."""
 SURE = 3.0
@@ -60,12 +65,13 @@ class Posterior(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"difference"})
-    studies: ClassVar[Studied | None] = Studied(frozenset({"backbone", "auxiliary"}), FACTS)
+    studies: ClassVar[Studied | None] = Studied(frozenset({"backbone", "auxiliary", "keys"}), FACTS)
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """What texts and class names teach of activations: `rows` (M, F) with `labels` and `groups` (M,)."""
         learnt = augmented(public.auxiliary, public.labels, generator)
-        return {"rows": features(states_of(learnt.texts, public)), "labels": learnt.labels, "groups": learnt.groups}
+        rows = features(states_of(learnt.texts, public, generator))
+        return {"rows": rows, "labels": learnt.labels, "groups": learnt.groups}
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
@@ -86,7 +92,9 @@ class Posterior(Attack):
 def before(found: Differences, public: Public, prepared: Prepared) -> torch.Tensor:
     """Class probabilities (N, K) in float64 by activations alone: from labelled rows, else from class names."""
     told, pivots = known_labels(public, found.ids), found.pivots.nan_to_num()
-    if public.auxiliary or len(told[told >= 0].unique()) > 1:
+    if not readable(public):
+        said = probabilities(pivots[told >= 0], told[told >= 0], pivots, len(public.labels))
+    elif public.auxiliary or len(told[told >= 0].unique()) > 1:
         said = taught(features(pivots), told, prepared, len(public.labels))
     else:
         said = by_names(pivots, public)
@@ -113,8 +121,10 @@ def responses(public: Public) -> torch.Tensor:
 
 
 def secret_form(public: Public) -> bool:
-    """Whether a head, transform, factor or code is secret, so that no candidate's difference can be computed."""
+    """Whether a head, transform, factor, code or state is secret, so that no candidate's difference is known."""
     defences = public.facts.get("defences", {})
+    if not share_known(public.facts):
+        return True
     anew = any(settings.get("per_sample") for settings in defences.values())
     return public.head is None or anew or (public.keys is None and not defences.keys() <= OPEN)
 

@@ -4,6 +4,8 @@ It reads all layers that cross, and is trained on the auxiliary texts, on varian
 words, and on the class names in plain sentences. Nothing but activations is needed: whatever stands beside them, a
 defended difference for instance, cannot lower what this attack finds.
 Where the device trains its bottom blocks, only the first pass over the data is near the public backbone, and is read.
+Behind a secret rotation of each layer, states are turned back by those of the auxiliary texts first: see
+evidence/unrotating.py. On 600 rows and 600 texts of other templates that comes far from undoing it.
 Threat model: a server that knows the backbone and the prompt, with labelled texts of the victim's kind.
 Source: linear probes, Alain and Bengio (arXiv 1610.01644); attribute inference from embeddings, Song and Raghunathan
 (arXiv 2004.00053). Variants and names: ours.
@@ -13,6 +15,7 @@ Shapes: F features, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,7 +27,17 @@ from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared, Studied
 from ..evidence.augmented import augmented
 from ..evidence.probing import Linear, fitted
-from ..evidence.states import FACTS, crossed_states, features, states_of
+from ..evidence.states import (
+    FACTS,
+    PLAIN,
+    PROJECTED,
+    ROTATED,
+    auxiliary_states,
+    crossed_states,
+    features,
+    states_of,
+)
+from ..evidence.unrotating import unrotated
 from ..workbench import Workbench
 
 
@@ -37,8 +50,9 @@ class Probe(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
     attacked = frozenset({"activations"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"activations": (PLAIN, PROJECTED, ROTATED)}
     studies: ClassVar[Studied | None] = Studied(
-        frozenset({"backbone", "auxiliary"}),
+        frozenset({"backbone", "auxiliary", "keys"}),
         FACTS,
         frozenset({"variants", "dropped", "names"}),
     )
@@ -57,16 +71,18 @@ class Probe(Attack):
             raise UsageError(f"dropped is {self.dropped}; give a share of words from 0 to below 1")
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
-        """`weight` (F, K) and `bias` (K,) of the class scores."""
+        """`weight` (F, K) and `bias` (K,) of the class scores; `texts` (M, L, d) that turn back what is rotated."""
         learnt = augmented(public.auxiliary, public.labels, generator, self.variants, self.dropped, self.names)
         bench.progress(0, 2)
-        rows = features(states_of(learnt.texts, public))
+        rows = features(states_of(learnt.texts, public, generator))
         bench.progress(1, 2)
         found = fitted(rows, learnt.labels, len(public.labels), groups=learnt.groups)
-        return {"weight": found.weight, "bias": found.bias}
+        turns = {"texts": auxiliary_states(public)[0]} if public.facts.get("activations") == ROTATED else {}
+        return {"weight": found.weight, "bias": found.bias, **turns}
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
         """The likeliest class of each sample."""
         ids, states = crossed_states(view, public)
+        states = unrotated(states, prepared["texts"]) if ids and "texts" in prepared else states
         scores = Linear(prepared["weight"], prepared["bias"]).probabilities(features(states))
         return LabelGuess(ids, scores.argmax(1))

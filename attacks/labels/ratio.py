@@ -12,7 +12,9 @@ Shapes: N samples, R rows of the candidates' book, W values of a difference or a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch.nn.functional import normalize, pad
@@ -21,7 +23,7 @@ from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.candidates import Candidates, candidates_of
-from ..evidence.differences import differences
+from ..evidence.differences import SHARE, differences
 
 BLOCK = 4_000_000
 """Values of candidates that are sorted at a time: bounds the memory."""
@@ -36,6 +38,7 @@ class Ratio(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone", "head"}))
     attacked = frozenset({"difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = SHARE
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:

@@ -8,7 +8,9 @@ stands in evidence/reading.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -17,7 +19,7 @@ from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.reading import by_names
-from ..evidence.states import crossed_states
+from ..evidence.states import PLAIN, PROJECTED, crossed_states
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Read(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"activations"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"activations": (PLAIN, PROJECTED)}
 
     passes: int = 8
     """How often samples and classes are fitted to each other."""
@@ -39,7 +42,7 @@ class Read(Attack):
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
         """A class for each sample whose activations crossed."""
-        known = public.only(frozenset({"backbone", "priors"}), frozenset(public.facts))
+        known = public.only(frozenset({"backbone", "keys", "priors"}), frozenset(public.facts))
         ids, states = crossed_states(view, known)
         if not ids:
             return LabelGuess((), torch.empty(0, dtype=torch.int64))

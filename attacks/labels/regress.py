@@ -28,7 +28,7 @@ from ..evidence.differences import Differences, differences
 from ..evidence.grouping import finite
 from ..evidence.mixture import Mixture, linear_features
 from ..evidence.probing import probabilities
-from ..evidence.states import auxiliary_states
+from ..evidence.states import auxiliary_states, readable
 from ..evidence.stretched import fit_as_sent
 
 TRANSFORMS = frozenset({"permute", "rotate"})
@@ -67,7 +67,7 @@ def regressed(found: Differences, public: Public, generator: torch.Generator) ->
         return Regressed(torch.empty(0, dtype=torch.int64), None)
     if (labels := decoded(found, public)) is not None:
         return Regressed(labels, None)
-    guesses = [known_labels(public, found.ids), read(found.pivots, public)]
+    guesses = [known_labels(public, found.ids), read(found.pivots, public, generator)]
     features = linear_features(public, found.pivots)
     told = [guess for guess in guesses if (guess >= 0).any()]
     mixture = fit_as_sent(public, finite(found.values), features, generator, told)
@@ -77,11 +77,11 @@ def regressed(found: Differences, public: Public, generator: torch.Generator) ->
     return Regressed(labels, mixture)
 
 
-def read(pivots: torch.Tensor, public: Public) -> torch.Tensor:
-    """(N,) labels of pivots (N, L, d) as auxiliary texts teach them, -1 without any."""
-    if public.backbone is None or len({example.label for example in public.auxiliary}) < 2:
+def read(pivots: torch.Tensor, public: Public, generator: torch.Generator) -> torch.Tensor:
+    """(N,) labels of pivots (N, L, d) as auxiliary texts teach them, -1 without any or behind a secret map."""
+    if not readable(public) or len({example.label for example in public.auxiliary}) < 2:
         return torch.full((len(pivots),), -1)
-    states, labels = auxiliary_states(public)
+    states, labels = auxiliary_states(public, generator)
     return probabilities(states, labels, finite(pivots), len(public.labels)).argmax(1)
 
 

@@ -36,6 +36,7 @@ def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict
         "difference": run["settings"].get("difference") if run["protocol"] == "pae" else None,
         "defence": {name: differing(name, settings) for name, settings in run["defences"].items()} or None,
         "epsilon": run["budget"],
+        "epsilon_example": run["example_budget"],
         "settings": cell.changed,
         "threat": run["threat"],
         "adversary": run["threat"]["adversary"],

@@ -2,7 +2,8 @@
 
 An advantage is over the strongest of them, so that each is as strong as seconds allow. By auxiliary rows or known
 labels: a shrunk linear discriminant of all layers that crossed, which learns from class names as well. Without any
-label: class names, read in three ways, and clusters.
+label: class names, read in three ways, and clusters. Behind a secret map of the activations no text can be compared
+with them: there are known rows, and clusters.
 
 Shapes: N samples that crossed, M labelled rows, L layers that crossed (2 L where all positions cross: their mean, then
 the last), d width, F = L d features, K classes.
@@ -23,12 +24,12 @@ from ...attacks.evidence.augmented import augmented
 from ...attacks.evidence.naming import standardised, verbalised
 from ...attacks.evidence.probing import Linear, fitted
 from ...attacks.evidence.reading import by_names
-from ...attacks.evidence.states import Form, crossed_states, features, form_of
+from ...attacks.evidence.states import PLAIN, Form, crossed_states, features, form_of, readable, within
 from ...system.backbone import Backbone
 from ...system.heads import words
 from ...system.public import Public
 from ...system.view import View
-from .states import after, discriminant, states
+from .states import after, discriminant, noisy, states
 
 MOST = 100
 """Principal directions in which rows of one class are drawn together."""
@@ -89,7 +90,7 @@ class Reader:
     @property
     def _auxiliary(self) -> bool:
         """Whether auxiliary rows, read with a public backbone, tell two classes apart."""
-        return self.public.backbone is not None and len({e.label for e in self.public.auxiliary}) > 1
+        return readable(self.public) and len({e.label for e in self.public.auxiliary}) > 1
 
     # --- with labels ----------------------------------------------------------------------------------------------
 
@@ -98,19 +99,24 @@ class Reader:
         classes, rows = len(self.public.labels), self._rows
         places, labels = self._known
         found: dict[str, Linear] = {}
-        if self._auxiliary:
+        if self._auxiliary and self.public.facts.get("activations", PLAIN) == PLAIN:
             public = self.public
             found["probe"] = discriminant(self.backbone, public.auxiliary, public.labels, self._layers, self._form)
+        elif self._auxiliary:
+            found["probe"] = self._all(rows[:0], labels[:0])
         if len(labels.unique()) > 1:
             found[KNOWN] = fitted(rows[places], labels, classes, rows)
-            if self.public.backbone is not None:
+            if readable(self.public):
                 found["probe of all"] = self._all(rows[places], labels)
         return {name: classifier.probabilities(rows) for name, classifier in found.items()}
 
     def _all(self, known: torch.Tensor, labels: torch.Tensor) -> Linear:
         """Of auxiliary texts, class names and known rows (R, F) with their labels (R,)."""
         learnt = augmented(self.public.auxiliary, self.public.labels, torch.Generator().manual_seed(0))
-        rows, owners = torch.cat([self._read(learnt.texts), known]), torch.cat([learnt.labels, labels])
+        rows, owners = (
+            torch.cat([self._read(learnt.texts, noise=True), known]),
+            torch.cat([learnt.labels, labels]),
+        )
         groups = torch.cat([learnt.groups, len(learnt.texts) + torch.arange(len(labels))])
         return fitted(rows, owners, len(self.public.labels), groups=groups)
 
@@ -125,7 +131,7 @@ class Reader:
         scaled = torch.from_numpy((rows - rows.mean(0)) / rows.std(0).clip(min=1e-6))
         count = min(MOST, max(len(scaled) // ROWS, 1), scaled.shape[1])
         white = torch.from_numpy(randomized_svd(scaled.numpy(), count, random_state=0)[0]).float()
-        named = self._named(white, learnt) if self.public.backbone is not None else {}
+        named = self._named(white, learnt) if readable(self.public) else {}
         return {**named, "clusters": _clusters(white[:, :CLUSTERED], len(self.public.labels))}
 
     def _named(self, white: torch.Tensor, learnt: torch.Tensor | None) -> dict[str, torch.Tensor]:
@@ -154,9 +160,11 @@ class Reader:
     def _form(self) -> Form:
         return form_of(self.public.facts)
 
-    def _read(self, texts: Sequence[str]) -> torch.Tensor:
-        """Features (M, F) of texts, as they would cross."""
-        return after(states(self.backbone, tuple(texts), self._form), self._layers)
+    def _read(self, texts: Sequence[str], noise: bool = False) -> torch.Tensor:
+        """Features (M, F) of texts, as they would cross, with a device's noise or without."""
+        rows = after(states(self.backbone, tuple(texts), self._form), self._layers)
+        rows = noisy(rows, self._form) if noise else rows
+        return within(rows.view(len(rows), *self._states.shape[1:]), self.public).flatten(1)
 
 
 def _alike(rows: torch.Tensor, names: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from ...attacks.evidence.augmented import augmented
 from ...attacks.evidence.probing import Linear, fitted
-from ...attacks.evidence.states import Form, block_states, features, of_layers
+from ...attacks.evidence.states import Form, block_states, blurred, features, of_layers
 from ...system.backbone import Backbone
 from ...system.public import Example
 
@@ -26,8 +26,13 @@ def discriminant(
 ) -> Linear:
     """Of the states of labelled texts, of variants of them and of the class names, after some blocks from 1."""
     learnt = augmented(examples, labels, torch.Generator().manual_seed(0))
-    rows = after(states(backbone, learnt.texts, form), layers)
+    rows = noisy(after(states(backbone, learnt.texts, form), layers), form)
     return fitted(rows, learnt.labels, len(labels), groups=learnt.groups)
+
+
+def noisy(rows: torch.Tensor, form: Form) -> torch.Tensor:
+    """Features with the noise that a device would add, the same at every call: what is learnt must expect it."""
+    return blurred(rows, form.spread, torch.Generator().manual_seed(1))
 
 
 def after(found: torch.Tensor, layers: Sequence[int]) -> torch.Tensor:

@@ -121,7 +121,7 @@ class Cells:
             "status": "failed",
             "reason": reason,
             "seconds": None,
-            **dict.fromkeys((*AVERAGED, "defence", "epsilon")),
+            **dict.fromkeys((*AVERAGED, "defence", "epsilon", "epsilon_example")),
         }
 
 

@@ -93,9 +93,10 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         true = true_texts(backbone, rows, protocol.longest)
         Truth(true, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
         about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
-        promised = protocol.budget(scene)
+        promised, example = protocol.budget(scene), protocol.example_budget(scene)
         seconds = round(time.monotonic() - started, 2)
-        price = {"seconds": seconds, "budget": promised and asdict(promised), "device_seconds_per_sample": spent}
+        budgets = {"budget": promised and asdict(promised), "example_budget": example and asdict(example)}
+        price = {"seconds": seconds, **budgets, "device_seconds_per_sample": spent}
         incidents = {party: found for party, role in roles.items() if (found := dict(role.incidents()))}
         files.write_json(root / "run.json", {**about, **price, "cached": cached, "incidents": incidents})
 

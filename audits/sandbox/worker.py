@@ -153,6 +153,7 @@ def preload() -> None:
     for module in pkgutil.walk_packages(attacks.__path__, f"{attacks.__name__}."):
         import_module(module.name)
     import_module(FAMILY_OF_THE_DEFAULT)
+    backbone.load_backbone(backbone.TINY)  # loading a first one fills caches, which each worker would fill anew
     # the CPU is looked at once, here: a worker cannot read what describes it
     torch.nn.functional.linear(torch.ones(8, 8), torch.ones(8, 8))
     code_paths()

@@ -1,13 +1,16 @@
 """What a defence is: a change to what the device sends, undone where the device holds the key.
 
-A defence overrides the steps that it changes; `guard.py` takes all defences of a run through them in this order:
+A defence overrides the steps that it changes. `guard.py` takes labels and differences through them in this order, and
+`cover.py` activations:
 
     labels -> relabel -> targets (codewords, head) -> difference -> noise -> transform -> disguise -> wire
+    text -> body -> activations -> kept -> bounded -> blurred -> maps -> wire, at `wire_precision`
 
 Settings are public. Keys are drawn from the generators that the steps are given, and belong to the truth; a control
 run reveals them (`revealed`), to show that the attacks would work without the secret.
 
-Shapes: N samples, B samples of a message, K classes, D values of a difference, d width, m codewords a class.
+Shapes: N samples, B samples of a message, K classes, D values of a difference, L layers that cross, d width, k width
+behind a map, m codewords a class.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
+from ..backbone import Backbone
+from ..codec import Precision
 from ..data import Sample
 from ..difference import DifferenceKind
 
@@ -30,6 +35,8 @@ class Part(StrEnum):
     LABELS = "labels"
     DIFFERENCE = "difference"
     SAMPLES = "samples"
+    ACTIVATIONS = "activations"
+    BACKBONE = "backbone"
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,16 @@ class Budget:
     epsilon: float
     delta: float
     unit: str
-    """`label`: one sample's label changes, its text does not."""
+    """`label`: one sample's label changes, its text does not. `example`: one sample becomes another one."""
+
+
+class Loss(NamedTuple):
+    """What Gaussian noise leaves of one example's influence on what crosses."""
+
+    mu: float
+    """The most that the example moves it, over the noise's standard deviation."""
+    delta: float
+    """At which epsilon is stated."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +134,40 @@ class Defence(ABC):
         """What is sent (B, D), with a key for each sample that is then forgotten."""
         return difference
 
+    def body(self, backbone: Backbone) -> Backbone:
+        """The backbone that the device runs."""
+        return backbone
+
+    def kept(self, layers: Sequence[int]) -> Sequence[int]:
+        """Of the layers, numbered from 1, those that cross; UsageError where there are none such."""
+        return layers
+
+    def bounded(self, states: torch.Tensor) -> torch.Tensor:
+        """States (B, L, d) brought within public bounds."""
+        return states
+
+    def blurred(self, states: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Bounded states (B, L, d) with noise, drawn once a sample; the device predicts from states without it."""
+        return states
+
+    def maps(self, layers: int, width: int, generator: torch.Generator) -> torch.Tensor | None:
+        """Secret matrices M (L, k, d), the same for all samples: a layer's state x is sent as M x."""
+        return None
+
+    def wire_precision(self, own: Precision) -> Precision:
+        """At which precision activations cross, instead of the protocol's own."""
+        return own
+
     def budget(self, classes: int) -> Budget | None:
-        """What it promises; None where it promises nothing."""
+        """What it promises for one label; None where it promises nothing."""
+        return None
+
+    def activations_loss(self, layers: int) -> Loss | None:
+        """What its noise on so many layers' activations leaves of an example; None without such noise."""
+        return None
+
+    def difference_loss(self, targets: Targets) -> Loss | None:
+        """What its noise on the difference leaves of an example; None without such noise, or without bounds."""
         return None
 
     def weakest(self) -> Defence | None:

@@ -1,18 +1,21 @@
 """Gaussian noise on the difference, once a sample, calibrated to what one label can change.
 
 Noise comes before any secret transform or scale, which are then post-processing. The backbone's share is a function of
-the text alone and crosses with the activations, so the promise is about the label, given the text.
+the text alone and crosses with the activations, so the promise is about the label, given the text. Where activations
+are noised as well, there is one about the example: see accounting.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf, sqrt
 
 import torch
 
+from ..clipping import clipped
 from ..errors import UsageError
 from ..gaussian import standard_deviation
-from .defence import Budget, Defence, Part
+from .defence import Budget, Defence, Loss, Part, Targets
 from .label_dp import check_epsilon
 
 LARGEST = 10_000.0
@@ -33,18 +36,42 @@ class Noise(Defence):
 
     epsilon: float = 4.0
     delta: float = 1e-5
+    clip: float = 0.0
+    """The largest length of a difference; 0 leaves it, which bounds a logit difference of an example by nothing."""
 
     def __post_init__(self) -> None:
         check_epsilon("noise", self.epsilon, LARGEST)
-        if not 0 < self.delta <= LARGEST_DELTA:
-            raise UsageError(f"the delta of noise is {self.delta}; give a number above 0 and at most {LARGEST_DELTA}")
+        check_delta("noise", self.delta)
+        if not self.clip >= 0:
+            raise UsageError(f"the clip of noise is {self.clip}; give 0, which clips nothing, or a length")
 
     def noise(self, difference: torch.Tensor, sensitivity: float, generator: torch.Generator) -> torch.Tensor:
-        spread = standard_deviation(sensitivity, self.epsilon, self.delta)
-        return difference + spread * torch.randn(difference.shape, generator=generator)
+        bounded = clipped(difference, self.clip) if self.clip else difference
+        return bounded + self.deviation(sensitivity) * torch.randn(difference.shape, generator=generator)
+
+    def deviation(self, sensitivity: float) -> float:
+        """The standard deviation of the noise on every value, for what one label can change without the clip."""
+        return standard_deviation(min(sensitivity, self._farthest), self.epsilon, self.delta)
+
+    def difference_loss(self, targets: Targets) -> Loss | None:
+        """One-hot less softmax is at most sqrt(2) long, a logit difference as long as the clip."""
+        farthest = min(self._farthest, 2 * sqrt(2) if targets.kind == "probability" else inf)
+        deviation = self.deviation(targets.sensitivity)
+        return Loss(farthest / deviation, self.delta) if deviation and farthest < inf else None
+
+    @property
+    def _farthest(self) -> float:
+        """The largest distance of two clipped differences."""
+        return 2 * self.clip or inf
 
     def budget(self, classes: int) -> Budget:
         return Budget(self.epsilon, self.delta, "label")
 
     def weakest(self) -> Noise:
-        return Noise(epsilon=max(self.epsilon, WEAKEST), delta=self.delta)
+        return replace(self, epsilon=max(self.epsilon, WEAKEST), revealed=False)
+
+
+def check_delta(name: str, delta: float) -> None:
+    """Raise UsageError unless it is positive and small."""
+    if not 0 < delta <= LARGEST_DELTA:
+        raise UsageError(f"the delta of {name} is {delta}; give a number above 0 and at most {LARGEST_DELTA}")

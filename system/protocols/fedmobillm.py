@@ -68,6 +68,8 @@ class FedMobiLLM(PAE):
         "Each device downloads the side network with its own backbone's projection.",
     )
 
+    defended: ClassVar[frozenset[Part]] = frozenset({Part.LABELS, Part.DIFFERENCE, Part.SAMPLES})
+
     label_site: Literal["difference", "server"] = "difference"
     """Who forms the loss from the label: the device, which sends a difference, or the server, which gets the label."""
     depths: tuple[int, ...] = (0,)
@@ -183,8 +185,15 @@ class FedDevice(PAEDevice):
             yield
         self._side = from_state(answer.tensors)
 
-    def _told(self, pivots: torch.Tensor, labels: torch.Tensor) -> tuple[str, torch.Tensor]:
-        return super()._told(pivots, labels) if self._site == "difference" else ("labels", labels)
+    def _sent(self, pivots: torch.Tensor) -> torch.Tensor:
+        return pivots
+
+    @property
+    def _tells(self) -> str:
+        return "difference" if self._site == "difference" else "labels"
+
+    def _told(self, pivots: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return super()._told(pivots, labels) if self._site == "difference" else labels
 
     def _scores(self, side: SideNetwork, pivots: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = side(pivots, self._kind.projection)

@@ -7,15 +7,18 @@ prediction differences. Everything in `departures` is ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
+from ..backbone import Backbone
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
-from ..defences.defence import Part
+from ..defences.accounting import example_budget
+from ..defences.cover import Cover
+from ..defences.defence import Budget, Defence, Part
 from ..defences.guard import Guard, decoys
 from ..difference import DIFFERENCE_KINDS, DifferenceKind
 from ..errors import ProtocolError, UsageError
@@ -27,6 +30,9 @@ from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
 from .side_training import SideTraining, regress
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+"""What one sample sends: activations, and what the server is told beside them."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +81,11 @@ class PAE(Protocol):
         return {SERVER: frozenset({"activations", "difference", "held:tuned"})}
 
     def facts(self, scene: Scene, device: Party = DEVICE) -> Mapping[str, Any]:
-        layers = list(range(1, len(scene.backbone.blocks) + 1))
         return {
             "positions": "mean" if self.selector == "mean" else "pivot",
             "fusion": "additive",
             "resent": False,
-            "layers": layers,
+            **self.cover(scene).facts(self.precision),
         }
 
     def guard(self, scene: Scene) -> Guard:
@@ -90,19 +95,35 @@ class PAE(Protocol):
             head = linear(head.shape[0], head.shape[1], scene.streams.torch("public:head"))
         return Guard(self.defences, self.difference, self.scale, head, scene.streams)
 
+    def cover(self, scene: Scene) -> Cover:
+        """The defences of activations with their keys, the same for all devices."""
+        return Cover(self.defences, len(scene.backbone.blocks), scene.backbone.width, scene.streams)
+
     def public_head(self, scene: Scene) -> torch.Tensor | None:
         return self.guard(scene).public_head
 
     def keys(self, scene: Scene) -> Mapping[str, torch.Tensor]:
-        return self.guard(scene).keys
+        maps = self.cover(scene).maps
+        found = self.guard(scene).keys
+        return found if maps is None or not found else {**found, "activations": maps}
+
+    def example_budget(self, scene: Scene) -> Budget | None:
+        return example_budget(self.defences, self.guard(scene).targets, len(self.cover(scene).layers))
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
-        blocks, width = len(scene.backbone.blocks), scene.backbone.width
-        shape = SideShape(blocks, width, self.side.bottleneck, self.guard(scene).targets.width)
+        cover = self.cover(scene)
+        shape = SideShape(len(cover.layers), cover.width, self.side.bottleneck, self.guard(scene).targets.width)
         return {SERVER: PAEServer(shape, self.side, scene.streams.torch("server"))}
 
     def device(self, scene: Scene, party: Party) -> Device:
         return PAEDevice(party, self, scene, scene.samples[party])
+
+
+def body(defences: Iterable[Defence], backbone: Backbone) -> Backbone:
+    """The backbone that a device runs."""
+    for defence in defences:
+        backbone = defence.body(backbone)
+    return backbone
 
 
 class PAEDevice(Device):
@@ -110,13 +131,16 @@ class PAEDevice(Device):
 
     def __init__(self, party: Party, protocol: PAE, scene: Scene, samples: tuple[Sample, ...]) -> None:
         self.party = party
-        self._protocol, self._backbone, self._guard = protocol, scene.backbone, protocol.guard(scene)
+        self._protocol, self._backbone = protocol, body(protocol.defences, scene.backbone)
+        self._guard, self._cover = protocol.guard(scene), protocol.cover(scene)
         made_up = decoys(protocol.defences, samples, len(scene.labels), scene.streams, party)
         self._samples = (*samples, *made_up)
         own = protocol.targets(scene, party, samples)
         self._targets = {**own, **{sample.id: target for sample, target in made_up.items()}}
         self._order = scene.streams.torch(f"{party}:order")
         self._noise = scene.streams.torch(f"{party}:noise")
+        self._blur = scene.streams.torch(f"{party}:activation noise")
+        self._kept: dict[str, Pair] = {}
         self._side: SideNetwork | None = None
 
     def work(self, wire: Wire) -> Iterator[None]:
@@ -129,26 +153,44 @@ class PAEDevice(Device):
         answer = wire.request(Message("download", self.party, SERVER))
         self._side = from_state(answer.tensors)
 
-    @torch.no_grad()
     def _contribute(self, wire: Wire, rows: list[Sample]) -> None:
+        sent, told = (torch.stack(parts) for parts in zip(*self._made(rows), strict=True))
+        ids, own = tuple(row.id for row in rows), self._protocol.precision
+        for kind, tensor, precision in (
+            ("activations", sent, self._cover.precision(own)),
+            (self._tells, told, own),
+        ):
+            tensors = {kind: tensor}
+            wire.request(Message(kind, self.party, SERVER, sample_ids=ids, tensors=tensors, precision=precision))
+
+    @torch.no_grad()
+    def _made(self, rows: list[Sample]) -> list[Pair]:
+        """What is sent of each sample (L, k) and (D,).
+
+        Behind a defence it is kept before any of it crosses, and sent again as it was: fresh noise on a sample would be
+        another release.
+        """
+        if all(row.id in self._kept for row in rows):
+            return [self._kept[row.id] for row in rows]
         pivots = self._pivots([row.text for row in rows])
         labels = torch.tensor([self._targets[row.id] for row in rows])
-        ids = tuple(row.id for row in rows)
-        for kind, tensor in (("activations", pivots), self._told(pivots, labels)):
-            wire.request(
-                Message(
-                    kind,
-                    self.party,
-                    SERVER,
-                    sample_ids=ids,
-                    tensors={kind: tensor},
-                    precision=self._protocol.precision,
-                )
-            )
+        found = list(zip(self._sent(pivots), self._told(pivots, labels), strict=True))
+        if not self._protocol.defences:
+            return found
+        return [self._kept.setdefault(row.id, made) for row, made in zip(rows, found, strict=True)]
 
-    def _told(self, pivots: torch.Tensor, labels: torch.Tensor) -> tuple[str, torch.Tensor]:
-        """What the server is told of labels (B,) beside pivots (B, L, d): its kind and tensor (B, ...)."""
-        return "difference", self._guard.difference(self._backbone, pivots[:, -1], labels, self._noise)
+    def _sent(self, pivots: torch.Tensor) -> torch.Tensor:
+        """What crosses (B, L, k) of pivots (B, N, d)."""
+        return self._cover.sent(pivots, self._blur)
+
+    @property
+    def _tells(self) -> str:
+        """The kind that follows a batch's activations."""
+        return "difference"
+
+    def _told(self, pivots: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """What the server is told of labels (B,) beside pivots (B, N, d): (B, ...)."""
+        return self._guard.difference(self._backbone, pivots[:, -1], labels, self._noise)
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
@@ -157,7 +199,7 @@ class PAEDevice(Device):
         return torch.cat([self._scores(self._side, self._pivots(chunk)) for chunk in batches(texts, CHUNK)])
 
     def _scores(self, side: SideNetwork, pivots: torch.Tensor) -> torch.Tensor:
-        return self._guard.scores(self._backbone, pivots[:, -1], side(pivots))
+        return self._guard.scores(self._backbone, pivots[:, -1], side(self._cover.shown(pivots)))
 
     def _pivots(self, texts: list[str]) -> torch.Tensor:
         protocol = self._protocol

@@ -135,13 +135,17 @@ class Protocol(ABC):
         return dict(zip((sample.id for sample in samples), drawn.tolist(), strict=True))
 
     def budget(self, scene: Scene) -> Budget | None:
-        """The privacy that the defences promise; None where they promise none."""
+        """The privacy of a label that the defences promise; None where they promise none."""
         return budget(self.defences, len(scene.labels))
+
+    def example_budget(self, scene: Scene) -> Budget | None:
+        """The privacy of a whole example; None where epsilon is infinite: something of it crosses without noise."""
+        return None
 
     def public_facts(self, scene: Scene, device: Party = DEVICE) -> dict[str, Any]:
         """Everything public about a run: settings, those of the defences, and the protocol's facts of a device."""
         defences = {defence.name: defence.settings() for defence in self.defences}
-        return {**self.settings(), "defences": defences, **self.facts(scene, device)}
+        return {**self.settings(), "defences": defences, "activations": "plain", **self.facts(scene, device)}
 
     def settings(self) -> dict[str, Any]:
         """The settings by name, without the defences."""

@@ -81,7 +81,7 @@ def record(root: Path) -> Run:
     return made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def importable() -> Iterator[None]:
     """Workers find the modules in this folder as they would find a plug-in."""
     here = str(Path(__file__).parent)
@@ -91,14 +91,14 @@ def importable() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def workers(importable: None) -> Iterator[Workers]:
-    """One server for a module's tests."""
+    """One server for all tests: it takes seconds to load the libraries."""
     with Workers() as made:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def open_workers(importable: None) -> Iterator[Workers]:
     """Workers as they are on a machine without Landlock."""
     with Workers(sandboxed=False) as made:

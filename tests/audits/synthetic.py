@@ -84,6 +84,7 @@ def recorded(key: str, label: str, victim: int, utility: float, **run: Any) -> d
         "settings": {},
         "defences": {},
         "budget": None,
+        "example_budget": None,
         "labels": "own",
         "threat": {"adversary": "server"},
         "victim": victim,

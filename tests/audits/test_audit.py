@@ -208,7 +208,7 @@ def test_another_audit_in_the_same_folder_is_refused_and_leaves_it_as_it_was(
 def test_another_audit_in_the_folder_of_an_unfinished_one_is_refused_too(
     small: Small, workers: Workers, tmp_path: Path
 ) -> None:
-    out, suite = tmp_path / "out", small.suite("stopped", PAE)
+    out, suite = tmp_path / "out", small.suite("stopped", PAE, 'attacks = ["addback", "sign"]\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sidelight.audits.audit.compile_results", interrupted)
         with pytest.raises(KeyboardInterrupt):

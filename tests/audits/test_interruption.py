@@ -18,6 +18,8 @@ from sidelight.audits.sandbox.workers import Workers
 
 from .small import MOBILLM, PAE, Small, results, run_here
 
+pytestmark = pytest.mark.timeout(300)  # three whole audits stand behind the first test
+
 ATTACKS = 'attacks = ["addback", "match", "plaintext", "sign"]\n'
 """Whatever seed is drawn, no twin of these is perfect."""
 

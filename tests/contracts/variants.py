@@ -13,12 +13,18 @@ import pytest
 
 from sidelight.audits.suites.settings import named
 from sidelight.system.backbone import TINY
+from sidelight.system.defences.activation_noise import ActivationNoise
 from sidelight.system.defences.code import Code
 from sidelight.system.defences.decoy import Decoy
 from sidelight.system.defences.label_dp import LabelDP
+from sidelight.system.defences.layers import Layers
 from sidelight.system.defences.noise import Noise
 from sidelight.system.defences.permute import Permute
+from sidelight.system.defences.project import Project
+from sidelight.system.defences.quantise import Quantise
 from sidelight.system.defences.rotate import Rotate
+from sidelight.system.defences.rotate_activations import RotateActivations
+from sidelight.system.defences.round_backbone import RoundBackbone
 from sidelight.system.defences.scale import Scale
 from sidelight.system.defences.secret_head import SecretHead
 from sidelight.system.protocols import PROTOCOLS, Protocol, Scene
@@ -84,6 +90,13 @@ DEFENDED = (
     (Decoy(),),
     (LabelDP(epsilon=6.0),),
     (Noise(epsilon=60.0),),
+    (ActivationNoise(ratio=0.02), Noise(epsilon=60.0)),
+    (Quantise(bits=2),),
+    (RotateActivations(), Rotate()),
+    (Layers(count=1, which="first"),),
+    (Project(width=16),),
+    (Layers(count=2), Project(width=24), RotateActivations(), Quantise(bits=4)),
+    (RoundBackbone(bits=4),),
 )
 CODES = (Code(width=32, words=1), Code(width=4, words=2, share=False))
 
@@ -141,11 +154,7 @@ VARIANTS = [
     *variants("ushape", {"lora": LORA, "cut": 1}, {"bottom": "trainable"}, family="llama"),
 ]
 
-every_variant = pytest.mark.parametrize(
-    # one worker has all tests of a variant: they share its run
-    "variant",
-    [pytest.param(variant, id=str(variant), marks=pytest.mark.xdist_group(str(variant))) for variant in VARIANTS],
-)
+every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 
 
 class Runs:

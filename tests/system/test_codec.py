@@ -13,7 +13,7 @@ from sidelight.system.codec import BLOCK, LARGEST, PRECISIONS, Packed, Precision
 from sidelight.system.errors import ProtocolError
 
 SHAPES = [(1,), (64,), (65,), (3, 130), (2, 5, 7), (4, 1), (2, 3, 64), ()]
-QUANTISED: tuple[Precision, ...] = ("int8", "int4")
+QUANTISED: tuple[Precision, ...] = ("int8", "int4", "int2")
 
 
 def scales_of(packed: Packed) -> list[float]:
@@ -32,6 +32,7 @@ def test_sizes_are_exact(shape: tuple[int, ...]) -> None:
         "fp16": (2 * count, 0),
         "int8": (count, 2 * runs),
         "int4": (math.ceil(count / 2), 2 * runs),
+        "int2": (math.ceil(count / 4), 2 * runs),
     }
 
 
@@ -52,6 +53,13 @@ def test_four_bits_by_hand() -> None:
     packed = pack(torch.tensor([3.5, -3.5, 1.5, -0.5, 1.0]), "int4")
     assert packed == Packed(bytes([0x97, 0xF3, 0x02]), struct.pack("<e", 0.5), 64)
     assert unpack(packed, (5,), "int4").tolist() == [3.5, -3.5, 1.5, -0.5, 1.0]
+
+
+def test_two_bits_by_hand() -> None:
+    """Scale 2: integers 1, -1, 0, 1, -1; pairs of bits 1, 3, 0, 1, 3; the first in the lowest, the tail zero."""
+    packed = pack(torch.tensor([2.0, -2.0, 0.9, 1.2, -1.5]), "int2")
+    assert packed == Packed(bytes([0b01001101, 0b00000011]), struct.pack("<e", 2.0), 64)
+    assert unpack(packed, (5,), "int2").tolist() == [2.0, -2.0, 0.0, 2.0, -2.0]
 
 
 def test_an_odd_vector_shares_its_last_byte_with_the_next_vector() -> None:
@@ -108,6 +116,7 @@ def test_views_gradients_and_other_types_are_packed_by_value() -> None:
         (Packed(b"\0" * 5, b"", 0), "fp16", "takes 4 bytes, not 5"),
         (Packed(b"\0" * 3, b"\0\0", 64), "int8", "takes 2 bytes, not 3"),
         (Packed(b"\0" * 2, b"\0\0", 64), "int4", "takes 1 bytes, not 2"),
+        (Packed(b"\0" * 2, b"\0\0", 64), "int2", "takes 1 bytes, not 2"),
         (Packed(b"\0" * 2, b"", 64), "int8", "take 2 bytes of scales, not 0"),
         (Packed(b"\0" * 2, b"\0\0\0", 64), "int8", "take 2 bytes of scales, not 3"),
         (Packed(b"\0" * 2, b"\0\0", 1), "int8", "take 4 bytes of scales, not 2"),

@@ -111,9 +111,8 @@ def test_planted_near_duplicates_never_straddle_by_an_independent_measure() -> N
         ]
     placed = list(part_of_text(split(dataset(rows), Sizes(80, 60, 60, 40), generator)).items())
     for at, (text, part) in enumerate(placed):
-        for other, elsewhere in placed[at + 1 :]:
-            if part != elsewhere:
-                assert difflib.SequenceMatcher(None, text.lower(), other.lower()).ratio() < 0.95
+        elsewhere = [other.lower() for other, of in placed[at + 1 :] if of != part]
+        assert difflib.get_close_matches(text.lower(), elsewhere, cutoff=0.95) == []
 
 
 def test_no_skeleton_of_messages_straddles_the_victims_parts() -> None:

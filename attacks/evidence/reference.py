@@ -1,0 +1,109 @@
+"""Reference texts: what an attacker takes people to write, and how pivots tell a length and a last token.
+
+Shapes: M texts, T tokens of the longest, F features, k directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from ...system.backbone import Backbone
+from ...system.codec import through
+from ...system.public import Public
+from ...system.selector import select
+from ..attack import Prepared
+from .states import Form
+
+TEXTS = 512
+A_LENGTH = 128
+"""Reference texts of every length."""
+LAYERS = 2
+"""Of what crosses, the first layers: in them places weigh most."""
+CHUNK = 256
+SHRINK = 1e-3
+
+
+@torch.no_grad()
+def reference_texts(backbone: Backbone, public: Public, generator: torch.Generator) -> torch.Tensor:
+    """Tokens (M, T) of auxiliary texts joined end to end; without such texts, of what the backbone writes."""
+    longest = int(public.facts["longest"])
+    if not public.auxiliary:
+        return _drawn(backbone, longest, generator)
+    order = torch.randperm(len(public.auxiliary), generator=generator).tolist()
+    stream = [token for i in order for token in backbone.token_ids(public.auxiliary[i].text)]
+    starts = torch.randint(len(stream), (TEXTS,), generator=generator).tolist()
+    return torch.tensor([[stream[(start + i) % len(stream)] for i in range(longest)] for start in starts])
+
+
+def _drawn(backbone: Backbone, longest: int, generator: torch.Generator) -> torch.Tensor:
+    opening = backbone.prefix or [0]
+    rows = torch.tensor([opening] * TEXTS)
+    for _ in range(longest):
+        chances = backbone.model(input_ids=rows).logits[:, -1].softmax(1)
+        rows = torch.cat([rows, torch.multinomial(chances, 1, generator=generator)], 1)
+    return rows[:, len(opening) :]
+
+
+@torch.no_grad()
+def pivots_of(backbone: Backbone, texts: torch.Tensor, form: Form, layers: int) -> torch.Tensor:
+    """What would cross of the first layers of texts (M, n) of one length: (M, layers, d)."""
+    tail = backbone.token_ids(form.prompt) if form.prompt else []
+    around = [torch.tensor(part, dtype=torch.int64).expand(len(texts), -1) for part in (backbone.prefix, tail)]
+    ids = torch.cat([around[0], texts, around[1]], 1)
+    parts = [backbone.pad(part.tolist()) for part in ids.split(CHUNK)]
+    found = torch.cat([select(backbone.activations(part, layers), part.mask, form.selector) for part in parts])
+    return through(found, form.precision)
+
+
+class Measured(NamedTuple):
+    """Reference texts of one length, and the first layers of their pivots."""
+
+    texts: torch.Tensor
+    """(A_LENGTH, n)"""
+    pivots: torch.Tensor
+    """(A_LENGTH, layers, d)"""
+
+
+def measured(backbone: Backbone, form: Form, texts: torch.Tensor, generator: torch.Generator) -> list[Measured]:
+    """Parts of texts (M, T) of every length from 1 to T."""
+    found = []
+    for length in range(1, texts.shape[1] + 1):
+        drawn = texts[torch.randint(len(texts), (A_LENGTH,), generator=generator), :length]
+        found.append(Measured(drawn, pivots_of(backbone, drawn, form, min(LAYERS, len(backbone.blocks)))))
+    return found
+
+
+def lengths_of(parts: Sequence[Measured]) -> dict[str, torch.Tensor]:
+    """A linear discriminant of the number of tokens: `means` (T, k) of the lengths and `whitener` (F, k)."""
+    rows = [part.pivots.flatten(1) for part in parts]
+    middles = torch.stack([row.mean(0) for row in rows])
+    spread = torch.cat([row - middle for row, middle in zip(rows, middles, strict=True)])
+    values, vectors = torch.linalg.eigh(spread.T @ spread / len(spread))
+    whitener = vectors * (values.clamp(min=0) + SHRINK * values.mean()).rsqrt()
+    return {"means": middles @ whitener, "whitener": whitener}
+
+
+def read_lengths(states: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+    """Lengths by likelihood, the best first, of states (N, L, d): (N, T)."""
+    found = states[:, :LAYERS].flatten(1) @ prepared["whitener"]
+    return torch.cdist(found, prepared["means"]).argsort(1) + 1
+
+
+def last_tokens_of(backbone: Backbone, parts: Sequence[Measured]) -> dict[str, torch.Tensor]:
+    """A least-squares reading of the last token's embedding where no prompt follows it: `last` (d + 1, d)."""
+    states = torch.cat([part.pivots[:, 0] for part in parts])
+    tokens = torch.cat([part.texts[:, -1] for part in parts])
+    wanted = backbone.model.get_input_embeddings().weight[tokens]
+    inputs = torch.nn.functional.pad(states, (0, 1), value=1.0)
+    gram = inputs.T @ inputs
+    ridge = SHRINK * gram.diagonal().mean() * torch.eye(len(gram))
+    return {"last": torch.linalg.solve(gram + ridge, inputs.T @ wanted)}
+
+
+def read_last(backbone: Backbone, states: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+    """Last tokens by distance of their embeddings, the nearest first, of states (N, L, d): (N, vocabulary)."""
+    found = torch.nn.functional.pad(states[:, 0], (0, 1), value=1.0) @ prepared["last"]
+    return torch.cdist(found, backbone.model.get_input_embeddings().weight).argsort(1)

@@ -1,0 +1,233 @@
+"""Text from one position's state after the first block: its attention is a sum over the text's tokens.
+
+Before the first block nothing depends on a token's neighbours, so that every token at every place has a known weight w
+and value v in each head. The block is inverted at the pivot, which gives the attention's output o; then the sum of
+w (v - o) over the text's tokens is zero in all heads at once (attacks/evidence/pivot_attention.py). It is taken apart
+with the backbone's own language model (attacks/evidence/superposition.py). Deeper layers check the result.
+
+Threat model: a server that knows the backbone and the prompt, and receives the pivot's states; it knows neither text
+nor length. Without a prompt behind the text the pivot is the text's last token, which is read off its state first.
+Source: ours; relatives are the span check of DAGER (arXiv 2405.15586) and SipIt (arXiv 2510.15511).
+
+Shapes: N samples, n tokens of a text, C candidates, d width, M reference texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, islice, product
+from typing import ClassVar, NamedTuple
+
+import torch
+
+from ...system.backbone import load_backbone
+from ...system.public import Public
+from ...system.view import View
+from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
+from ..evidence.first_attention import FirstAttention
+from ..evidence.language import Chain, chain_of, frequencies
+from ..evidence.pivot_attention import STARTS, Around, PivotAttention, System
+from ..evidence.reference import (
+    last_tokens_of,
+    lengths_of,
+    measured,
+    pivots_of,
+    read_last,
+    read_lengths,
+    reference_texts,
+)
+from ..evidence.states import FACTS, PLAIN, crossed_states, form_of
+from ..evidence.superposition import Decoded, Effort, Superposition, decoded
+from ..workbench import Workbench
+
+ENOUGH = 2.0
+"""Squared distance, in units of the noise, at which a sum counts as taken apart."""
+LENGTHS = 3
+"""Lengths of a text, and last tokens, that are tried, the likeliest first."""
+FEWER = 4
+"""Starts of inversions with endings that are not the likeliest."""
+SYSTEMS = 8
+"""Linear systems that are kept: samples come in order of their endings."""
+DAMPINGS = (0.5, 0.7)
+"""Of attempts at the same sum, in turn: the less, the faster; the more, the surer."""
+DEEPER = 1e-3
+"""Relative distance of all layers within which a text is certified: rounding of other batches and orders of sums."""
+
+
+@dataclass(frozen=True)
+class Unmix(Attack):
+    """The first attention at the pivot as a linear system in tokens."""
+
+    name = "unmix"
+    source = "ours"
+    goal = Goal.TEXTS
+    needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone"}))
+    attacked = frozenset({"activations"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "positions": ("pivot",),
+        "selector": ("last",),
+        "activations": (PLAIN,),
+        "first_layer": ("sent",),
+    }
+    studies = Studied(frozenset({"backbone", "auxiliary", "keys"}), FACTS, frozenset({"candidates"}))
+
+    candidates: int = 4096
+    """Tokens that may stand in a text: the most frequent ones of what the attacker takes people to write."""
+    steps: int = Effort.steps
+    """Exchanges between sum and language at most, in one attempt."""
+    kept: int = Effort.kept
+    """Candidates of a place that go on after the first steps."""
+    attempts: int = Effort.attempts
+    """At a text, on average: more where others need fewer."""
+
+    def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
+        """`texts` (M, longest): what people may write; how lengths are read off pivots; the chain of tokens."""
+        assert public.backbone is not None
+        backbone = load_backbone(public.backbone)
+        texts = reference_texts(backbone, public, generator)
+        frequent = frequencies(texts, backbone.vocabulary)
+        chosen = frequent.topk(min(self.candidates, backbone.vocabulary)).indices.sort().values
+        chain = chain_of(backbone, chosen, frequent)
+        parts = measured(backbone, form_of(public.facts), texts, generator)
+        found = {"texts": texts, "candidates": chosen, **lengths_of(parts), **last_tokens_of(backbone, parts)}
+        return {**found, "first": chain.first, "following": chain.following, "anywhere": chain.anywhere}
+
+    @torch.no_grad()
+    def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
+        """A text for every asked sample."""
+        wanted = frozenset(public.targets)
+        ids, states = crossed_states(view, public)
+        rows = [row for row, sample in enumerate(ids) if not wanted or sample in wanted]
+        if not rows:
+            return TextGuess((), ())
+        texts = Unmixing(public, prepared, Effort(self.steps, self.kept, self.attempts), generator).texts(states[rows])
+        exact = public.facts.get("precision", "fp32") in ("fp32", "fp16")
+        return TextGuess(
+            tuple(ids[row] for row in rows),
+            tuple(t.tokens for t in texts),
+            tuple(t.sure for t in texts) if exact else (),
+        )
+
+
+class Ending(NamedTuple):
+    """How a text may end: so many tokens that are unknown, and what stands behind them."""
+
+    unknown: int
+    tail: tuple[int, ...]
+
+
+class Unmixed(NamedTuple):
+    """A text, and whether it alone, of all that differ in one token, gives what was received."""
+
+    tokens: tuple[int, ...]
+    sure: bool
+
+
+class Attempt(NamedTuple):
+    """One way to take a sum apart."""
+
+    ending: Ending
+    mixed: Superposition
+    damping: float
+
+
+class Unmixing:
+    """Takes apart the sums of many samples; what is left of the effort goes to those that resist."""
+
+    def __init__(self, public: Public, prepared: Prepared, effort: Effort, generator: torch.Generator) -> None:
+        assert public.backbone is not None
+        self._backbone, self._form = load_backbone(public.backbone), form_of(public.facts)
+        self._prepared, self._effort, self._generator = prepared, effort, generator
+        self._layers: list[int] = public.facts["layers"]
+        self._chain = Chain(prepared["first"], prepared["following"], prepared["anywhere"])
+        self._prompt = tuple(self._backbone.token_ids(self._form.prompt)) if self._form.prompt else ()
+        self._attention = PivotAttention(FirstAttention(public.backbone), prepared["candidates"], self._form)
+        self._system = lru_cache(maxsize=SYSTEMS)(self._system_of)
+
+    def texts(self, states: torch.Tensor) -> list[Unmixed]:
+        """Of received states (N, L, d)."""
+        endings = self._endings(states)
+        found: dict[int, Unmixed] = {}
+        left = self._effort.attempts * len(states)
+        for row in sorted(range(len(states)), key=endings.__getitem__):
+            share = max(1, left // (len(states) - len(found)))
+            found[row], used = self._text(endings[row], states[row], share)
+            left -= used
+        return [found[row] for row in range(len(states))]
+
+    def _endings(self, states: torch.Tensor) -> list[list[Ending]]:
+        """Of each sample those that are tried, the likeliest first."""
+        lengths = read_lengths(states, self._prepared)[:, :LENGTHS].tolist()
+        if self._prompt:
+            return [[Ending(length, self._prompt) for length in row] for row in lengths]
+        last = read_last(self._backbone, states, self._prepared)[:, :LENGTHS].tolist()
+        pairs = sorted(product(range(LENGTHS), repeat=2), key=sum)
+        return [
+            [Ending(row[i] - 1, (tokens[j],)) for i, j in pairs if max(i, j) < len(row)]
+            for row, tokens in zip(lengths, last, strict=True)
+        ]
+
+    def _system_of(self, ending: Ending) -> System:
+        around = Around(tuple(self._backbone.prefix), ending.tail)
+        return self._attention.system(around, self._reference(ending.unknown))
+
+    def _reference(self, length: int) -> torch.Tensor:
+        """Reference texts as indices of candidates (M, length); other tokens become the most frequent."""
+        index = torch.full((self._backbone.vocabulary,), int(self._prepared["anywhere"].argmax()))
+        index[self._prepared["candidates"]] = torch.arange(len(self._prepared["candidates"]))
+        return index[self._prepared["texts"][:, :length]]
+
+    def _text(self, endings: list[Ending], states: torch.Tensor, attempts: int) -> tuple[Unmixed, int]:
+        """The best text for states (L, d), and how many attempts it took."""
+        language = self._chain.about(self._topics(states))
+        unknown = torch.zeros(endings[0].unknown, len(self._chain.first))
+        best, used = Unmixed(self._whole(language.expected(unknown).argmax(1), endings[0]), False), 0
+        nearest = torch.inf
+        for ending, mixed, damping in islice(self._attempts(endings, states[0]), attempts):
+            found, used = decoded(mixed, language, damping, self._effort, ENOUGH), used + 1
+            if found.distance >= nearest:
+                continue
+            nearest = found.distance
+            best = Unmixed(self._whole(found.tokens, ending), False)
+            if self._sure(found, mixed, best.tokens, states):
+                return best._replace(sure=True), used
+        return best, max(used, 1)
+
+    def _attempts(self, endings: list[Ending], state: torch.Tensor) -> Iterator[Attempt]:
+        """With the likeliest ending two, then with another one, and so on."""
+        likeliest = self._with(endings[0], state, STARTS)
+        others = (self._with(ending, state, FEWER) for ending in endings[1:])
+        other = chain.from_iterable(islice(one, len(DAMPINGS)) for one in others)
+        while (one := next(likeliest, None) or next(other, None)) is not None:
+            yield one
+            yield from islice(likeliest, len(DAMPINGS) - 1)
+            yield from islice(other, 1)
+
+    def _with(self, ending: Ending, state: torch.Tensor, starts: int) -> Iterator[Attempt]:
+        if not ending.unknown:  # a text of the last token alone: nothing is mixed into it
+            return
+        system = self._system(ending)
+        for inverse in system.roots(state, self._generator, starts):
+            mixed = system.superposition(inverse)
+            for damping in DAMPINGS:
+                yield Attempt(ending, mixed, damping)
+
+    def _topics(self, states: torch.Tensor) -> torch.Tensor:
+        """What the backbone expects behind the pivot, over candidates (C,): words of the text's subject."""
+        found = (self._backbone.final_norm(states[-1]) @ self._backbone.output_matrix().T).softmax(0)
+        topics: torch.Tensor = found[self._prepared["candidates"]]
+        return topics / topics.sum()
+
+    def _whole(self, candidates: torch.Tensor, ending: Ending) -> tuple[int, ...]:
+        own = tuple(self._prepared["candidates"][candidates].tolist())
+        return own if self._prompt else (*own, *ending.tail)
+
+    def _sure(self, found: Decoded, mixed: Superposition, tokens: tuple[int, ...], states: torch.Tensor) -> bool:
+        """Whether all layers agree with the text, and the first with no text that differs in one token."""
+        if found.distance > ENOUGH or mixed.beside(found.tokens) <= ENOUGH:
+            return False
+        made = pivots_of(self._backbone, torch.tensor([tokens]), self._form, max(self._layers))[0]
+        made = made[[layer - 1 for layer in self._layers]]
+        return float((made - states).norm() / states.norm()) <= DEEPER
