@@ -8,7 +8,7 @@ stands behind the vocabulary.
 Source: the decoder conditioned on hidden states follows arXiv 2511.06571 (Rep2Text) and 2409.00960 (BiSR's learned
 inverter); uncorrelated features, places that mix slots, and the copy of the backbone are ours.
 
-Shapes: B texts, T places, F features, K slots, C classes, d width, V vocabulary, W beams.
+Shapes: B texts, T places, F features, K slots, d width, V vocabulary, W beams.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ BAG, PLACES = "bag", "places"
 """Names of linear readings: (F + 1, V) how often each token stands in a text, (F + 1, K d) what stands around where."""
 LARGEST = 8.0
 """Standard deviations at which features are cut."""
+SMALL = 0.1
+"""How large the first vectors of slots are, over the embeddings."""
 
 
 class Written(NamedTuple):
@@ -58,7 +60,6 @@ class Decoder(nn.Module):
         backbone: Backbone,
         readings: Mapping[str, torch.Tensor],
         longest: int,
-        classes: int,
         generator: torch.Generator,
     ) -> None:
         """`readings`: see linear_readings.py; they are where learning starts."""
@@ -80,29 +81,27 @@ class Decoder(nn.Module):
         self.mixture = nn.Parameter(neighbours(longest + 1))
         self.opening = nn.Parameter(entering.mean(0, keepdim=True).detach().clone())
         self.ending = nn.Parameter(torch.zeros(1, self._out))
-        self.named = nn.Parameter(torch.zeros(classes, self._in))
-        small = 0.02 * float(entering.std()) / 0.2
+        small = SMALL * float(entering.std())
         spreads = {self.first: features**-0.5, self.second: HIDDEN**-0.5, self.slots: small, self.crossing: small}
+        self._draw(spreads, generator)
+
+    def _draw(self, spreads: Mapping[nn.Linear, float], generator: torch.Generator) -> None:
+        """Weights of so many standard deviations, and no constants."""
         for layer, spread in spreads.items():
             layer.weight.data = spread * torch.randn(layer.weight.shape, generator=generator)
             if layer.bias is not None:
                 layer.bias.data.zero_()
 
-    def conditions(self, features: torch.Tensor, labels: torch.Tensor) -> Conditions:
-        """What is known of texts by their features (B, F); a label of -1 names no class."""
+    def conditions(self, features: torch.Tensor) -> Conditions:
+        """What is known of texts by their features (B, F)."""
         features = features.clamp(-LARGEST, LARGEST)
         hidden = gelu(self.first(features))
         slots = self.slots(hidden + gelu(self.second(hidden)))
         entering, leaving = slots.split([SLOTS * self._in, SLOTS * self._out], dim=1)
         direct = self.mixture @ self.direct(features).view(len(features), SLOTS, -1)
         mixed = [self.mixture @ part.view(len(part), SLOTS, -1) for part in (entering, leaving)]
-        named = self.named[labels.clamp(min=0)] * (labels >= 0).unsqueeze(1)
-        into = mixed[0] + named.unsqueeze(1) + self.crossing(direct)
-        return Conditions(into, mixed[1] + self.gain * direct, self.bag_of(features))
-
-    def bag_of(self, features: torch.Tensor) -> torch.Tensor:
-        """How often each token stands in a text (B, V), by its features (B, F)."""
-        return features.clamp(-LARGEST, LARGEST) @ self.bag[:-1] + self.bag[-1]
+        bag = features @ self.bag[:-1] + self.bag[-1]
+        return Conditions(mixed[0] + self.crossing(direct), mixed[1] + self.gain * direct, bag)
 
     def forward(self, ids: torch.Tensor, entering: torch.Tensor, cache: Any = None) -> torch.Tensor:
         """What the copy gives (B, t, d) behind the opening and ids (B, t - 1); with a cache, behind ids (B, 1)."""
@@ -124,10 +123,10 @@ class Decoder(nn.Module):
         return torch.cat([self.opening.expand(len(rows), 1, -1), rows], 1)
 
     @torch.no_grad()
-    def written(self, features: torch.Tensor, labels: torch.Tensor, beams: int) -> list[list[Written]]:
+    def written(self, features: torch.Tensor, beams: int) -> list[list[Written]]:
         """The likeliest texts of each row of features (B, F), the best first: at most `beams` of them."""
         count, device = len(features), features.device
-        entering, leaving, bag = (part.repeat_interleave(beams, 0) for part in self.conditions(features, labels))
+        entering, leaving, bag = (part.repeat_interleave(beams, 0) for part in self.conditions(features))
         search = Beams(count, beams, self.end, device)
         cache: Any = None
         ids = torch.empty(count * beams, 0, dtype=torch.int64, device=device)

@@ -19,19 +19,14 @@ from ...system.partial import FULL
 from .shadow_bottoms import Drifted, Recipe
 
 SHARPNESS = 32.0
-"""How many nats it costs a candidate to be e times as far: errors of an estimated bottom spread over
-some tens of directions."""
+"""Nats that it costs a candidate to be e times as far: errors of an estimated bottom spread over tens of directions."""
 TINY = 1e-7
 """Relative distance below which two states are the same."""
-
-
 UNLIKELY = -8.0
 """Log-probability below which a reader is not trusted any further."""
 FIRST = 16
 """Candidates that are tried first; all of them where the best is more than STRANGE times as far as is usual."""
 STRANGE = 2.0
-
-
 ROUNDING = 1e-4
 """Relative distance that rounding alone may make."""
 
@@ -55,9 +50,8 @@ class Tracker:
     """A bottom that is kept at where the device's is."""
 
     def __init__(self, backbone: Backbone, recipe: Recipe, tail: Sequence[int], rate: float) -> None:
-        self._drifted = Drifted(backbone, recipe, 0 if recipe.frozen else FULL, torch.Generator())
-        self._tail, moving = list(tail), self._drifted.moving
-        self._optimizer = torch.optim.AdamW(moving, rate * recipe.rate, weight_decay=0.0) if moving else None
+        self._drifted, self._tail = Drifted(backbone, recipe, FULL, torch.Generator()), list(tail)
+        self._optimizer = torch.optim.AdamW(self._drifted.moving, rate * recipe.rate, weight_decay=0.0)
 
     @torch.no_grad()
     def recovered(self, texts: Sequence[Sent]) -> list[Recovered]:
@@ -100,14 +94,13 @@ class Tracker:
         best = (odds - SHARPNESS * (away + TINY).log()).argmax(1, keepdim=True)
         return candidates.gather(1, best).squeeze(1), away.gather(1, best).squeeze(1)
 
-    def fit(self, texts: Sequence[tuple[tuple[int, ...], torch.Tensor]], steps: int) -> float:
-        """Move the bottom towards giving texts, by their own tokens, the states (T, d) that came; the mean distance."""
+    def fit(self, texts: Sequence[tuple[tuple[int, ...], torch.Tensor]], steps: int) -> None:
+        """Move the bottom towards giving texts, by their own tokens, the states (T, d) that came."""
         backbone = self._drifted.backbone
         tokens = backbone.pad([[*backbone.prefix, *own, *self._tail] for own, _ in texts])
         received = torch.cat([states for _, states in texts])
         best, state = torch.inf, [p.detach().clone() for p in self._drifted.moving]
-        for _ in range(steps + 1 if self._optimizer else 0):
-            assert self._optimizer is not None
+        for _ in range(steps + 1):
             made = self._drifted.bottom(tokens)[tokens.mask.bool()]
             far = ((made - received).norm(dim=1) / received.norm(dim=1)).mean()
             if float(far.detach()) < best:
@@ -117,4 +110,3 @@ class Tracker:
             self._optimizer.step()
         for parameter, kept in zip(self._drifted.moving, state, strict=True):
             parameter.data = kept
-        return best

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from ...system.backbone import Backbone
 from ...system.public import Public
 
+OF_BACKBONE, WINDOWS, AS_THEY_ARE = 0.25, 0.35, 0.55
+"""Shares, each with those before it, of the backbone's texts, of windows, and of auxiliary texts; others are joined."""
+ALIKE = 0.5
+"""Share of joined texts that have one label."""
 WRITTEN = 512
 """Texts of the backbone's that are kept at a time."""
 RENEWED = 0.06
@@ -34,11 +38,7 @@ EXCHANGED = 0.15
 """Share of texts in which two parts change places."""
 
 
-class Made(NamedTuple):
-    """A text, and the label that its parts have in common; -1 for none."""
-
-    tokens: tuple[int, ...]
-    label: int = -1
+Text = tuple[int, ...]
 
 
 class MadeTexts:
@@ -46,50 +46,49 @@ class MadeTexts:
 
     def __init__(self, backbone: Backbone, public: Public) -> None:
         self._backbone, self._longest = backbone, int(public.facts["longest"])
-        rows = [(backbone.token_ids(e.text, self._longest), public.labels.index(e.label)) for e in public.auxiliary]
-        self._known = [Made(tuple(tokens), label) for tokens, label in rows if tokens]
-        self._stream = [token for made in self._known for token in made.tokens]
-        self._of_label: dict[int, list[Made]] = {}
-        for made in self._known:
-            self._of_label.setdefault(made.label, []).append(made)
-        self._written: list[tuple[int, ...]] = []
+        self._of_label: dict[str, list[Text]] = {}
+        for example in public.auxiliary:
+            if tokens := tuple(backbone.token_ids(example.text, self._longest)):
+                self._of_label.setdefault(example.label, []).append(tokens)
+        self._known = [(text, label) for label, texts in self._of_label.items() for text in texts]
+        self._stream = [token for text, _ in self._known for token in text]
+        self._written: list[Text] = []
 
-    def draw(self, count: int, generator: torch.Generator) -> list[Made]:
+    def draw(self, count: int, generator: torch.Generator) -> list[Text]:
         """So many texts; all of their randomness comes from the generator."""
         chance = random.Random(int(torch.randint(2**62, (), generator=generator)))
         if not self._written or chance.random() < RENEWED:
             self._write(chance, generator)
         return [self._one(chance) for _ in range(count)]
 
-    def _one(self, chance: random.Random) -> Made:
-        made = self._whole(chance)
-        tokens = list(made.tokens)
+    def _one(self, chance: random.Random) -> Text:
+        tokens = self._whole(chance)
         if chance.random() < EXCHANGED:
             cut = chance.randrange(len(tokens))
             tokens = tokens[cut:] + tokens[:cut]
         share = chance.choice(CHANGED)
-        tokens = [self._other(chance) if chance.random() < share else token for token in tokens]
-        return Made(tuple(tokens[: self._longest]), made.label)
+        changed = [self._other(chance) if chance.random() < share else token for token in tokens]
+        return tuple(changed[: self._longest])
 
-    def _whole(self, chance: random.Random) -> Made:
+    def _whole(self, chance: random.Random) -> Text:
         way = chance.random()
-        if not self._known or way < 0.25:
-            return Made(chance.choice(self._written)[: self._length(chance)])
-        if way < 0.35:
+        if not self._known or way < OF_BACKBONE:
+            return chance.choice(self._written)[: self._length(chance)]
+        if way < WINDOWS:
             start = chance.randrange(len(self._stream))
-            return Made(tuple(self._stream[start : start + self._length(chance)]))
-        one = chance.choice(self._known)
-        if way < 0.55:
-            return one
-        other = chance.choice(self._of_label[one.label] if chance.random() < 0.5 else self._known)
-        joined = one.tokens[: chance.randint(1, len(one.tokens))] + other.tokens[chance.randrange(len(other.tokens)) :]
-        return Made(joined, one.label if one.label == other.label else -1)
+            return tuple(self._stream[start : start + self._length(chance)])
+        text, label = chance.choice(self._known)
+        if way < AS_THEY_ARE:
+            return text
+        alike = chance.random() < ALIKE
+        other = chance.choice(self._of_label[label]) if alike else chance.choice(self._known)[0]
+        return text[: chance.randint(1, len(text))] + other[chance.randrange(len(other)) :]
 
     def _length(self, chance: random.Random) -> int:
         """About as long as auxiliary texts are; any length without such texts, and sometimes beside them."""
         if not self._known or chance.random() < ANY_LENGTH:
             return chance.randint(1, self._longest)
-        return min(max(len(chance.choice(self._known).tokens) + chance.randint(-2, 2), 1), self._longest)
+        return min(max(len(chance.choice(self._known)[0]) + chance.randint(-2, 2), 1), self._longest)
 
     def _other(self, chance: random.Random) -> int:
         if not self._stream or chance.random() < ANY:
@@ -100,7 +99,7 @@ class MadeTexts:
         """Put new texts of the backbone's in the place of old ones."""
         for _ in range(1 if self._written else OPENED + 1):
             size = min(chance.randint(0, OPENED), self._longest - 1)
-            long = [made.tokens[:size] for made in self._known if len(made.tokens) >= size]
+            long = [text[:size] for text, _ in self._known if len(text) >= size]
             starts = [chance.choice(long) if long else () for _ in range(WRITTEN // (OPENED + 1))]
             longest = max(self._length(chance) for _ in starts)
             self._written += map(tuple, written(self._backbone, starts, max(longest, size + 1), generator))

@@ -37,19 +37,14 @@ class Recipe:
     rate: float
     rule: str
 
-    @property
-    def frozen(self) -> bool:
-        """Whether the device trains nothing."""
-        return not self.rank
-
 
 def recipe_of(facts: Mapping[str, Any]) -> Recipe:
     """The recipe, by the public settings."""
     lora = facts.get("lora", {})
-    rank = FULL if lora.get("full") else int(lora.get("rank", 8))
+    rank = FULL if lora.get("full") else int(facts.get("rank", lora.get("rank", 8)))
     return Recipe(
         int(facts["layers"][0]),
-        rank if facts.get("bottom") == "trainable" else 0,
+        rank,
         int(lora.get("epochs", 3)),
         int(lora.get("batch", 16)),
         float(lora.get("learning_rate", 3e-3)),
@@ -58,10 +53,8 @@ def recipe_of(facts: Mapping[str, Any]) -> Recipe:
 
 
 def shadow_states(backbone: Backbone, public: Public, generator: torch.Generator) -> Iterator[dict[str, torch.Tensor]]:
-    """What a bottom has learnt after each pass over the auxiliary texts; nothing where it is frozen."""
+    """What a bottom has learnt after each pass over the auxiliary texts."""
     recipe, examples = recipe_of(public.facts), public.auxiliary
-    if recipe.frozen or not examples:
-        return
     bottom = Bottom(backbone, recipe.cut, recipe.rank, generator)
     head, selector = verbaliser(backbone, public.labels), public.facts["selector"]
     top = ScoredTop(backbone, recipe.cut, recipe.rank, head, selector, generator)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ...system.backbone import Backbone, Tokens, load_backbone
+from ...system.codec import through
 from ...system.public import Public
 from ..attack import Prepared
 from ..workbench import Workbench
@@ -18,6 +19,7 @@ from .made_texts import MadeTexts
 from .position_reader import READER, Reader, new_reader, stored_reader
 from .resuming import moments, restored
 from .shadow_bottoms import Drifted, recipe_of, shadow_states
+from .states import form_of
 
 RATE = 1e-3
 WARM = 30
@@ -64,7 +66,7 @@ class Study:
 
     def __init__(self, backbone: Backbone, public: Public, shadows: list[State]) -> None:
         self._backbone, self._texts, self._shadows = backbone, MadeTexts(backbone, public), shadows
-        recipe = recipe_of(public.facts)
+        recipe, self._precision = recipe_of(public.facts), form_of(public.facts).precision
         self._drifted = Drifted(backbone, recipe, recipe.rank, torch.Generator().manual_seed(0))
         self._tail = backbone.token_ids(public.facts["prompt"]) if public.facts["prompt"] else []
 
@@ -85,9 +87,8 @@ class Study:
     def _states(self, state: State | None, count: int, generator: torch.Generator) -> tuple[torch.Tensor, Tokens]:
         self._drifted.take(state)
         made = self._texts.draw(count, generator)
-        tokens = self._backbone.pad([[*self._backbone.prefix, *one.tokens, *self._tail] for one in made])
-        found: torch.Tensor = self._drifted.bottom(tokens)
-        return found, tokens
+        tokens = self._backbone.pad([[*self._backbone.prefix, *one, *self._tail] for one in made])
+        return through(self._drifted.bottom(tokens), self._precision), tokens
 
 
 def _trained(backbone: Backbone, public: Public, count: int, generator: torch.Generator) -> State:

@@ -1,9 +1,13 @@
 """States of texts that are given as tokens: what would cross of them, and features that tell them apart.
 
 Features are the states with their mean taken away and their correlations undone: what tells texts apart often lies in
-directions that hardly vary.
+directions that hardly vary. Where states are fitted with the noise that a device adds, directions that drown in it
+weigh as little as they tell.
 
-Shapes: B texts, T positions, P positions that stand for a text, L layers, d width, F features.
+Memory: ROWS texts' states of all positions and blocks at a time; F^2 values in double precision, F at most as many as
+texts that the features are fitted on.
+
+Shapes: B texts, T positions, L layers that crossed, d width, F features.
 """
 
 from __future__ import annotations
@@ -13,49 +17,58 @@ from collections.abc import Sequence
 import torch
 
 from ...system.backbone import Backbone, Tokens
+from ...system.clipping import clipped
 from ...system.codec import through
-from ...system.fusion import pack_positions, unpack_positions
 from ...system.public import Public
 from ...system.selector import select
-from .states import form_of
+from .states import Form, blurred, form_of, within
 
 ROWS = 256
 """Texts of one pass of the backbone."""
 FLOOR = 1e-6
 """Variance, of the mean variance, below which a direction is taken for rounding."""
+CONSTANT = 1e-12
+"""Variance, of the mean square, below which all of it is rounding."""
+
+
+@torch.no_grad()
+def states_of_tokens(
+    backbone: Backbone,
+    rows: Sequence[Sequence[int]],
+    form: Form,
+    layers: Sequence[int],
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """What would cross (B, L, d) of the pivots of texts given by their own tokens; with a generator, noised."""
+    tail = backbone.token_ids(form.prompt) if form.prompt else []
+    whole = [[*backbone.prefix, *row, *tail] for row in rows]
+    found = torch.cat([_pivots(backbone, whole[i : i + ROWS], form, layers) for i in range(0, len(whole), ROWS)])
+    found = clipped(found, form.clip) if form.clip else found
+    return through(blurred(found, form.spread, generator), form.precision)
+
+
+def _pivots(backbone: Backbone, rows: list[list[int]], form: Form, layers: Sequence[int]) -> torch.Tensor:
+    device = backbone.model.device
+    tokens = Tokens(*(part.to(device) for part in backbone.pad(rows)))
+    states = backbone.activations(tokens, max(layers))[:, :, [layer - 1 for layer in layers]]
+    return select(states, tokens.mask, form.selector).cpu()
 
 
 class Sender:
-    """Computes what would cross of texts, on the device that the backbone is on."""
+    """Computes what would cross of texts in one run, as its public facts tell."""
 
     def __init__(self, backbone: Backbone, public: Public) -> None:
-        self._backbone, self._layers, self._form = backbone, list(public.facts["layers"]), form_of(public.facts)
-        self._tail = backbone.token_ids(self._form.prompt) if self._form.prompt else []
+        self._backbone, self._public = backbone, public
+        self._form, self._layers = form_of(public.facts), list(public.facts["layers"])
 
-    @torch.no_grad()
-    def states(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        """(B, P L d) of texts given by their own tokens, first position first."""
-        parts = [self._states(rows[i : i + ROWS]) for i in range(0, len(rows), ROWS)]
-        return torch.cat(parts)
-
-    def _states(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        device = self._backbone.model.device
-        made = self._backbone.pad([[*self._backbone.prefix, *row, *self._tail] for row in rows])
-        tokens = Tokens(*(part.to(device) for part in made))
-        found = self._backbone.activations(tokens, max(self._layers))[:, :, [layer - 1 for layer in self._layers]]
-        if self._form.positions != "all":
-            return self._crossed(select(found, tokens.mask, self._form.selector)).flatten(1)
-        packed, lengths = pack_positions(found, tokens)
-        crossed, mask = unpack_positions(self._crossed(packed), lengths)
-        return torch.stack([select(crossed, mask, "mean"), select(crossed, mask, "last")], 1).flatten(1)
-
-    def _crossed(self, states: torch.Tensor) -> torch.Tensor:
-        exact = self._form.precision == "fp32"
-        return states if exact else through(states, self._form.precision).to(states.device)
+    def states(self, rows: Sequence[Sequence[int]], generator: torch.Generator | None = None) -> torch.Tensor:
+        """(B, L d) of texts given by their own tokens; with a generator, with noise as the device would draw it."""
+        found = states_of_tokens(self._backbone, rows, self._form, self._layers, generator)
+        return within(found, self._public).flatten(1)
 
 
 def uncorrelated(states: torch.Tensor) -> dict[str, torch.Tensor]:
-    """`middle` (1, P L d) and `whitener` (P L d, F): states (B, P L d) then have about the identity as covariance."""
+    """`middle` (1, L d) and `whitener` (L d, F): states (B, L d) then have about the identity as covariance."""
     middle = states.mean(0, keepdim=True)
     rows = (states - middle).double()
     if len(rows) <= rows.shape[1]:
@@ -64,8 +77,10 @@ def uncorrelated(states: torch.Tensor) -> dict[str, torch.Tensor]:
     else:
         values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
     values = values.clamp(min=0)
-    kept = values > FLOOR * values.mean()
-    scale = (values[kept] + FLOOR * values.mean()).rsqrt()
+    floor = FLOOR * values.mean() + CONSTANT * middle.double().square().mean()
+    kept = values > floor
+    kept[-1] = True  # states that do not vary have one feature, which tells nothing
+    scale = (values[kept] + floor + torch.finfo(torch.float64).tiny).rsqrt()
     return {"middle": middle, "whitener": (vectors[:, kept] * scale).float()}
 
 

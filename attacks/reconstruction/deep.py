@@ -54,10 +54,10 @@ class Deep(Attack):
     goal: ClassVar[Goal] = Goal.TEXTS
     needs: ClassVar[Needs] = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
     attacked: ClassVar[frozenset[str]] = frozenset({"activations"})
-    assumes: ClassVar[dict[str, tuple[str, ...]]] = {"positions": ("all",)}
+    assumes: ClassVar[dict[str, tuple[str, ...]]] = {"positions": ("all",), "bottom": ("trainable",)}
     studies: ClassVar[Studied | None] = Studied(
         frozenset({"auxiliary", "backbone"}),
-        FACTS | {"bottom", "lora", "cut"},
+        FACTS | {"lora", "rank"},
         frozenset({"shadows", "steps", "batch"}),
     )
 

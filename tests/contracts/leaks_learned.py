@@ -24,6 +24,6 @@ LEAKS: dict[str, Callable[[Micro], Planted]] = {
         split(learning_rate=1e-3, bottom="trainable", cut=2),
     ),
     "inverter": lambda micro: from_run(
-        micro, attack("inverter", texts=2048, steps=4, batch=32, beam=32, rounds=12), pae(longest=4)
+        micro, attack("inverter", texts=2048, steps=4, batch=32, beam=32), pae(longest=3)
     ),
 }
