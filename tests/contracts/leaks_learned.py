@@ -20,10 +20,10 @@ def attack(name: str, **settings: Any) -> Attack:
 LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "deep": lambda micro: from_run(
         micro,
-        attack("deep", shadows=1, steps=40, batch=16, candidates=300),
+        attack("deep", shadows=1, steps=10, batch=8, candidates=300),
         split(learning_rate=1e-3, bottom="trainable", cut=2),
     ),
     "inverter": lambda micro: from_run(
-        micro, attack("inverter", texts=2048, steps=4, batch=32, beam=32), pae(longest=3)
+        micro, attack("inverter", texts=2048, steps=4, batch=32, beam=64), pae(longest=3)
     ),
 }
