@@ -22,7 +22,7 @@ from .token_states import uncorrelated
 
 LAYERS, HEADS = 2, 4
 WIDTH = 192
-ENTRIES = 2**25
+ENTRIES = 2**23
 LARGEST = 8.0
 READER = "reader/"
 
