@@ -1,5 +1,7 @@
 """What a reader of positions learns from: made texts, each batch behind another shadow bottom or the public one.
 
+States are learnt from as they cross: at the wire's precision.
+
 Shapes: N positions, d width.
 """
 

@@ -11,6 +11,13 @@ The gradients that the server sends back are its own computation from states and
 more about a text, beyond how the bottom moves, and that is estimated from the states themselves. Matching them, as BiSR
 does where a client keeps the head, would add nothing here.
 
+Where the bottom is frozen `match` needs nothing of this, and this attack does not apply. Several devices are followed
+as if they were one.
+
+Memory, measured on sidelight-tiny with 320 texts of up to 32 tokens: 900 MiB in `prepare` and 800 in a run, 530 of them
+before either begins. It grows by the bottom's size, with its gradient and two moments of AdamW, by the texts of a few
+messages, and with the vocabulary only by tables of embeddings: log-odds are bounded (evidence/position_reader.py).
+
 Threat model: a server that knows the public backbone, the prompt and the training recipe, and has labelled auxiliary
 texts; it receives states and lengths, every pass over the data.
 Source: BiSR (arXiv 2409.00960), learned inverter and matching of activations; vocabulary matching (arXiv 2505.18332).
