@@ -16,9 +16,9 @@ from typing import NamedTuple
 import torch
 
 from ...system.backbone import Backbone
-from .reference import around, pivots_of
 from .states import Form, noise_of
 from .superposition import Superposition
+from .token_states import states_of_tokens
 
 STRIDE = 4
 """Places from one replaced token of a reference text to the next: the others give it a usual surrounding."""
@@ -64,7 +64,7 @@ class Table:
         texts = self.texts[torch.randint(len(self.texts), (count,), generator=generator)]
         texts = texts.scatter(1, places.expand(count, -1), order)
         for rows, placed in zip(texts.split(CHUNK), order.split(CHUNK), strict=True):
-            tokens = self.backbone.pad(around(self.backbone, self.candidates[rows], "").tolist())
+            tokens = self.backbone.pad([[*self.backbone.prefix, *row] for row in self.candidates[rows].tolist()])
             states = self.backbone.activations(tokens, max(self.layers))[:, :, [one - 1 for one in self.layers]]
             self.own[places, placed] = states[:, places + opening].flatten(2)
 
@@ -118,12 +118,13 @@ class Scale:
 
     def share(self, length: int) -> float:
         """Of one position in the mean."""
-        return 1 / around(self.table.backbone, torch.zeros(1, length), self.form.prompt).shape[1]
+        backbone, prompt = self.table.backbone, self.form.prompt
+        return 1 / (len(backbone.prefix) + length + len(backbone.token_ids(prompt) if prompt else []))
 
     def _states(self, texts: torch.Tensor) -> torch.Tensor:
         table, exact = self.table, self.form._replace(precision="fp32")
-        found = pivots_of(table.backbone, table.candidates[texts], exact, max(table.layers))
-        return found[:, [layer - 1 for layer in table.layers]].flatten(1)
+        rows = table.candidates[texts].tolist()
+        return states_of_tokens(table.backbone, rows, exact, table.layers).flatten(1)
 
 
 class Pooled:

@@ -11,19 +11,17 @@ from typing import NamedTuple
 import torch
 
 from ...system.backbone import Backbone
-from ...system.clipping import clipped
-from ...system.codec import through
 from ...system.public import Public
-from ...system.selector import select
 from ..attack import Prepared
-from .states import Form, blurred
+from .made_texts import written
+from .states import Form
+from .token_states import states_of_tokens
 
 TEXTS = 512
 A_LENGTH = 128
 """Reference texts of every length."""
 LAYERS = 2
 """Of what crosses, the first layers: in them places weigh most."""
-CHUNK = 256
 SHRINK = 1e-3
 
 
@@ -32,35 +30,11 @@ def reference_texts(backbone: Backbone, public: Public, generator: torch.Generat
     """Tokens (M, T) of auxiliary texts joined end to end; without such texts, of what the backbone writes."""
     longest = int(public.facts["longest"])
     if not public.auxiliary:
-        return _drawn(backbone, longest, generator)
+        return torch.tensor(written(backbone, [()] * TEXTS, longest, generator))
     order = torch.randperm(len(public.auxiliary), generator=generator).tolist()
     stream = [token for i in order for token in backbone.token_ids(public.auxiliary[i].text)]
     starts = torch.randint(len(stream), (TEXTS,), generator=generator).tolist()
     return torch.tensor([[stream[(start + i) % len(stream)] for i in range(longest)] for start in starts])
-
-
-def _drawn(backbone: Backbone, longest: int, generator: torch.Generator) -> torch.Tensor:
-    opening = backbone.prefix or [0]
-    rows = torch.tensor([opening] * TEXTS)
-    for _ in range(longest):
-        chances = backbone.model(input_ids=rows).logits[:, -1].softmax(1)
-        rows = torch.cat([rows, torch.multinomial(chances, 1, generator=generator)], 1)
-    return rows[:, len(opening) :]
-
-
-@torch.no_grad()
-def pivots_of(backbone: Backbone, texts: torch.Tensor, form: Form, layers: int) -> torch.Tensor:
-    """What would cross, but for noise, of the first layers of texts (M, n) of one length: (M, layers, d)."""
-    parts = [backbone.pad(part.tolist()) for part in around(backbone, texts, form.prompt).split(CHUNK)]
-    found = torch.cat([select(backbone.activations(part, layers), part.mask, form.selector) for part in parts])
-    return through(clipped(found, form.clip) if form.clip else found, form.precision)
-
-
-def around(backbone: Backbone, texts: torch.Tensor, prompt: str) -> torch.Tensor:
-    """Texts (M, n) with the tokens that stand before and behind them (M, T)."""
-    known = (backbone.prefix, backbone.token_ids(prompt) if prompt else [])
-    opening, tail = (torch.tensor(part, dtype=torch.int64).expand(len(texts), -1) for part in known)
-    return torch.cat([opening, texts, tail], 1)
 
 
 class Measured(NamedTuple):
@@ -84,8 +58,7 @@ def measured(
     found = []
     for length in range(1, texts.shape[1] + 1):
         drawn = texts[torch.randint(len(texts), (A_LENGTH,), generator=generator), :length]
-        pivots = pivots_of(backbone, drawn, form, max(kept))[:, [layer - 1 for layer in kept]]
-        found.append(Measured(drawn, blurred(pivots, form.spread, generator)))
+        found.append(Measured(drawn, states_of_tokens(backbone, drawn.tolist(), form, kept, generator)))
     return found
 
 

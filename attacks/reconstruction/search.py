@@ -42,9 +42,10 @@ from ..evidence.neighbours import (
     weighed,
 )
 from ..evidence.pooled import Pooled, Scale, Table, affordable
-from ..evidence.reference import pivots_of, read_lengths
+from ..evidence.reference import read_lengths
 from ..evidence.states import FACTS, PLAIN, crossed_states, form_of
 from ..evidence.superposition import Effort, decoded
+from ..evidence.token_states import states_of_tokens
 from ..workbench import Workbench
 
 LAYERS = 2
@@ -189,13 +190,12 @@ class Searching:
         return [*found, shorter(text)] if len(text) > 1 else found
 
     def _best(self, received: torch.Tensor, texts: list[torch.Tensor]) -> Nearest:
-        """Of texts, each (B, n) of a length, the one that sends what is nearest."""
-        best = None
-        for some in texts:
+        """Of texts, each (B, n) of a length, the one that sends what is nearest; at infinity where there is none."""
+        best = Nearest(torch.zeros(0, dtype=torch.int64), torch.inf)
+        for some in filter(len, texts):
             distances = (self._scale.of(some) - received).square().sum(1)
-            found = Nearest(some[distances.argmin()], float(distances.min()))
-            best = found if best is None or found.distance < best.distance else best
-        assert best is not None
+            if float(distances.min()) < best.distance:
+                best = Nearest(some[distances.argmin()], float(distances.min()))
         return best
 
     def _tokens(self, text: torch.Tensor) -> tuple[int, ...]:
@@ -210,7 +210,6 @@ class Searching:
         texts[places.unsqueeze(1), torch.arange(others.shape[1]), places.unsqueeze(1)] = others
         tried = torch.cat([best.text.unsqueeze(0), texts.flatten(0, 1), reordered(best.text, self._generator)])
         tried = tried[(tried != best.text).any(1) | (torch.arange(len(tried)) == 0)]
-        made = pivots_of(self._backbone, self._prepared["candidates"][tried], self._form, max(self._layers))
-        made = made[:, [layer - 1 for layer in self._layers]]
+        made = states_of_tokens(self._backbone, self._prepared["candidates"][tried].tolist(), self._form, self._layers)
         apart = (made - states).flatten(1).norm(dim=1) / states.norm()
         return bool(apart[0] <= DEEPER) and bool((apart[1:] > DEEPER).all())

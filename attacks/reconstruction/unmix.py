@@ -29,9 +29,10 @@ from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.beforehand import as_candidates, beforehand, stored_chain
 from ..evidence.first_attention import FirstAttention
 from ..evidence.pivot_attention import STARTS, Around, PivotAttention, System
-from ..evidence.reference import pivots_of, read_last, read_lengths
+from ..evidence.reference import read_last, read_lengths
 from ..evidence.states import FACTS, PLAIN, crossed_states, form_of
 from ..evidence.superposition import Decoded, Effort, Superposition, decoded
+from ..evidence.token_states import states_of_tokens
 from ..workbench import Workbench
 
 ENOUGH = 2.0
@@ -214,6 +215,5 @@ class Unmixing:
         """Whether all layers agree with the text, and the first with no text that differs in one token."""
         if found.distance > ENOUGH or mixed.beside(found.tokens) <= ENOUGH:
             return False
-        made = pivots_of(self._backbone, torch.tensor([tokens]), self._form, max(self._layers))[0]
-        made = made[[layer - 1 for layer in self._layers]]
+        made = states_of_tokens(self._backbone, [tokens], self._form, self._layers)[0]
         return float((made - states).norm() / states.norm()) <= DEEPER
