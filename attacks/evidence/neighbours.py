@@ -54,8 +54,9 @@ class Neighbourhood(NamedTuple):
     @property
     def distances(self) -> torch.Tensor:
         """(n, K): squared distances after each change; infinite where there is none."""
-        found = (self.effects - self.lacking).square().sum(2)
-        return found.masked_fill(self.chosen == self.text.unsqueeze(1), torch.inf)
+        found: torch.Tensor = (self.effects - self.lacking).square().sum(2)
+        found[self.chosen == self.text.unsqueeze(1)] = torch.inf
+        return found
 
 
 def neighbourhood(pooled: Pooled, language: Chain, text: torch.Tensor, received: torch.Tensor) -> Neighbourhood:

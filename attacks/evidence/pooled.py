@@ -101,7 +101,8 @@ class Scale:
     def of(self, texts: torch.Tensor) -> torch.Tensor:
         """Features (M, F) of what texts (M, n) would send."""
         self.tokens += texts.numel()
-        return self._states(texts) @ self.whitener
+        found: torch.Tensor = self._states(texts) @ self.whitener
+        return found
 
     def compared(self, length: int, count: int) -> Compared:
         """The sum beside what reference texts of a length would send."""

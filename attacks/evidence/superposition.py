@@ -144,8 +144,9 @@ def _lengths(root: torch.Tensor, wanted: torch.Tensor, effects: torch.Tensor) ->
     """Squared lengths (C,) of what is wanted (F,) less each effect (C, F), whitened by a root of the covariance."""
     if len(effects) < len(root):
         apart = (wanted - effects.double()).T
-        return torch.linalg.solve_triangular(root, apart, upper=False).square().sum(0).float()
-    whitener = torch.linalg.solve_triangular(root, torch.eye(len(root), dtype=root.dtype), upper=False)
+        left: torch.Tensor = torch.linalg.solve_triangular(root, apart, upper=False)
+        return left.square().sum(0).float()
+    whitener: torch.Tensor = torch.linalg.solve_triangular(root, torch.eye(len(root), dtype=root.dtype), upper=False)
     return (effects @ whitener.float().T - (whitener @ wanted).float()).square().sum(1)
 
 
