@@ -80,7 +80,8 @@ def _chosen(pooled: Pooled, language: Chain, text: torch.Tensor, lacking: torch.
     doubt = (lacking.square().mean()).clamp(min=1.0)
     scores = apart / (2 * doubt) + language.expected(told).clamp(min=LEAST).log()
     scores.scatter_(1, text.expand(len(text), -1), torch.inf)
-    return scores.topk(min(NEAR + len(text), count), dim=1).indices
+    chosen: torch.Tensor = scores.topk(min(NEAR + len(text), count), dim=1).indices
+    return chosen
 
 
 def weighed(near: Neighbourhood, language: Chain, doubt: float) -> torch.Tensor:
