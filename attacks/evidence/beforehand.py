@@ -14,14 +14,21 @@ from .language import Chain, chain_of, frequencies
 from .reference import last_tokens_of, lengths_of, measured, reference_texts
 from .states import form_of
 
+ENTRIES = 2**28
+"""Numbers at most of a table of all candidates at all places: with long texts or wide states there are fewer."""
 
-def beforehand(public: Public, candidates: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """`texts` (M, T), `candidates` (C,), the chain over them, and how lengths and last tokens are read off pivots."""
+
+def beforehand(public: Public, candidates: int, layers: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """`texts` (M, T), `candidates` (C,), the chain over them, and how lengths and last tokens are read off pivots.
+
+    There are at most so many candidates, and as many as tables of so many layers have room for.
+    """
     assert public.backbone is not None
     backbone = load_backbone(public.backbone)
+    candidates = min(candidates, backbone.vocabulary, affordable(public.facts["longest"], layers * backbone.width))
     texts = reference_texts(backbone, public, generator)
     frequent = frequencies(texts, backbone.vocabulary)
-    chosen = frequent.topk(min(candidates, backbone.vocabulary)).indices.sort().values
+    chosen = frequent.topk(candidates).indices.sort().values
     chain = chain_of(backbone, chosen, frequent)
     parts = measured(backbone, form_of(public.facts), texts, generator, public.facts["layers"])
     longest = texts.shape[1]
@@ -31,6 +38,11 @@ def beforehand(public: Public, candidates: int, generator: torch.Generator) -> d
     found = {"texts": texts, "candidates": chosen, "lengths": lengths, "prior": prior}
     found |= {**lengths_of(parts), **last_tokens_of(backbone, parts)}
     return {**found, "first": chain.first, "following": chain.following, "anywhere": chain.anywhere}
+
+
+def affordable(longest: int, features: int) -> int:
+    """How many candidates a table of so many places and features may have."""
+    return max(1, ENTRIES // (longest * features))
 
 
 def stored_chain(prepared: Prepared) -> Chain:

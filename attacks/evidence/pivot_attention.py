@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 
-from .first_attention import FirstAttention, Heads, Inverse, Received, Usual
+from .first_attention import FirstAttention, Inverse, Received, Usual
 from .states import Form, noise_of
 from .superposition import Superposition
 
@@ -45,6 +45,13 @@ class Around(NamedTuple):
     tail: tuple[int, ...]
 
 
+class Listed(NamedTuple):
+    """What the attention reads of candidates, (C, H, D) each."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
 class PivotAttention:
     """The linear systems of texts of every length, over candidate tokens (C,)."""
 
@@ -52,10 +59,10 @@ class PivotAttention:
         self.first, self.candidates, self.form = first, candidates, form
         self.listed = cache(self._listed)
 
-    def _listed(self, place: int) -> Heads:
-        """What the attention reads of every candidate at a place: (C, H, D) each."""
+    def _listed(self, place: int) -> Listed:
+        """Of every candidate at a place."""
         found = self.first.heads_of(self.candidates, place)
-        return Heads(*(part.float() for part in found))
+        return Listed(found.keys.float(), found.values.float())
 
     def system(self, around: Around, reference: torch.Tensor) -> System:
         """Of texts as long as the reference texts, indices of candidates (M, n)."""

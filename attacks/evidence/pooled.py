@@ -28,14 +28,7 @@ REPLACED = 0.15
 """Share of their tokens that are replaced by others: guesses are not what people write either."""
 FLOOR = 1e-4
 """Share of the mean variance that every direction has at least."""
-ENTRIES = 2**27
-"""Numbers of the table at most: with many places or wide states there are fewer candidates."""
 CHUNK = 256
-
-
-def affordable(longest: int, features: int) -> int:
-    """How many candidates a table of so many places and features may have."""
-    return max(1, ENTRIES // (longest * features))
 
 
 class Table:

@@ -11,7 +11,8 @@ length.
 Source: ours. Relatives are the hidden-state matching of SipIt (arXiv 2510.15511), which knows all positions, and greedy
 coordinate search in prompts (arXiv 2307.15043).
 
-Cost: each round runs some hundred texts of every place. Memory: a table of at most ENTRIES numbers and twice that.
+Cost: a round runs up to some thousand texts through the first two layers. Memory: what every candidate adds at every
+place takes three times ENTRIES numbers (evidence/beforehand.py) at most.
 
 Shapes: N samples, n tokens of a text, L layers, d width, C candidates.
 """
@@ -41,7 +42,7 @@ from ..evidence.neighbours import (
     shorter,
     weighed,
 )
-from ..evidence.pooled import Pooled, Scale, Table, affordable
+from ..evidence.pooled import Pooled, Scale, Table
 from ..evidence.reference import read_lengths
 from ..evidence.states import FACTS, PLAIN, crossed_states, form_of
 from ..evidence.superposition import Effort, decoded
@@ -50,7 +51,7 @@ from ..workbench import Workbench
 
 LAYERS = 2
 """Of those that cross, the first ones are matched; all of them check the result."""
-LENGTHS = 4
+LENGTHS = 2
 """Lengths whose sums are kept: samples come in order of theirs."""
 PROGRESS = 0.9
 """Of its distance a text keeps at most this share where a way of changing it is gone on with."""
@@ -91,9 +92,7 @@ class Search(Attack):
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """What people may write, how lengths are read off pivots, and the chain of tokens."""
-        assert public.backbone is not None
-        features = len(public.facts["layers"][:LAYERS]) * load_backbone(public.backbone).width
-        return beforehand(public, min(self.candidates, affordable(public.facts["longest"], features)), generator)
+        return beforehand(public, self.candidates, len(public.facts["layers"][:LAYERS]), generator)
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:

@@ -7,6 +7,8 @@ with the backbone's own language model (attacks/evidence/superposition.py). Deep
 
 Threat model: a server that knows the backbone and the prompt, and receives the pivot's states; it knows neither text
 nor length. Without a prompt behind the text the pivot is the text's last token, which is read off its state first.
+Memory: what is listed of every candidate at every place takes three times ENTRIES numbers (evidence/beforehand.py) at
+most, beside the backbone in double precision.
 Source: ours; relatives are the span check of DAGER (arXiv 2405.15586) and SipIt (arXiv 2510.15511).
 
 Shapes: N samples, n tokens of a text, C candidates, d width, M reference texts.
@@ -77,7 +79,7 @@ class Unmix(Attack):
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """`texts` (M, longest): what people may write; how lengths are read off pivots; the chain of tokens."""
-        return beforehand(public, self.candidates, generator)
+        return beforehand(public, self.candidates, 1, generator)
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:

@@ -9,6 +9,7 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import TextGuess
+from sidelight.attacks.evidence.beforehand import affordable
 from sidelight.attacks.evidence.language import Chain
 from sidelight.attacks.evidence.neighbours import (
     Neighbourhood,
@@ -19,7 +20,7 @@ from sidelight.attacks.evidence.neighbours import (
     reordered,
     shorter,
 )
-from sidelight.attacks.evidence.pooled import Pooled, Scale, Table, affordable
+from sidelight.attacks.evidence.pooled import Pooled, Scale, Table
 from sidelight.attacks.evidence.states import Form
 from sidelight.system.backbone import Backbone
 
@@ -143,7 +144,7 @@ def test_a_token_is_added_at_every_place_and_left_out_at_every_place() -> None:
 
 def test_tables_of_many_places_have_fewer_candidates() -> None:
     assert affordable(16, 384) > 4096
-    assert affordable(128, 1536) * 128 * 1536 * 4 <= 2**29
+    assert affordable(128, 1536) * 128 * 1536 * 4 <= 2**30
 
 
 def asked(micro: Micro, count: int, **settings: Any) -> Planted:
