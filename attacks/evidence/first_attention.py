@@ -19,8 +19,10 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ...system.backbone import Stop, Tokens, load_backbone, record_blocks, run
 from ...system.clipping import clipped
+from ...system.errors import UsageError
 
 NAME = "sidelight-first-attention"
+KNOWN = "give a backbone whose attention is a softmax of scaled products alone"
 TOKENS = 4096
 """Tokens at a place that are run at a time."""
 ITERATIONS = 40
@@ -83,6 +85,7 @@ class FirstAttention:
     def __init__(self, reference: str, clip: float = 0.0) -> None:
         self._clip = clip
         backbone = load_backbone(reference)
+        del backbone.blocks[1:]
         backbone.model.double().set_attn_implementation(_registered())
         self._backbone = backbone
 
@@ -91,6 +94,8 @@ class FirstAttention:
         """Of tokens (B, n) at places (B, n), whatever stands around them."""
         with _listening() as heard:
             self._run(tokens, places)
+        if not heard:
+            raise UsageError(f"{self._backbone.name} attends in a way of its own; {KNOWN}")
         return heard[0]
 
     def heads_of(self, tokens: torch.Tensor, place: int) -> Heads:

@@ -49,6 +49,12 @@ class Chain:
         share = self.share + TOPICS
         return replace(self, anywhere=(self.share * self.anywhere + TOPICS * topics) / share, share=share)
 
+    def between(self, before: torch.Tensor, behind: torch.Tensor) -> torch.Tensor:
+        """Chances (C,) of a token between two, each of which may be missing: (0,) or (1,)."""
+        own, added = 1 - self.share, self.share * self.anywhere
+        found = own * (self.following[before[0]] if len(before) else self.first) + added
+        return found * (own * self.following[:, behind[0]] + added[behind[0]]) if len(behind) else found
+
     def among(self, chosen: torch.Tensor) -> Narrowed:
         """Over some candidates of each place alone, by index (n, K)."""
         following = [self.following[before.unsqueeze(1), after] for before, after in pairwise(chosen)]

@@ -9,7 +9,7 @@ Shapes: n places, C candidates, K of them at each place, F features.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -125,8 +125,10 @@ def changed(near: Neighbourhood) -> torch.Tensor:
 
 def reordered(text: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Texts (B, n) in which two tokens change places, or some neighbours stand elsewhere: of many, some."""
-    orders = _orders(len(text))
-    return text[orders[torch.randperm(len(orders), generator=generator)[:ORDERS]]]
+    moves = _moves(len(text))
+    drawn = moves[torch.randperm(len(moves), generator=generator)[:ORDERS]].tolist()
+    orders = torch.tensor([_moved(len(text), *one) for one in drawn], dtype=torch.int64).view(-1, len(text))
+    return text[orders]
 
 
 def disturbed(text: torch.Tensor, language: Chain, generator: torch.Generator) -> torch.Tensor:
@@ -139,12 +141,10 @@ def disturbed(text: torch.Tensor, language: Chain, generator: torch.Generator) -
 
 def longer(text: torch.Tensor, language: Chain) -> torch.Tensor:
     """Texts (B, n + 1) with one token more, of those that are likeliest there."""
-    count = len(language.first)
-    told = torch.nn.functional.one_hot(text, count) * SURE
     found = []
     for place in range(len(text) + 1):
-        unknown = torch.cat([told[:place], torch.zeros(1, count), told[place:]])
-        tokens = language.expected(unknown)[place].topk(min(ADDED, count)).indices
+        before, behind = text[:place][-1:], text[place:][:1]
+        tokens = language.between(before, behind).topk(min(ADDED, len(language.first))).indices
         rows = text.repeat(len(tokens), 1)
         found.append(torch.cat([rows[:, :place], tokens.unsqueeze(1), rows[:, place:]], 1))
     return torch.cat(found)
@@ -156,19 +156,24 @@ def shorter(text: torch.Tensor) -> torch.Tensor:
     return text.expand(len(text), -1)[there].view(len(text), -1)
 
 
-@cache
-def _orders(length: int) -> torch.Tensor:
-    """Permutations (B, n) of places."""
-    orders = set[tuple[int, ...]]()
-    for first in range(length):
-        for second in range(first + 1, length):
-            swapped = list(range(length))
-            swapped[first], swapped[second] = second, first
-            orders.add(tuple(swapped))
-    for many in range(1, min(LONGEST_MOVE, length) + 1):
-        for start in range(length - many + 1):
-            rest = [*range(start), *range(start + many, length)]
-            moved = list(range(start, start + many))
-            orders.update((*rest[:to], *moved, *rest[to:]) for to in range(len(rest) + 1))
-    orders.discard(tuple(range(length)))
-    return torch.tensor(sorted(orders), dtype=torch.int64).view(-1, length)
+@lru_cache(maxsize=4)
+def _moves(length: int) -> torch.Tensor:
+    """All pieces that may move (B, 3): where they start, how many tokens, and how far on; swaps have 0 tokens."""
+    swaps = [(first, 0, second) for first in range(length) for second in range(first + 1, length)]
+    lengths = range(1, min(LONGEST_MOVE, length - 1) + 1)
+    on = [(at, many, by) for many in lengths for at in range(length - many) for by in range(1, length - many - at + 1)]
+    # a piece that moves back by a few tokens is those few moved on; one token that moves by one is a swap
+    back = [(at + by, many, -by) for at, many, by in on if by > LONGEST_MOVE]
+    moves = [(at, many, by) for at, many, by in on if (many, by) != (1, 1)]
+    return torch.tensor([*swaps, *moves, *back], dtype=torch.int64).view(-1, 3)
+
+
+def _moved(length: int, start: int, many: int, on: int) -> list[int]:
+    """The order after a swap of `start` and `on` where `many` is 0, else after a move of so many tokens by `on`."""
+    order = list(range(length))
+    if not many:
+        order[start], order[on] = on, start
+        return order
+    piece = order[start : start + many]
+    rest = order[:start] + order[start + many :]
+    return [*rest[: start + on], *piece, *rest[start + on :]]

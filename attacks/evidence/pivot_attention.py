@@ -106,6 +106,10 @@ class System:
             summed = summed + weights[:, place].unsqueeze(2) * one.values[texts[:, place]]
         return summed / (self._known_weight + weights.sum(1)).unsqueeze(2)
 
+    def made(self, texts: torch.Tensor) -> torch.Tensor:
+        """Pivots' states (B, d) of texts (B, n) by what is listed."""
+        return self._first.state(self._token, self._place, self.mixed(texts).flatten(1).double()).float()
+
     def roots(self, state: torch.Tensor, generator: torch.Generator, starts: int = STARTS) -> Iterator[Inverse]:
         """Whatever the attention may have put out where the pivot's state (d,) is received; usually one.
 
@@ -160,7 +164,7 @@ class System:
         scale = (APART / (usual - usual.mean(0)).square().sum(2).mean()).sqrt()
         known = torch.einsum("fhd,hd->f", read, self._known_sum - self._known_weight.unsqueeze(1) * out)
         left = (directions * total.rsqrt()).T @ inverse.left.float()
-        return Superposition(effects * scale, (left - known) * scale, scale.square() * noise / total + LEAST_NOISE)
+        return Superposition(effects.mul_(scale), (left - known) * scale, scale.square() * noise / total + LEAST_NOISE)
 
 
 def _usual(rows: torch.Tensor) -> Usual:

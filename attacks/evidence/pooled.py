@@ -28,6 +28,12 @@ REPLACED = 0.15
 """Share of their tokens that are replaced by others: guesses are not what people write either."""
 FLOOR = 1e-4
 """Share of the mean variance that every direction has at least."""
+ROUNDED = 1e-10
+"""Of the mean square of states, what single precision makes of it in a sum that explains all."""
+LEAST_NOISE = 1e-3
+"""Of a sum that leaves nothing unexplained: of texts of one token."""
+FEATURES = 512
+"""Directions at most: those in which candidates differ most against what is unexplained."""
 CHUNK = 256
 
 
@@ -86,8 +92,9 @@ class Scale:
         rows = torch.cat([self.compared(length, share).left for length, share in shares.items()])
         self.noise = self.compared(max(counts), NOISY).noise
         variances, directions = torch.linalg.eigh(rows.T @ rows / len(rows))
-        total = variances.clamp(min=0) + FLOOR * variances.mean() + self.noise
-        self.whitener = directions * total.rsqrt()
+        rounded = ROUNDED * float(table.own.square().mean())
+        total = variances.clamp(min=0) + FLOOR * variances.mean() + self.noise + rounded
+        self.whitener = _telling(table.own, directions * total.rsqrt())
         self.rounding = self.noise * float(self.whitener.square().sum())
         """Squared distance that noise and rounding put between what is received and the right text."""
 
@@ -128,9 +135,18 @@ class Pooled:
         self.scale = scale
         compared = scale.compared(length, NOISY)
         self._middle = compared.middle @ scale.whitener
-        self._noise = (compared.left @ scale.whitener).square().mean()
+        self._noise = (compared.left @ scale.whitener).square().mean().clamp(min=LEAST_NOISE)
         self.effects = scale.share(length) * scale.table.own[:length] @ scale.whitener
 
     def sum_to(self, received: torch.Tensor) -> Superposition:
         """What adds up to received features (F,)."""
         return Superposition(self.effects, received - self._middle, self._noise.expand(len(received)))
+
+
+def _telling(own: torch.Tensor, whitener: torch.Tensor) -> torch.Tensor:
+    """Of whitened directions (F, F) the ones in which candidates' own states (n, C, F) differ most: (F, k)."""
+    if whitener.shape[1] <= FEATURES:
+        return whitener
+    apart = sum((rows - rows.mean(0)).T @ (rows - rows.mean(0)) for rows in own)
+    found: torch.Tensor = whitener @ torch.linalg.eigh(whitener.T @ apart @ whitener).eigenvectors[:, -FEATURES:]
+    return found

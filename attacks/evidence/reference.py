@@ -23,16 +23,18 @@ A_LENGTH = 128
 LAYERS = 2
 """Of what crosses, the first layers: in them places weigh most."""
 SHRINK = 1e-3
+CHUNK = 256
+"""Samples whose last tokens are read at a time."""
 
 
 @torch.no_grad()
 def reference_texts(backbone: Backbone, public: Public, generator: torch.Generator) -> torch.Tensor:
     """Tokens (M, T) of auxiliary texts joined end to end; without such texts, of what the backbone writes."""
     longest = int(public.facts["longest"])
-    if not public.auxiliary:
-        return torch.tensor(written(backbone, [()] * TEXTS, longest, generator))
     order = torch.randperm(len(public.auxiliary), generator=generator).tolist()
     stream = [token for i in order for token in backbone.token_ids(public.auxiliary[i].text)]
+    if not stream:
+        return torch.tensor(written(backbone, [()] * TEXTS, longest, generator))
     starts = torch.randint(len(stream), (TEXTS,), generator=generator).tolist()
     return torch.tensor([[stream[(start + i) % len(stream)] for i in range(longest)] for start in starts])
 
@@ -94,7 +96,9 @@ def last_tokens_of(backbone: Backbone, parts: Sequence[Measured]) -> dict[str, t
     return {"last": torch.linalg.solve(gram + ridge, inputs.T @ wanted)}
 
 
-def read_last(backbone: Backbone, states: torch.Tensor, prepared: Prepared) -> torch.Tensor:
-    """Last tokens by distance of their embeddings, the nearest first, of states (N, L, d): (N, vocabulary)."""
+def read_last(backbone: Backbone, states: torch.Tensor, prepared: Prepared, count: int) -> torch.Tensor:
+    """The last tokens whose embeddings are nearest, the nearest first, of states (N, L, d): (N, count)."""
     found = torch.nn.functional.pad(states[:, 0], (0, 1), value=1.0) @ prepared["last"]
-    return torch.cdist(found, backbone.model.get_input_embeddings().weight).argsort(1)
+    embedded: torch.Tensor = backbone.model.get_input_embeddings().weight
+    parts = [torch.cdist(part, embedded).topk(count, largest=False).indices for part in found.split(CHUNK)]
+    return torch.cat(parts)

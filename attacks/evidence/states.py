@@ -33,6 +33,8 @@ PLAIN, PROJECTED = "plain", "known projection"
 """Values of the fact `activations` whose states an attacker can compute for texts of its own."""
 ROTATED = "rotated"
 """Behind a secret orthogonal map of each layer."""
+LARGEST = 1e6
+"""Values that no backbone makes are cut to it, and what is not finite counts as nothing: views may be hostile."""
 CHUNK = 64
 """Texts of one forward pass."""
 TEMPLATES = (
@@ -132,7 +134,20 @@ def crossed_states(view: View, public: Public) -> tuple[tuple[str, ...], torch.T
             found[item.sample_id] = _standing(item.activations, form).flatten(0, 1)
     if not found:
         return (), torch.empty(0, len(public.facts["layers"]), 0)
-    return tuple(found), plain(torch.stack(list(found.values())), public)
+    received = torch.stack(list(found.values())).nan_to_num(0.0, 0.0, 0.0).clamp(-LARGEST, LARGEST)
+    return tuple(found), plain(received, public)
+
+
+def asked_states(view: View, public: Public) -> tuple[tuple[str, ...], torch.Tensor]:
+    """The same of the samples that are asked for; of all where none is named."""
+    ids, states = crossed_states(view, public)
+    rows = [row for row, sample in enumerate(ids) if not public.targets or sample in frozenset(public.targets)]
+    return tuple(ids[row] for row in rows), states[rows]
+
+
+def exactly_sent(facts: Mapping[str, Any]) -> bool:
+    """Whether a text's states cross up to rounding that tells texts apart: what a certificate needs."""
+    return facts.get("precision", "fp32") in ("fp32", "fp16") and not facts.get("spread", 0.0)
 
 
 def _standing(positions: torch.Tensor, form: str) -> torch.Tensor:

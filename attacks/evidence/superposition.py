@@ -24,7 +24,8 @@ WIDE = 2
 """Steps in which all candidates are weighed; then the likeliest alone."""
 STUCK = 4
 """Steps with the same tokens after which beliefs have settled."""
-JITTER = 1e-9
+JITTER = 1e-6
+"""Of the mean variance: what rounding of covariances may have taken from it."""
 
 LEAST = 1e-30
 """What the language gives a token at least."""
@@ -69,9 +70,8 @@ class Superposition:
         places = torch.arange(len(tokens))
         scale = self.noise.rsqrt()
         wanted = (self.left(tokens) + self.effects[places, tokens]) * scale
-        effects = self.effects * scale
-        products = torch.bmm(effects, wanted.unsqueeze(2)).squeeze(2)
-        found = wanted.square().sum(1, keepdim=True) - 2 * products + effects.square().sum(2)
+        rows = zip(self.effects, wanted, strict=True)
+        found = torch.stack([(goal - effects * scale).square().sum(1) for effects, goal in rows])
         found[places, tokens] = torch.inf
         return float(found.min()) / self.effects.shape[2]
 
@@ -135,7 +135,7 @@ def likelihoods(mixed: Superposition, beliefs: torch.Tensor) -> torch.Tensor:
     rows = []
     for effects, mean, spread in zip(mixed.effects, means, spreads, strict=True):
         others = (total - spread) * doubt
-        others.diagonal().add_(JITTER * others.diagonal().mean())
+        others.diagonal().add_(JITTER * (1 + others.diagonal().mean()))
         rows.append(_lengths(torch.linalg.cholesky(others), (left + mean.double()), effects))
     return -0.5 * torch.stack(rows)
 

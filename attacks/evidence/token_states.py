@@ -23,8 +23,8 @@ from ...system.public import Public
 from ...system.selector import select
 from .states import Form, blurred, form_of, within
 
-ROWS = 256
-"""Texts of one pass of the backbone."""
+ROWS, ENTRIES = 256, 2**26
+"""Texts of one pass of the backbone at most, and numbers of all their states."""
 FLOOR = 1e-6
 """Variance, of the mean variance, below which a direction is taken for rounding."""
 CONSTANT = 1e-12
@@ -42,7 +42,9 @@ def states_of_tokens(
     """What would cross (B, L, d) of the pivots of texts given by their own tokens; with a generator, noised."""
     tail = backbone.token_ids(form.prompt) if form.prompt else []
     whole = [[*backbone.prefix, *row, *tail] for row in rows]
-    found = torch.cat([_pivots(backbone, whole[i : i + ROWS], form, layers) for i in range(0, len(whole), ROWS)])
+    entries = max(map(len, whole), default=1) * max(layers) * backbone.width
+    step = min(ROWS, max(1, ENTRIES // max(1, entries)))
+    found = torch.cat([_pivots(backbone, whole[i : i + step], form, layers) for i in range(0, len(whole), step)])
     found = clipped(found, form.clip) if form.clip else found
     return through(blurred(found, form.spread, generator), form.precision)
 

@@ -23,7 +23,7 @@ from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.reference import last_tokens_of, lengths_of, measured, read_last, read_lengths, reference_texts
-from ..evidence.states import FACTS, PLAIN, crossed_states, form_of
+from ..evidence.states import FACTS, PLAIN, asked_states, form_of
 from ..workbench import Workbench
 
 
@@ -62,13 +62,13 @@ class Lookup(Attack):
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
         """A text of the likeliest length for every sample."""
         assert public.backbone is not None
-        ids, states = crossed_states(view, public)
+        ids, states = asked_states(view, public)
         if not ids:
             return TextGuess((), ())
         lengths = read_lengths(states, prepared)[:, 0].tolist()
         texts = [prepared["usual"][:length].tolist() for length in lengths]
         if public.facts["selector"] == "last" and not public.facts["prompt"]:
-            last = read_last(load_backbone(public.backbone), states, prepared)[:, 0].tolist()
+            last = read_last(load_backbone(public.backbone), states, prepared, 1)[:, 0].tolist()
             texts = [[*text[:-1], token] for text, token in zip(texts, last, strict=True)]
         return TextGuess(ids, tuple(map(tuple, texts)))
 

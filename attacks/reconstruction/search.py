@@ -27,6 +27,7 @@ from typing import ClassVar, NamedTuple
 import torch
 
 from ...system.backbone import load_backbone
+from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
@@ -44,7 +45,7 @@ from ..evidence.neighbours import (
 )
 from ..evidence.pooled import Pooled, Scale, Table
 from ..evidence.reference import read_lengths
-from ..evidence.states import FACTS, PLAIN, crossed_states, form_of
+from ..evidence.states import FACTS, PLAIN, asked_states, exactly_sent, form_of
 from ..evidence.superposition import Effort, decoded
 from ..evidence.token_states import states_of_tokens
 from ..workbench import Workbench
@@ -59,10 +60,8 @@ OPENING = Effort(steps=12, kept=512)
 DAMPING = 0.5
 SAME = 1e-2
 """Squared distance, beside noise and rounding, within which a text sends what was received."""
-LOOSE = 2.0
-"""Times the distance that noise and rounding are expected to make."""
-SUBSTITUTES = 8
-"""Other tokens at each place that must not send the same, where a text is certified: what else would stand there."""
+LOOSE = 1.3
+"""Times the distance that noise and rounding are expected to make: four standard deviations of some hundred values."""
 DEEPER = 1e-3
 """Relative distance of all layers within which a text is certified: rounding of other batches and orders of sums."""
 
@@ -81,7 +80,7 @@ class Search(Attack):
         "selector": ("mean",),
         "activations": (PLAIN,),
     }
-    studies = Studied(frozenset({"backbone", "auxiliary", "keys"}), FACTS, frozenset({"candidates"}))
+    studies = Studied(frozenset({"backbone", "auxiliary"}), FACTS, frozenset({"candidates"}))
 
     candidates: int = 4096
     """Tokens that may stand in a text: the most frequent ones of what the attacker takes people to write."""
@@ -90,6 +89,11 @@ class Search(Attack):
     tokens: int = 2**22
     """That run through the first layers in all, at most; texts behind are left as sums gave them."""
 
+    def __post_init__(self) -> None:
+        for name, value in (("candidates", self.candidates), ("rounds", self.rounds + 1), ("tokens", self.tokens)):
+            if value < 1:
+                raise UsageError(f"{name} is too small; give at least {0 if name == 'rounds' else 1}")
+
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """What people may write, how lengths are read off pivots, and the chain of tokens."""
         return beforehand(public, self.candidates, len(public.facts["layers"][:LAYERS]), generator)
@@ -97,18 +101,12 @@ class Search(Attack):
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
         """A text for every asked sample."""
-        wanted = frozenset(public.targets)
-        ids, states = crossed_states(view, public)
-        rows = [row for row, sample in enumerate(ids) if not wanted or sample in wanted]
-        if not rows:
+        ids, states = asked_states(view, public)
+        if not ids:
             return TextGuess((), ())
-        texts = Searching(public, prepared, self, generator).texts(states[rows])
-        exact = public.facts.get("precision", "fp32") in ("fp32", "fp16")
-        return TextGuess(
-            tuple(ids[row] for row in rows),
-            tuple(t.tokens for t in texts),
-            tuple(t.sure for t in texts) if exact else (),
-        )
+        texts = Searching(public, prepared, self, generator).texts(states)
+        sure = tuple(t.sure for t in texts) if exactly_sent(public.facts) else ()
+        return TextGuess(ids, tuple(t.tokens for t in texts), sure)
 
 
 class Nearest(NamedTuple):
@@ -149,8 +147,9 @@ class Searching:
     def texts(self, states: torch.Tensor) -> list[Searched]:
         """Of received states (N, L, d)."""
         lengths = read_lengths(states, self._prepared)[:, 0].tolist()
-        # samples of a length share its sums
-        order = sorted(range(len(states)), key=lengths.__getitem__)
+        # samples of a length share its sums; where the effort ends, no lengths are preferred
+        turns = torch.randperm(self._longest + 1, generator=self._generator).tolist()
+        order = sorted(range(len(states)), key=lambda row: turns[lengths[row]])
         found = {row: self._text(lengths[row], states[row]) for row in order}
         return [found[row] for row in range(len(states))]
 
@@ -174,7 +173,7 @@ class Searching:
             still = 0 if nearest.distance < here.distance else still + 1
             here = min(here, nearest, key=lambda one: one.distance)
             best = min(best, here, key=lambda one: one.distance)
-        return Searched(self._tokens(best.text), best.distance <= enough and self._sure(best, states))
+        return Searched(self._tokens(best.text), self._sure(best, states, received, enough))
 
     def _other_words(self, text: torch.Tensor, received: torch.Tensor) -> list[torch.Tensor]:
         """Texts (B, n) with other tokens in the places of a text (n,)."""
@@ -200,15 +199,18 @@ class Searching:
     def _tokens(self, text: torch.Tensor) -> tuple[int, ...]:
         return tuple(self._prepared["candidates"][text].tolist())
 
-    def _sure(self, best: Nearest, states: torch.Tensor) -> bool:
-        """Whether all layers agree with the text, and with none that differs in one token or in order."""
-        places, count = torch.arange(len(best.text)), len(self._chain.first)
-        expected = self._chain.expected(torch.nn.functional.one_hot(best.text, count) * 8.0)
-        others = expected.scatter(1, best.text.unsqueeze(1), 0.0).topk(min(SUBSTITUTES, count - 1), dim=1).indices
-        texts = best.text.repeat(len(places), others.shape[1], 1)
-        texts[places.unsqueeze(1), torch.arange(others.shape[1]), places.unsqueeze(1)] = others
-        tried = torch.cat([best.text.unsqueeze(0), texts.flatten(0, 1), reordered(best.text, self._generator)])
-        tried = tried[(tried != best.text).any(1) | (torch.arange(len(tried)) == 0)]
-        made = states_of_tokens(self._backbone, self._prepared["candidates"][tried].tolist(), self._form, self._layers)
-        apart = (made - states).flatten(1).norm(dim=1) / states.norm()
-        return bool(apart[0] <= DEEPER) and bool((apart[1:] > DEEPER).all())
+    def _sure(self, best: Nearest, states: torch.Tensor, received: torch.Tensor, enough: float) -> bool:
+        """Whether all layers agree with the text, and the first of them with no other token or order that is tried."""
+        tokens = self._tokens(best.text)
+        made = states_of_tokens(self._backbone, [tokens], self._form, self._layers)[0]
+        if best.distance > enough or float((made - states).norm() / states.norm()) > DEEPER:
+            return False
+        near = neighbourhood(self._pooled(len(tokens)), self._chain, best.text, received)
+        others = [text for text in self._other_order(best.text, received) if len(text)]
+        nearest = min(float(near.distances.min()), self._best(received, _without(best.text, others)).distance)
+        return nearest > enough
+
+
+def _without(text: torch.Tensor, others: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Texts (B, n) of each length that differ from one."""
+    return [some[(some != text).any(1)] if some.shape[1] == len(text) else some for some in others]

@@ -25,14 +25,15 @@ from typing import ClassVar, NamedTuple
 import torch
 
 from ...system.backbone import load_backbone
+from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.beforehand import as_candidates, beforehand, stored_chain
-from ..evidence.first_attention import FirstAttention
+from ..evidence.first_attention import KNOWN, FirstAttention
 from ..evidence.pivot_attention import STARTS, Around, PivotAttention, System
 from ..evidence.reference import read_last, read_lengths
-from ..evidence.states import FACTS, PLAIN, crossed_states, form_of
+from ..evidence.states import FACTS, PLAIN, asked_states, exactly_sent, form_of
 from ..evidence.superposition import Decoded, Effort, Superposition, decoded
 from ..evidence.token_states import states_of_tokens
 from ..workbench import Workbench
@@ -47,6 +48,8 @@ SYSTEMS = 8
 """Linear systems that are kept: samples come in order of their endings."""
 DAMPINGS = (0.5, 0.7)
 """Of attempts at the same sum, in turn: the less, the faster; the more, the surer."""
+CHECKED, LISTED = 2, 1e-3
+"""Reference texts on which what is listed is compared with whole passes, and how far they may be apart."""
 DEEPER = 1e-3
 """Relative distance of all layers within which a text is certified: rounding of other batches and orders of sums."""
 
@@ -66,7 +69,7 @@ class Unmix(Attack):
         "activations": (PLAIN,),
         "first_layer": ("sent",),
     }
-    studies = Studied(frozenset({"backbone", "auxiliary", "keys"}), FACTS, frozenset({"candidates"}))
+    studies = Studied(frozenset({"backbone", "auxiliary"}), FACTS, frozenset({"candidates"}))
 
     candidates: int = 4096
     """Tokens that may stand in a text: the most frequent ones of what the attacker takes people to write."""
@@ -77,6 +80,11 @@ class Unmix(Attack):
     attempts: int = 4
     """At a text, on average: more where others need fewer."""
 
+    def __post_init__(self) -> None:
+        for name in ("candidates", "steps", "kept", "attempts"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; give at least 1")
+
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """`texts` (M, longest): what people may write; how lengths are read off pivots; the chain of tokens."""
         return beforehand(public, self.candidates, 1, generator)
@@ -84,19 +92,13 @@ class Unmix(Attack):
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
         """A text for every asked sample."""
-        wanted = frozenset(public.targets)
-        ids, states = crossed_states(view, public)
-        rows = [row for row, sample in enumerate(ids) if not wanted or sample in wanted]
-        if not rows:
+        ids, states = asked_states(view, public)
+        if not ids:
             return TextGuess((), ())
         unmixing = Unmixing(public, prepared, Effort(self.steps, self.kept), generator)
-        texts = unmixing.texts(states[rows], self.attempts * len(rows))
-        exact = public.facts.get("precision", "fp32") in ("fp32", "fp16")
-        return TextGuess(
-            tuple(ids[row] for row in rows),
-            tuple(t.tokens for t in texts),
-            tuple(t.sure for t in texts) if exact else (),
-        )
+        texts = unmixing.texts(states, self.attempts * len(ids))
+        sure = tuple(t.sure for t in texts) if exactly_sent(public.facts) else ()
+        return TextGuess(ids, tuple(t.tokens for t in texts), sure)
 
 
 class Ending(NamedTuple):
@@ -150,16 +152,21 @@ class Unmixing:
         lengths = read_lengths(states, self._prepared)[:, :LENGTHS].tolist()
         if self._prompt:
             return [[Ending(length, self._prompt) for length in row] for row in lengths]
-        last = read_last(self._backbone, states, self._prepared)[:, :LENGTHS].tolist()
+        last = read_last(self._backbone, states, self._prepared, LENGTHS).tolist()
         pairs = sorted(product(range(LENGTHS), repeat=2), key=sum)
         return [
-            [Ending(row[i] - 1, (tokens[j],)) for i, j in pairs if max(i, j) < len(row)]
+            [Ending(row[i] - 1, (tokens[j],)) for i, j in pairs if i < len(row)]
             for row, tokens in zip(lengths, last, strict=True)
         ]
 
     def _system_of(self, ending: Ending) -> System:
-        around = Around(tuple(self._backbone.prefix), ending.tail)
-        return self._attention.system(around, self._texts[:, : ending.unknown])
+        around, texts = Around(tuple(self._backbone.prefix), ending.tail), self._texts[:, : ending.unknown]
+        system = self._attention.system(around, texts)
+        own = [self._whole(text, ending) for text in texts[:CHECKED]]
+        wanted = states_of_tokens(self._backbone, own, self._form._replace(precision="fp32"), [1])[:, 0]
+        if float((system.made(texts[:CHECKED]) - wanted).norm() / wanted.norm()) > LISTED:
+            raise UsageError(f"{self._backbone.name} attends with more than keys and values; {KNOWN}")
+        return system
 
     def _text(self, endings: list[Ending], states: torch.Tensor, attempts: int) -> tuple[Unmixed, int]:
         """The best text for states (L, d), and how many attempts it took."""

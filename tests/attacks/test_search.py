@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from sidelight.attacks.evidence.neighbours import (
     shorter,
 )
 from sidelight.attacks.evidence.pooled import Pooled, Scale, Table
-from sidelight.attacks.evidence.states import Form
+from sidelight.attacks.evidence.states import Form, exactly_sent
 from sidelight.system.backbone import Backbone
 
 from ..contracts.micro import VICTIM, Micro
@@ -130,6 +131,22 @@ def test_another_order_has_the_same_tokens() -> None:
     assert len({tuple(row) for row in rows}) == len(rows)
 
 
+def test_orders_are_all_swaps_and_moves_of_up_to_four_tokens_once_each() -> None:
+    text = list(range(7))
+    wanted = set()
+    for one, other in combinations(text, 2):
+        swapped = text.copy()
+        swapped[one], swapped[other] = other, one
+        wanted.add(tuple(swapped))
+    for many in range(1, 5):
+        for at in range(7 - many + 1):
+            piece, rest = text[at : at + many], text[:at] + text[at + many :]
+            wanted.update((*rest[:to], *piece, *rest[to:]) for to in range(len(rest) + 1))
+    found = [tuple(row) for row in reordered(torch.tensor(text), generator(8)).tolist()]
+    assert len(found) == len(set(found))
+    assert set(found) == wanted - {tuple(text)}
+
+
 def test_of_many_orders_some_are_tried() -> None:
     assert len(reordered(torch.arange(40), generator(7))) == 1024
 
@@ -172,3 +189,29 @@ def test_without_any_effort_texts_stay_as_sums_give_them(micro: Micro) -> None:
         assert isinstance(guess, TextGuess)
         exact.append(sum(planted.truth.tokens[i] == found for i, found in zip(guess.ids, guess.tokens, strict=True)))
     assert exact[0] < exact[1]
+
+
+def test_texts_of_one_token_that_nothing_stands_around_are_searched_for(micro: Micro) -> None:
+    planted = from_run(micro, ATTACKS["search"](), pae(prompt="", longest=1), "llama")
+    targets = tuple(sample.id for sample in VICTIM[:4])
+    planted = replace(planted, public=replace(planted.public, targets=targets))
+    guess = attacked(planted)
+    assert isinstance(guess, TextGuess)
+    assert [planted.truth.tokens[i] for i in guess.ids] == list(guess.tokens)
+
+
+def test_a_token_between_two_is_expected_as_in_a_text_of_three() -> None:
+    first, anywhere = torch.rand(2, 4, generator=generator(9)).softmax(1)
+    chain = Chain(first, torch.rand(4, 4, generator=generator(10)).softmax(1), anywhere, share=0.2)
+    known = torch.full((3, 4), -torch.inf)
+    known[0, 2], known[2, 1], known[1] = 0.0, 0.0, 0.0
+    found = chain.between(torch.tensor([2]), torch.tensor([1]))
+    assert torch.allclose(found / found.sum(), chain.expected(known)[1], atol=1e-6)
+    opening = chain.between(torch.tensor([], dtype=torch.int64), torch.tensor([1]))
+    assert torch.allclose(opening / opening.sum(), chain.expected(known[1:])[0], atol=1e-6)
+
+
+def test_nothing_is_certified_of_what_is_noisy_or_coarsely_rounded() -> None:
+    assert exactly_sent({"precision": "fp16", "spread": 0.0})
+    assert not exactly_sent({"precision": "fp32", "spread": 1e-4})
+    assert not exactly_sent({"precision": "int8"})
