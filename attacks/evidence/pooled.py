@@ -111,10 +111,10 @@ class Scale:
         tokens = torch.randint(len(self.table.candidates), texts.shape, generator=self._generator)
         texts = texts.where(~other, tokens)
         made, share = self._states(texts), self.share(length)
+        noise = float(noise_of(self.form, made))
         for place in range(length):
             made = made - share * self.table.own[place, texts[:, place]]
         middle = made.mean(0)
-        noise = float(noise_of(self.form, self._states(texts)))
         return Compared(made - middle, middle, noise)
 
     def share(self, length: int) -> float:
