@@ -43,7 +43,10 @@ COVERS: dict[str, tuple[Defence, ...]] = {
     "noised-whole": (ActivationNoise(ratio=0.01), Noise(epsilon=60.0), Project(width=12)),
     "rounded": (RoundBackbone(bits=4),),
 }
-QUICK: dict[str, dict[str, int]] = {"inverter": {"texts": 256, "steps": 2, "batch": 4, "beam": 2}}
+QUICK: dict[str, dict[str, int]] = {
+    "inverter": {"texts": 256, "steps": 2, "batch": 4, "beam": 2},
+    "search": {"rounds": 2},
+}
 """Settings of attacks that learn for minutes."""
 MADE = Callable[[str, str], Planted]
 ON_PAE = [n for n, a in ATTACKS.items() if a.needs.view <= {"activations", "difference", "held:tuned"}]

@@ -49,6 +49,11 @@ PAE = """
 protocol = "pae"
 settings = { side = { epochs = 12, bottleneck = 4, batch = 12, learning_rate = 0.02 } }
 """
+BRIEF = """
+vary.inverter = [{ texts = 256, steps = 2, batch = 4, beam = 2 }]
+vary.search = [{ rounds = 1 }]
+"""
+"""Behind a run with all attacks: those that take minutes, in seconds."""
 MOBILLM = """
 [[runs]]
 protocol = "mobillm"

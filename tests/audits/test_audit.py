@@ -19,12 +19,12 @@ from sidelight.audits.sandbox.workers import Workers
 from sidelight.system.errors import UsageError
 from sidelight.system.randomness import Streams
 
-from .small import KEYWORDS, LOCAL, MOBILLM, PAE, SEED, Small, results, run_here
+from .small import BRIEF, KEYWORDS, LOCAL, MOBILLM, PAE, SEED, Small, results, run_here
 
 
 @pytest.fixture(scope="module")
 def suite(small: Small) -> Path:
-    return small.suite("all", LOCAL, PAE, MOBILLM)
+    return small.suite("all", LOCAL, PAE, BRIEF, MOBILLM)
 
 
 @pytest.fixture(scope="module")
