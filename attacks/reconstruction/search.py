@@ -90,9 +90,9 @@ class Search(Attack):
     """That run through the first layers in all, at most; texts behind are left as sums gave them."""
 
     def __post_init__(self) -> None:
-        for name, value in (("candidates", self.candidates), ("rounds", self.rounds + 1), ("tokens", self.tokens)):
-            if value < 1:
-                raise UsageError(f"{name} is too small; give at least {0 if name == 'rounds' else 1}")
+        for name, least in (("candidates", 1), ("rounds", 0), ("tokens", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} is {getattr(self, name)}; give at least {least}")
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """What people may write, how lengths are read off pivots, and the chain of tokens."""

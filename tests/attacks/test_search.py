@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
+import pytest
 import torch
 
 from sidelight.attacks import ATTACKS
@@ -24,6 +25,7 @@ from sidelight.attacks.evidence.neighbours import (
 from sidelight.attacks.evidence.pooled import Pooled, Scale, Table
 from sidelight.attacks.evidence.states import Form, exactly_sent
 from sidelight.system.backbone import Backbone
+from sidelight.system.errors import UsageError
 
 from ..contracts.micro import VICTIM, Micro
 from ..contracts.planted import Planted, attacked, from_run, pae
@@ -215,3 +217,9 @@ def test_nothing_is_certified_of_what_is_noisy_or_coarsely_rounded() -> None:
     assert exactly_sent({"precision": "fp16", "spread": 0.0})
     assert not exactly_sent({"precision": "fp32", "spread": 1e-4})
     assert not exactly_sent({"precision": "int8"})
+
+
+@pytest.mark.parametrize(("attack", "setting", "value"), [("search", "rounds", -1), ("unmix", "attempts", 0)])
+def test_a_setting_that_leaves_no_attack_is_refused_in_a_sentence(attack: str, setting: str, value: int) -> None:
+    with pytest.raises(UsageError, match=f"{setting} is {value}; give at least {value + 1}"):
+        ATTACKS[attack](**{setting: value})
