@@ -64,7 +64,7 @@ class Backbone:
 
     def tokens(self, texts: Sequence[str], longest: int, prompt: str = "") -> Tokens:
         """Opening tokens, at most `longest` tokens of text, then the prompt's tokens."""
-        tail = self.token_ids(prompt) if prompt else []
+        tail = self.token_ids(prompt)
         return self.pad([[*self.prefix, *self.token_ids(text, longest), *tail] for text in texts])
 
     def pad(self, rows: Sequence[Sequence[int]]) -> Tokens:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -65,17 +66,24 @@ class View:
         return replace(self, parties=kept, messages=seen)
 
     def rows(self, kind: str, name: str) -> tuple[tuple[str, ...], torch.Tensor]:
-        """Ids and the stacked tensor (samples, ...) of a kind with one row a sample; the first sighting counts."""
+        """Ids and the stacked tensor (samples, ...) of a kind with one row a sample; the first sighting counts.
+
+        What is no finite number reads as zero here and in `sequences`: senders may be hostile.
+        """
         ids: dict[str, torch.Tensor] = {}
         for message in self.of(kind):
             if ids.keys() >= set(message.sample_ids):  # a later pass over the data: its tensors need not be read
                 continue
             for sample_id, row in zip(message.sample_ids, message.tensors[name], strict=True):
                 ids.setdefault(sample_id, row)
-        return tuple(ids), torch.stack(list(ids.values())) if ids else torch.empty(0)
+        return tuple(ids), finite(torch.stack(list(ids.values()))) if ids else torch.empty(0)
 
     def sequences(self, round_: int | None = None, kind: str = "activations") -> Iterator[Sequenced]:
-        """Each sample's activations, in order of arrival; `round_` keeps one pass over the data.
+        """Each sample's activations, in order of arrival; `round_` keeps one pass over the data."""
+        return chain.from_iterable(self.batches(round_, kind))
+
+    def batches(self, round_: int | None = None, kind: str = "activations") -> Iterator[list[Sequenced]]:
+        """The same, message by message.
 
         A message packs its samples end to end: `lengths` says how many positions each has, one where absent.
         """
@@ -84,8 +92,8 @@ class View:
                 continue
             lengths = message.tensors.get("lengths")
             sizes = [1] * len(message.sample_ids) if lengths is None else cast(list[int], lengths.tolist())
-            parts = message.tensors[kind].split(sizes)
-            yield from (Sequenced(i, p) for i, p in zip(message.sample_ids, parts, strict=True))
+            parts = finite(message.tensors[kind]).split(sizes)
+            yield [Sequenced(i, part) for i, part in zip(message.sample_ids, parts, strict=True)]
 
     def sample_ids(self) -> tuple[str, ...]:
         """Ids of all samples that crossed, in order of first arrival."""
@@ -113,6 +121,11 @@ class View:
 
     def _where(self, wanted: Callable[[Head], bool]) -> Iterator[Message]:
         return map(self.messages.__getitem__, heads_of(self.messages).find(wanted))
+
+
+def finite(values: torch.Tensor) -> torch.Tensor:
+    """Values with zeros where there are none that are finite."""
+    return values.nan_to_num(0.0, 0.0, 0.0)
 
 
 class ViewWriter:

@@ -11,8 +11,7 @@ from ...system.backbone import Backbone, load_backbone
 from ...system.public import Public
 from ..attack import Prepared
 from .language import Chain, chain_of, frequencies
-from .reference import last_tokens_of, lengths_of, measured, reference_texts
-from .states import form_of
+from .reference import readings, reference_texts, usual_lengths
 
 ENTRIES = 2**28
 """Numbers at most of a table of all candidates at all places: with long texts or wide states there are fewer."""
@@ -30,14 +29,15 @@ def beforehand(public: Public, candidates: int, layers: int, generator: torch.Ge
     frequent = frequencies(texts, backbone.vocabulary)
     chosen = frequent.topk(candidates).indices.sort().values
     chain = chain_of(backbone, chosen, frequent)
-    parts = measured(backbone, form_of(public.facts), texts, generator, public.facts["layers"])
-    longest = texts.shape[1]
-    usual = [min(len(backbone.token_ids(e.text)), longest) for e in public.auxiliary] or [longest]
-    lengths = torch.tensor([length for length in usual if length] or [longest])
-    prior = (torch.bincount(lengths, minlength=longest + 1)[1:] + 1.0).log()
-    found = {"texts": texts, "candidates": chosen, "lengths": lengths, "prior": prior}
-    found |= {**lengths_of(parts), **last_tokens_of(backbone, parts)}
-    return {**found, "first": chain.first, "following": chain.following, "anywhere": chain.anywhere}
+    return {
+        "texts": texts,
+        "candidates": chosen,
+        "lengths": usual_lengths(backbone, public),
+        **readings(backbone, public, texts, generator),
+        "first": chain.first,
+        "following": chain.following,
+        "anywhere": chain.anywhere,
+    }
 
 
 def affordable(longest: int, features: int) -> int:

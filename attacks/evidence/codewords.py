@@ -14,7 +14,7 @@ import torch
 
 from ...system.public import Public
 from .differences import Differences, backbone_share
-from .grouping import discriminated, finite, main_directions, nearest
+from .grouping import discriminated, main_directions, nearest
 from .naming import known_evidence, name_clusters, named_by, size_evidence, text_evidence
 from .states import readable, share_known
 
@@ -51,9 +51,9 @@ def decoded(found: Differences, public: Public) -> torch.Tensor | None:
     if public.keys is None or "book" not in public.keys or not shared:
         return None
     book = public.keys["book"] * (public.facts["scale"] if public.facts["difference"] == "logit" else 1.0)
-    targets = finite(found.values)
+    targets = found.values
     if public.head is not None:
-        targets = targets + backbone_share(public, finite(found.pivots))
+        targets = targets + backbone_share(public, found.pivots)
     return nearest(targets, book.flatten(0, 1)) // book.shape[1]
 
 

@@ -76,7 +76,7 @@ class Inverse(NamedTuple):
     slope: torch.Tensor
     """(d, H D): how the state changes with it there"""
     error: float
-    """mean square of what is left, in units of the noise"""
+    """Mean square of what is left, in units of the noise."""
 
 
 class FirstAttention:

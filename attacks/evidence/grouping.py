@@ -26,11 +26,6 @@ def whitened(features: torch.Tensor) -> torch.Tensor:
     return white.float()
 
 
-def finite(values: torch.Tensor) -> torch.Tensor:
-    """Values with zeros where a device sent none that is finite."""
-    return torch.nan_to_num(values.float(), nan=0.0, posinf=0.0, neginf=0.0)
-
-
 def grouped(points: torch.Tensor, groups: int) -> torch.Tensor:
     """Points (N, D) in at most so many groups by Ward's method, (N,) int64; of many points a part, then the nearest."""
     points = spanned(points, groups)

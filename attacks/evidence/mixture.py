@@ -22,7 +22,6 @@ from ...system.public import Public
 from .grouping import (
     FITTED,
     alike,
-    finite,
     grouped,
     means,
     nearest,
@@ -76,7 +75,7 @@ def linear_features(public: Public, pivots: torch.Tensor) -> torch.Tensor:
     The backbone's final norm, or a plain layer norm where the backbone is private or the last state does not cross as
     it is: a linear head reads the same, behind a rotation too. An earlier layer's state only resembles the last one.
     """
-    last = finite(pivots[:, -1])
+    last = pivots[:, -1]
     if public.backbone is None or not share_known(public.facts):
         return layer_norm(last, last.shape[1:])
     return load_backbone(public.backbone).final_norm(last)

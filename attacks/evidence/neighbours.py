@@ -16,7 +16,7 @@ import torch
 
 from .language import Chain
 from .pooled import Pooled
-from .superposition import LEAST, Superposition, likelihoods
+from .superposition import LEAST, Superposition, exchanged
 
 SURE = 8.0
 """Log-odds at which the language takes the present text's tokens for right."""
@@ -92,8 +92,7 @@ def weighed(near: Neighbourhood, language: Chain, doubt: float) -> torch.Tensor:
     told = torch.zeros(near.chosen.shape)
     beliefs = among.expected(told)
     for _ in range(STEPS):
-        told = DAMPING * told + (1 - DAMPING) * likelihoods(mixed, beliefs)
-        beliefs = (told + among.expected(told).clamp(min=LEAST).log()).softmax(1)
+        told, beliefs = exchanged(mixed, among, told, beliefs, DAMPING)
     return beliefs
 
 

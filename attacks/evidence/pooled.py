@@ -120,7 +120,7 @@ class Scale:
     def share(self, length: int) -> float:
         """Of one position in the mean."""
         backbone, prompt = self.table.backbone, self.form.prompt
-        return 1 / (len(backbone.prefix) + length + len(backbone.token_ids(prompt) if prompt else []))
+        return 1 / (len(backbone.prefix) + length + len(backbone.token_ids(prompt)))
 
     def _states(self, texts: torch.Tensor) -> torch.Tensor:
         table, exact = self.table, self.form._replace(precision="fp32")

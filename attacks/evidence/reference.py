@@ -14,7 +14,7 @@ from ...system.backbone import Backbone
 from ...system.public import Public
 from ..attack import Prepared
 from .made_texts import written
-from .states import Form
+from .states import Form, form_of
 from .token_states import states_of_tokens
 
 TEXTS = 512
@@ -39,6 +39,24 @@ def reference_texts(backbone: Backbone, public: Public, generator: torch.Generat
     return torch.tensor([[stream[(start + i) % len(stream)] for i in range(longest)] for start in starts])
 
 
+def usual_lengths(backbone: Backbone, public: Public) -> torch.Tensor:
+    """Of the auxiliary texts that have tokens (at most M,), cut to the longest allowed; none without such texts."""
+    lengths = [len(backbone.token_ids(example.text, public.facts["longest"])) for example in public.auxiliary]
+    return torch.tensor(list(filter(None, lengths)), dtype=torch.int64)
+
+
+def readings(
+    backbone: Backbone, public: Public, texts: torch.Tensor, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """How lengths and last tokens are read off pivots, from reference texts (M, T): for `read_lengths` and `read_last`.
+
+    `prior` (T,): logarithms of how usual each length is, none being impossible.
+    """
+    parts = measured(backbone, form_of(public.facts), texts, generator, public.facts["layers"])
+    counts = torch.bincount(usual_lengths(backbone, public), minlength=texts.shape[1] + 1)[1:]
+    return {"prior": (counts + 1.0).log(), **lengths_of(parts), **last_tokens_of(backbone, parts)}
+
+
 class Measured(NamedTuple):
     """Reference texts of one length, and the first layers of their pivots."""
 
@@ -53,10 +71,10 @@ def measured(
     form: Form,
     texts: torch.Tensor,
     generator: torch.Generator,
-    layers: Sequence[int] | None = None,
+    layers: Sequence[int],
 ) -> list[Measured]:
-    """Parts of texts (M, T) of every length from 1 to T; the first of the layers that cross, from 1, all by default."""
-    kept = list(layers or range(1, len(backbone.blocks) + 1))[:LAYERS]
+    """Parts of texts (M, T) of every length from 1 to T; of the layers that cross, numbered from 1, the first ones."""
+    kept = list(layers)[:LAYERS]
     found = []
     for length in range(1, texts.shape[1] + 1):
         drawn = texts[torch.randint(len(texts), (A_LENGTH,), generator=generator), :length]
@@ -75,14 +93,12 @@ def lengths_of(parts: Sequence[Measured]) -> dict[str, torch.Tensor]:
 
 
 def read_lengths(states: torch.Tensor, prepared: Prepared) -> torch.Tensor:
-    """Lengths by likelihood, and by the logarithms `prior` (T,) where they are known, the best first: (N, T).
+    """Lengths by likelihood and by the logarithms `prior` (T,), the best first: (N, T).
 
     States are (N, L, d).
     """
-    found = torch.cdist(states[:, :LAYERS].flatten(1) @ prepared["whitener"], prepared["means"])
-    if "prior" in prepared:
-        found = found.square() / 2 - prepared["prior"]
-    return found.argsort(1) + 1
+    apart = torch.cdist(states[:, :LAYERS].flatten(1) @ prepared["whitener"], prepared["means"])
+    return (apart.square() / 2 - prepared["prior"]).argsort(1) + 1
 
 
 def last_tokens_of(backbone: Backbone, parts: Sequence[Measured]) -> dict[str, torch.Tensor]:

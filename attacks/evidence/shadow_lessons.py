@@ -70,7 +70,7 @@ class Study:
         self._backbone, self._texts, self._shadows = backbone, MadeTexts(backbone, public), shadows
         recipe, self._precision = recipe_of(public.facts), form_of(public.facts).precision
         self._drifted = Drifted(backbone, recipe, recipe.rank, torch.Generator().manual_seed(0))
-        self._tail = backbone.token_ids(public.facts["prompt"]) if public.facts["prompt"] else []
+        self._tail = backbone.token_ids(public.facts["prompt"])
 
     def varied(self, generator: torch.Generator) -> torch.Tensor:
         """States (N, d) of all positions of some texts behind the public bottom and every shadow."""

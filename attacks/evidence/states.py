@@ -34,7 +34,7 @@ PLAIN, PROJECTED = "plain", "known projection"
 ROTATED = "rotated"
 """Behind a secret orthogonal map of each layer."""
 LARGEST = 1e6
-"""Values that no backbone makes are cut to it, and what is not finite counts as nothing: views may be hostile."""
+"""Values that no backbone makes are cut to it: views may be hostile."""
 CHUNK = 64
 """Texts of one forward pass."""
 TEMPLATES = (
@@ -134,14 +134,15 @@ def crossed_states(view: View, public: Public) -> tuple[tuple[str, ...], torch.T
             found[item.sample_id] = _standing(item.activations, form).flatten(0, 1)
     if not found:
         return (), torch.empty(0, len(public.facts["layers"]), 0)
-    received = torch.stack(list(found.values())).nan_to_num(0.0, 0.0, 0.0).clamp(-LARGEST, LARGEST)
+    received = torch.stack(list(found.values())).clamp(-LARGEST, LARGEST)
     return tuple(found), plain(received, public)
 
 
 def asked_states(view: View, public: Public) -> tuple[tuple[str, ...], torch.Tensor]:
     """The same of the samples that are asked for; of all where none is named."""
     ids, states = crossed_states(view, public)
-    rows = [row for row, sample in enumerate(ids) if not public.targets or sample in frozenset(public.targets)]
+    wanted = frozenset(public.targets or ids)
+    rows = [row for row, sample in enumerate(ids) if sample in wanted]
     return tuple(ids[row] for row in rows), states[rows]
 
 

@@ -112,8 +112,7 @@ def decoded(mixed: Superposition, language: Language, damping: float, effort: Ef
             chosen = beliefs.topk(effort.kept, dim=1).indices
             likely, weighed, told = language.among(chosen), mixed.of(chosen), told.gather(1, chosen)
             beliefs = _normalised(beliefs.gather(1, chosen))
-        told = damping * told + (1 - damping) * likelihoods(weighed, beliefs)
-        beliefs = (told + likely.expected(told).clamp(min=LEAST).log()).softmax(1)
+        told, beliefs = exchanged(weighed, likely, told, beliefs, damping)
         tokens = chosen.gather(1, beliefs.argmax(1, keepdim=True)).squeeze(1)
         distance = mixed.distance(tokens)
         same, last = same + 1 if bool((tokens == last).all()) else 0, tokens
@@ -122,6 +121,14 @@ def decoded(mixed: Superposition, language: Language, damping: float, effort: Ef
         if (same and distance <= enough) or same >= STUCK:
             break
     return best
+
+
+def exchanged(
+    mixed: Superposition, language: Expecting, told: torch.Tensor, beliefs: torch.Tensor, damping: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the sum has told so far (n, C) and the beliefs (n, C) after one more exchange of it with the language."""
+    told = damping * told + (1 - damping) * likelihoods(mixed, beliefs)
+    return told, (told + language.expected(told).clamp(min=LEAST).log()).softmax(1)
 
 
 def likelihoods(mixed: Superposition, beliefs: torch.Tensor) -> torch.Tensor:
@@ -136,7 +143,7 @@ def likelihoods(mixed: Superposition, beliefs: torch.Tensor) -> torch.Tensor:
     for effects, mean, spread in zip(mixed.effects, means, spreads, strict=True):
         others = (total - spread) * doubt
         others.diagonal().add_(JITTER * (1 + others.diagonal().mean()))
-        rows.append(_lengths(torch.linalg.cholesky(others), (left + mean.double()), effects))
+        rows.append(_lengths(torch.linalg.cholesky(others), left + mean.double(), effects))
     return -0.5 * torch.stack(rows)
 
 

@@ -40,7 +40,7 @@ def states_of_tokens(
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """What would cross (B, L, d) of the pivots of texts given by their own tokens; with a generator, noised."""
-    tail = backbone.token_ids(form.prompt) if form.prompt else []
+    tail = backbone.token_ids(form.prompt)
     whole = [[*backbone.prefix, *row, *tail] for row in rows]
     entries = max(map(len, whole), default=1) * max(layers) * backbone.width
     step = min(ROWS, max(1, ENTRIES // max(1, entries)))

@@ -48,7 +48,7 @@ class Align(Attack):
         rows = differences(view, public)
         if not rows.ids:
             return LabelGuess((), torch.zeros(0, dtype=torch.int64))
-        candidates, received = candidates_of(public, rows.pivots), rows.values.nan_to_num().double()
+        candidates, received = candidates_of(public, rows.pivots), rows.values.double()
         free_height = public.facts["difference"] == "logit" and not self.trust_height
         start = by_length(received, candidates, generator, free_height)
         starts = (start.weights, torch.full_like(start.weights, 1 / start.weights.shape[1]))

@@ -23,11 +23,11 @@ from torch.nn.functional import normalize
 from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.side_network import from_state
-from ...system.view import View
+from ...system.view import View, finite
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.codewords import decoded, group_count, named_groups
 from ..evidence.differences import Differences, backbone_share, differences
-from ..evidence.grouping import finite, grouped, separation
+from ..evidence.grouping import grouped, separation
 from ..evidence.mixture import fit, linear_features
 from ..evidence.states import share_known
 
@@ -62,14 +62,14 @@ class Cluster(Attack):
             return LabelGuess(found.ids, labels)
         tried: list[Partition] = []
         if self.sources != "outputs":
-            tried += by_differences(finite(found.values), group_count(public))
+            tried += by_differences(found.values, group_count(public))
         if self.sources != "differences":
             outputs = side_outputs(view, found)
             tried += by_outputs(outputs, linear_features(public, found.pivots), len(public.labels), generator)
             if (whole := with_share(outputs, found, public)) is not None:
                 tried.append(partition(whole, len(public.labels)))
         best = max(tried, key=lambda partition: partition.separation)
-        return LabelGuess(found.ids, named_groups(best.groups, public, found.ids, finite(found.pivots)))
+        return LabelGuess(found.ids, named_groups(best.groups, public, found.ids, found.pivots))
 
 
 class Partition(NamedTuple):
@@ -84,7 +84,7 @@ class Partition(NamedTuple):
 def side_outputs(view: View, found: Differences) -> torch.Tensor:
     """(N, D) what the trained side network makes of what it was trained on."""
     with torch.no_grad():
-        return finite(from_state(view.held["tuned"])(finite(found.received)))
+        return finite(from_state(view.held["tuned"])(found.received))
 
 
 def with_share(outputs: torch.Tensor, found: Differences, public: Public) -> torch.Tensor | None:
@@ -93,7 +93,7 @@ def with_share(outputs: torch.Tensor, found: Differences, public: Public) -> tor
         return None
     if len(public.head["weight"]) != outputs.shape[1]:
         return None
-    return finite(outputs + backbone_share(public, finite(found.pivots)))
+    return finite(outputs + backbone_share(public, found.pivots))
 
 
 def by_differences(values: torch.Tensor, groups: int) -> Iterator[Partition]:

@@ -22,11 +22,11 @@ import torch
 
 from ...system.public import Known, Public
 from ...system.side_network import from_state
-from ...system.view import View
+from ...system.view import View, finite
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.codewords import decoded, known_labels, named_groups
 from ..evidence.differences import Differences, differences
-from ..evidence.grouping import discriminated, finite, main_directions, spread_out
+from ..evidence.grouping import discriminated, main_directions, spread_out
 from ..evidence.mixture import Mixture, linear_features
 from ..evidence.stretched import fit_as_sent
 
@@ -59,7 +59,7 @@ class FewShot(Attack):
         known = known_labels(public, found.ids)
         if (labels := decoded(found, public)) is not None:
             return LabelGuess(found.ids, torch.where(known >= 0, known, labels))
-        values = finite(found.values)
+        values = found.values
         mixture = fit_as_sent(public, values, linear_features(public, found.pivots), generator, [known])
         learners = [by_groups(mixture, public, found)]
         for points in kinds_of_points(view, found, mixture):
@@ -74,7 +74,7 @@ def by_groups(mixture: Mixture, public: Public, found: Differences) -> Learner:
     def learnt(known: torch.Tensor) -> torch.Tensor:
         rows = (known >= 0).nonzero().squeeze(1).tolist()
         told = tuple(Known(found.ids[i], public.labels[int(known[i])]) for i in rows)
-        return named_groups(mixture.groups, replace(public, known=told), found.ids, finite(found.pivots))
+        return named_groups(mixture.groups, replace(public, known=told), found.ids, found.pivots)
 
     return learnt
 
@@ -94,9 +94,9 @@ def by_points(points: torch.Tensor, classes: int, rounds: int) -> Learner:
 def kinds_of_points(view: View, found: Differences, mixture: Mixture) -> list[torch.Tensor]:
     """Outputs (N, F), everything, and its other parts: the difference without its share, as it came, and pivots."""
     with torch.no_grad():
-        outputs = finite(from_state(view.held["tuned"])(finite(found.received)))
-    pivots = main_directions(finite(found.pivots).flatten(1), DIRECTIONS)
-    outputs, residuals, values = (spread_out(part) for part in (outputs, mixture.residuals, finite(found.values)))
+        outputs = finite(from_state(view.held["tuned"])(found.received))
+    pivots = main_directions(found.pivots.flatten(1), DIRECTIONS)
+    outputs, residuals, values = (spread_out(part) for part in (outputs, mixture.residuals, found.values))
     whole = torch.cat([outputs, residuals, values, pivots], dim=1)
     return [outputs, whole, torch.cat([residuals, pivots], dim=1), residuals, values, pivots]
 

@@ -28,10 +28,10 @@ from torch.nn.functional import normalize
 
 from ...system.errors import UsageError
 from ...system.public import Public
-from ...system.view import View
+from ...system.view import View, finite
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.codewords import known_labels
-from ..evidence.grouping import finite, grouped, separation, whitened
+from ..evidence.grouping import grouped, separation, whitened
 from ..evidence.mixture import fit
 from ..evidence.naming import class_priors, known_evidence, named_by, size_evidence, text_evidence
 from ..evidence.probing import fitted
@@ -72,7 +72,7 @@ class Gradient(Attack):
         ids, gradients = view.rows("gradients", "gradients")
         if not ids:
             return LabelGuess((), torch.empty(0, dtype=torch.int64))
-        gradients, features = finite(gradients), sent_up(view, ids)
+        features = sent_up(view, ids)
         if public.head is not None and features is not None:
             labels, alike = by_head(gradients, features, public.head["weight"])
             if alike >= ALIKE:

@@ -57,7 +57,7 @@ class Gram(Attack):
         rows = differences(view, public)
         if not rows.ids:
             return LabelGuess((), torch.zeros(0, dtype=torch.int64))
-        candidates, received = candidates_of(public, rows.pivots), rows.values.nan_to_num().double()
+        candidates, received = candidates_of(public, rows.pivots), rows.values.double()
         return LabelGuess(rows.ids, candidates.labels(self.weights(received, candidates, generator)))
 
     def weights(self, received: torch.Tensor, candidates: Candidates, generator: torch.Generator) -> torch.Tensor:

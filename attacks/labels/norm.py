@@ -56,7 +56,7 @@ class Norm(Attack):
             return LabelGuess((), torch.zeros(0, dtype=torch.int64))
         candidates = disturbed(candidates_of(public, rows.pivots), self.error, generator)
         free_height = public.facts["difference"] == "logit" and not self.trust_height
-        found = by_length(rows.values.nan_to_num(), candidates, generator, free_height)
+        found = by_length(rows.values, candidates, generator, free_height)
         return LabelGuess(rows.ids, candidates.labels(found.weights))
 
 

@@ -30,7 +30,6 @@ from ..evidence.augmented import augmented
 from ..evidence.candidates import Candidates, candidates_of
 from ..evidence.codewords import defence_settings, known_labels, named_groups
 from ..evidence.differences import Differences, differences
-from ..evidence.grouping import finite
 from ..evidence.mixture import Mixture
 from ..evidence.naming import class_priors
 from ..evidence.probing import fitted, probabilities
@@ -84,14 +83,14 @@ class Posterior(Attack):
             seen = by_groups(found, public, prior @ response, generator)
         else:
             candidates = candidates_of(public, found.pivots)
-            squares = distances(found.values.nan_to_num().double(), candidates)
+            squares = distances(found.values.double(), candidates)
             seen = likelihoods(squares, candidates.owners, candidates.book.shape[1], prior @ response)
         return LabelGuess(found.ids, (prior * (seen @ response.T)).argmax(1))
 
 
 def before(found: Differences, public: Public, prepared: Prepared) -> torch.Tensor:
     """Class probabilities (N, K) in float64 by activations alone: from labelled rows, else from class names."""
-    told, pivots = known_labels(public, found.ids), found.pivots.nan_to_num()
+    told, pivots = known_labels(public, found.ids), found.pivots
     if not readable(public):
         said = probabilities(pivots[told >= 0], told[told >= 0], pivots, len(public.labels))
     elif public.auxiliary or len(told[told >= 0].unique()) > 1:
@@ -138,7 +137,7 @@ def by_groups(found: Differences, public: Public, prior: torch.Tensor, generator
     if guess.mixture is None:
         return one_hot(guess.labels, prior.shape[1]).double().clamp(min=FEW)
     others = guess.mixture.groups[torch.randperm(len(prior), generator=generator)]
-    by_chance = named_groups(others, public, found.ids, finite(found.pivots))
+    by_chance = named_groups(others, public, found.ids, found.pivots)
     unknown = known_labels(public, found.ids) < 0  # known labels have named the groups
     agreed, expected = (prior.gather(1, labels.unsqueeze(1))[unknown] for labels in (guess.labels, by_chance))
     error = ((agreed.var() + expected.var()) / len(agreed)).sqrt()

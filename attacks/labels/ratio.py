@@ -47,7 +47,7 @@ class Ratio(Attack):
         if not rows.ids:
             return LabelGuess((), torch.zeros(0, dtype=torch.int64))
         candidates = candidates_of(public, rows.pivots)
-        nearest = distances(rows.values.nan_to_num().double(), candidates).argmin(1)
+        nearest = distances(rows.values.double(), candidates).argmin(1)
         return LabelGuess(rows.ids, candidates.owners[nearest])
 
 

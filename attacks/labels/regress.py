@@ -25,7 +25,6 @@ from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.codewords import decoded, known_labels, named_groups
 from ..evidence.differences import Differences, differences
-from ..evidence.grouping import finite
 from ..evidence.mixture import Mixture, linear_features
 from ..evidence.probing import probabilities
 from ..evidence.states import auxiliary_states, readable
@@ -70,10 +69,10 @@ def regressed(found: Differences, public: Public, generator: torch.Generator) ->
     guesses = [known_labels(public, found.ids), read(found.pivots, public, generator)]
     features = linear_features(public, found.pivots)
     told = [guess for guess in guesses if (guess >= 0).any()]
-    mixture = fit_as_sent(public, finite(found.values), features, generator, told)
+    mixture = fit_as_sent(public, found.values, features, generator, told)
     labels = named_by_entry(mixture, public)
     if labels is None:
-        labels = named_groups(mixture.groups, public, found.ids, finite(found.pivots))
+        labels = named_groups(mixture.groups, public, found.ids, found.pivots)
     return Regressed(labels, mixture)
 
 
@@ -82,7 +81,7 @@ def read(pivots: torch.Tensor, public: Public, generator: torch.Generator) -> to
     if not readable(public) or len({example.label for example in public.auxiliary}) < 2:
         return torch.full((len(pivots),), -1)
     states, labels = auxiliary_states(public, generator)
-    return probabilities(states, labels, finite(pivots), len(public.labels)).argmax(1)
+    return probabilities(states, labels, pivots, len(public.labels)).argmax(1)
 
 
 def named_by_entry(mixture: Mixture, public: Public) -> torch.Tensor | None:

@@ -27,7 +27,7 @@ import torch
 
 from ...system.backbone import Backbone, load_backbone
 from ...system.public import Public
-from ...system.view import View
+from ...system.view import View, finite
 from ..attack import Attack, Goal, Needs, Prepared, TextGuess
 
 ROWS = 256
@@ -118,7 +118,7 @@ def recomputed(backbone: Backbone, rows: Rows) -> tuple[torch.Tensor, torch.Tens
     """The public log-probabilities (P, s) of the indices, and (P,) of the s-th likeliest token of all."""
     matrix, at, last = backbone.output_matrix(), [], []
     for states, indices in zip(rows.states.split(ROWS), rows.indices.split(ROWS), strict=True):
-        logits = backbone.final_norm(states[:, -1].nan_to_num(0.0, 0.0, 0.0)) @ matrix.T
+        logits = backbone.final_norm(states[:, -1]) @ matrix.T
         chances = logits.log_softmax(1)
         at.append(chances.gather(1, indices.clamp(0, chances.shape[1] - 1)))
         last.append(chances.topk(min(indices.shape[1], chances.shape[1]), dim=1).values[:, -1])
@@ -148,7 +148,7 @@ def values_evidence(
     """
     if int(decided.sum()) < LEAST:
         return torch.zeros_like(chances)
-    values = values.float().nan_to_num(0.0, 0.0, 0.0)
+    values = finite(values.float())
     size = chances.square().sum(1, keepdim=True) - 2 * chances + 1
     received = values.norm(dim=1, keepdim=True).clamp(min=1e-12)
     lengths = received.log() - 0.5 * size.clamp(min=1e-12).log()
@@ -193,4 +193,4 @@ def _openings(backbone: Backbone, first: torch.Tensor, layers: int) -> Sequence[
         return [backbone.prefix[:1]] * len(first)
     everything = torch.arange(backbone.vocabulary).unsqueeze(0)
     known = backbone.branches([[]], everything, layers)[0]
-    return [[token] for token in torch.cdist(first[:, -1].nan_to_num(0.0, 0.0, 0.0), known).argmin(1).tolist()]
+    return [[token] for token in torch.cdist(first[:, -1], known).argmin(1).tolist()]

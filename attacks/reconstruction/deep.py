@@ -28,7 +28,7 @@ Shapes: B texts, T positions, C candidates, d width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,13 +37,13 @@ import torch
 from ...system.backbone import load_backbone
 from ...system.errors import UsageError
 from ...system.public import Public
-from ...system.view import Sequenced, View
+from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.drift import Recovered, Sent, Tracker
 from ..evidence.position_reader import stored_reader
 from ..evidence.shadow_bottoms import recipe_of
 from ..evidence.shadow_lessons import Lessons, learnt_reader
-from ..evidence.states import FACTS
+from ..evidence.states import FACTS, LARGEST
 from ..workbench import Workbench
 
 BEFORE = 3
@@ -56,13 +56,13 @@ EXACT = 1e-4
 class Deep(Attack):
     """Reads, matches and follows."""
 
-    name: ClassVar[str] = "deep"
-    source: ClassVar[str] = "arXiv 2409.00960 and 2505.18332"
-    goal: ClassVar[Goal] = Goal.TEXTS
-    needs: ClassVar[Needs] = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
-    attacked: ClassVar[frozenset[str]] = frozenset({"activations"})
-    assumes: ClassVar[dict[str, tuple[str, ...]]] = {"positions": ("all",), "bottom": ("trainable",)}
-    studies: ClassVar[Studied | None] = Studied(
+    name = "deep"
+    source = "arXiv 2409.00960 and 2505.18332"
+    goal = Goal.TEXTS
+    needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
+    attacked = frozenset({"activations"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("all",), "bottom": ("trainable",)}
+    studies = Studied(
         frozenset({"auxiliary", "backbone"}),
         FACTS | {"lora", "rank"},
         frozenset({"shadows", "steps", "batch"}),
@@ -95,20 +95,20 @@ class Deep(Attack):
         """Tokens of every asked sample that crossed in the pass."""
         assert public.backbone is not None
         backbone, recipe = load_backbone(public.backbone), recipe_of(public.facts)
-        tail = backbone.token_ids(public.facts["prompt"]) if public.facts["prompt"] else []
+        tail = backbone.token_ids(public.facts["prompt"])
         reader = stored_reader(backbone, prepared)
         tracker = Tracker(backbone, recipe, tail, self.rate)
         found: dict[str, tuple[int, ...]] = {}
         before: list[tuple[tuple[int, ...], torch.Tensor]] = []
-        for sequences in _messages(view, self.round):
-            states = [one.activations[:, 0] for one in sequences]
+        for sequences in view.batches(self.round):
+            states = [one.activations[:, 0].clamp(-LARGEST, LARGEST) for one in sequences]
             likely = reader.likely(states, self.candidates)
             texts = [Sent(s, *best) for s, best in zip(states, likely, strict=True)]
             rows = self._followed(tracker, texts, before)
             found.update({one.sample_id: row.tokens for one, row in zip(sequences, rows, strict=True)})
             known = [(row.tokens, text.states) for row, text in zip(rows, texts, strict=True)]
             before = [*before, *known][-BEFORE * len(known) :]
-        wanted = [i for i in found if not public.targets or i in set(public.targets)]
+        wanted = [i for i in public.targets or found if i in found]
         return TextGuess(tuple(wanted), tuple(found[i] for i in wanted))
 
     def _followed(
@@ -121,11 +121,3 @@ class Deep(Attack):
         known = [(row.tokens, text.states) for row, text in zip(rows, texts, strict=True)]
         tracker.fit([*before, *known], self.moves)
         return tracker.recovered(texts)
-
-
-def _messages(view: View, first: int) -> Iterator[list[Sequenced]]:
-    """The samples of each message of a pass."""
-    for message in view.of("activations"):
-        if message.round == first:
-            parts = message.tensors["activations"].split(message.tensors["lengths"].tolist())
-            yield [Sequenced(i, part) for i, part in zip(message.sample_ids, parts, strict=True)]

@@ -35,7 +35,7 @@ from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.decoder_lessons import Lessons, learnt_decoder
 from ..evidence.inverting import Inverter
-from ..evidence.states import FACTS, PLAIN, PROJECTED, crossed_states
+from ..evidence.states import FACTS, PLAIN, PROJECTED, asked_states
 from ..workbench import Workbench
 
 
@@ -78,10 +78,7 @@ class LearnedInverter(Attack):
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
         """A text for every asked sample."""
-        asked = frozenset(public.targets)
-        ids, states = crossed_states(view, public)
-        rows = [row for row, sample in enumerate(ids) if not asked or sample in asked]
-        if not rows:
+        ids, states = asked_states(view, public)
+        if not ids:
             return TextGuess((), ())
-        inverter = Inverter(public, prepared, generator)
-        return TextGuess(tuple(ids[row] for row in rows), tuple(inverter.texts(states[rows].flatten(1), self.beam)))
+        return TextGuess(ids, tuple(Inverter(public, prepared, generator).texts(states.flatten(1), self.beam)))

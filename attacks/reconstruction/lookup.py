@@ -22,8 +22,8 @@ from ...system.backbone import load_backbone
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.reference import last_tokens_of, lengths_of, measured, read_last, read_lengths, reference_texts
-from ..evidence.states import FACTS, PLAIN, asked_states, form_of
+from ..evidence.reference import read_last, read_lengths, readings, reference_texts
+from ..evidence.states import FACTS, PLAIN, asked_states
 from ..workbench import Workbench
 
 
@@ -48,15 +48,9 @@ class Lookup(Attack):
         assert public.backbone is not None
         backbone, longest = load_backbone(public.backbone), public.facts["longest"]
         texts = reference_texts(backbone, public, generator)
-        parts = measured(backbone, form_of(public.facts), texts, generator, public.facts["layers"])
         own = [row for e in public.auxiliary if (row := backbone.token_ids(e.text, longest))]
-        counts = torch.bincount(torch.tensor([len(row) for row in own], dtype=torch.int64), minlength=longest + 1)[1:]
-        return {
-            "usual": torch.tensor(_usual(own or texts.tolist(), longest)),
-            "prior": (counts + 1.0).log(),
-            **lengths_of(parts),
-            **last_tokens_of(backbone, parts),
-        }
+        usual = torch.tensor(_usual(own or texts.tolist(), longest))
+        return {"usual": usual, **readings(backbone, public, texts, generator)}
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:

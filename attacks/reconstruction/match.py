@@ -91,7 +91,7 @@ class Match(Attack):
         assert public.backbone is not None
         backbone = load_backbone(public.backbone)
         wanted = frozenset(public.targets)
-        tail = len(backbone.token_ids(public.facts["prompt"])) if public.facts["prompt"] else 0
+        tail = len(backbone.token_ids(public.facts["prompt"]))
         found = {
             s.sample_id: s.activations[: len(s.activations) - tail]
             for s in view.sequences(self.round)

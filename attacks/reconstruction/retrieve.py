@@ -34,7 +34,7 @@ from ...system.public import Public
 from ...system.rounding import rounded
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.states import FACTS, PLAIN, PROJECTED, blurred, crossed_states, features, form_of, states_of, within
+from ..evidence.states import FACTS, PLAIN, PROJECTED, asked_states, blurred, features, form_of, states_of, within
 from ..workbench import Workbench
 
 DIRECTIONS = 512
@@ -84,16 +84,14 @@ class Retrieve(Attack):
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
         """A text of the pool for every asked sample."""
-        wanted = frozenset(public.targets)
-        ids, states = crossed_states(view, public)
-        rows = [row for row, sample in enumerate(ids) if not wanted or sample in wanted]
-        if not rows or not prepared:
+        ids, states = asked_states(view, public)
+        if not ids or not prepared:
             return TextGuess((), ())
-        found = (features(states[rows]) - prepared["middle"]) @ prepared["axes"]
+        found = (features(states) - prepared["middle"]) @ prepared["axes"]
         best = likeliest(found, prepared["pool"], prepared["near"]).tolist()
         backbone, texts = load_backbone(str(public.backbone)), pool_of(public)
         tokens = {at: tuple(backbone.token_ids(texts[at], public.facts["longest"])) for at in set(best)}
-        return TextGuess(tuple(ids[row] for row in rows), tuple(tokens[at] for at in best))
+        return TextGuess(ids, tuple(tokens[at] for at in best))
 
 
 def pool_of(public: Public) -> list[str]:

@@ -87,7 +87,10 @@ class Search(Attack):
     rounds: int = 48
     """Of changes to a text, at most."""
     tokens: int = 2**22
-    """That run through the first layers in all, at most; texts behind are left as sums gave them."""
+    """Of texts, without what stands around them, that run through the first layers to search, at most.
+
+    Texts behind are left as sums gave them. What it takes to list what candidates add is not counted.
+    """
 
     def __post_init__(self) -> None:
         for name, least in (("candidates", 1), ("rounds", 0), ("tokens", 1)):
@@ -141,7 +144,7 @@ class Searching:
         texts = as_candidates(prepared, self._backbone)
         self._chain, self._features = stored_chain(prepared), len(first) * self._backbone.width
         table = Table(self._backbone, first, prepared["candidates"], texts, generator)
-        self._scale = Scale(table, self._form, prepared["lengths"].tolist(), generator)
+        self._scale = Scale(table, self._form, prepared["lengths"].tolist() or [self._longest], generator)
         self._pooled = lru_cache(maxsize=LENGTHS)(lambda length: Pooled(self._scale, length))
 
     def texts(self, states: torch.Tensor) -> list[Searched]:

@@ -132,7 +132,7 @@ class Unmixing:
         self._prepared, self._effort, self._generator = prepared, effort, generator
         self._layers: list[int] = public.facts["layers"]
         self._chain, self._texts = stored_chain(prepared), as_candidates(prepared, self._backbone)
-        self._prompt = tuple(self._backbone.token_ids(self._form.prompt)) if self._form.prompt else ()
+        self._prompt = tuple(self._backbone.token_ids(self._form.prompt))
         first = FirstAttention(public.backbone, self._form.clip)
         self._attention = PivotAttention(first, prepared["candidates"], self._form)
         self._system = lru_cache(maxsize=SYSTEMS)(self._system_of)

@@ -93,7 +93,7 @@ class Search:
     def __init__(self, attack: UpdateSpans, tuned: Tuned, backbone: Backbone, public: Public) -> None:
         self._attack, self._tuned, self._backbone = attack, tuned, backbone
         prompt, longest = public.facts["prompt"], int(public.facts["longest"])
-        tail = tuple(backbone.token_ids(prompt)) if prompt else ()
+        tail = tuple(backbone.token_ids(prompt))
         self._form = Form(tuple(backbone.prefix), tail, longest)
         steps = public.facts.get("every", 0)
         self._loose = attack.drifted if steps != 1 and tuned.embeds else attack.tolerance

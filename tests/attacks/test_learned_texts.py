@@ -1,4 +1,4 @@
-"""Learned attacks on texts: their readings, beams, resuming, and certificates."""
+"""Learned attacks on texts: their readings, beams and resuming."""
 
 from __future__ import annotations
 

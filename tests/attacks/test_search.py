@@ -183,14 +183,19 @@ def test_short_texts_are_found_whole_and_what_is_certified_is_right(micro: Micro
     assert all(good for good, sure in zip(right, guess.certified, strict=True) if sure)
 
 
-def test_without_any_effort_texts_stay_as_sums_give_them(micro: Micro) -> None:
-    exact = []
-    for rounds in (0, 8):
-        planted = asked(micro, 6, rounds=rounds)
+def test_without_rounds_or_a_budget_texts_stay_as_sums_give_them(micro: Micro) -> None:
+    found = []
+    for effort in ({"rounds": 0}, {"tokens": 1}, {"rounds": 8}):
+        planted = asked(micro, 6, **effort)
         guess = attacked(planted)
         assert isinstance(guess, TextGuess)
-        exact.append(sum(planted.truth.tokens[i] == found for i, found in zip(guess.ids, guess.tokens, strict=True)))
-    assert exact[0] < exact[1]
+        found.append(guess)
+    least, unpaid, searched = (
+        sum(planted.truth.tokens[i] == tokens for i, tokens in zip(guess.ids, guess.tokens, strict=True))
+        for guess in found
+    )
+    assert found[0].tokens == found[1].tokens
+    assert least == unpaid < searched
 
 
 def test_texts_of_one_token_that_nothing_stands_around_are_searched_for(micro: Micro) -> None:

@@ -153,8 +153,8 @@ def test_a_text_s_length_is_read_off_its_pivot(micro: Micro) -> None:
     generator = torch.Generator().manual_seed(5)
     texts = torch.randint(3, backbone.vocabulary, (300, 6), generator=generator)
     form = Form(6, " about", "last")
-    prepared = lengths_of(measured(backbone, form, texts[:200], generator))
-    checked = measured(backbone, form, texts[200:], generator)
+    prepared = {"prior": torch.zeros(6), **lengths_of(measured(backbone, form, texts[:200], generator, [1, 2]))}
+    checked = measured(backbone, form, texts[200:], generator, [1, 2])
     found = torch.stack([read_lengths(part.pivots, prepared)[:, 0] for part in checked])
     assert float((found == torch.arange(1, 7).unsqueeze(1)).float().mean()) > 0.9
 

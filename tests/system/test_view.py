@@ -104,6 +104,19 @@ def test_without_lengths_a_sample_has_one_position() -> None:
     assert [s.activations.tolist() for s in view.sequences(kind="x")] == [[[0, 1]], [[2, 3]], [[4, 5]]]
 
 
+def test_batches_are_the_sequences_of_each_message() -> None:
+    view = planted()
+    assert [[s.sample_id for s in batch] for batch in view.batches(0)] == [list(IDS[:3]), list(IDS[3:5])]
+
+
+def test_what_is_no_finite_number_reads_as_zero_and_is_kept_as_it_came() -> None:
+    sent = torch.tensor([[1.0, torch.nan], [torch.inf, -torch.inf]])
+    view = View(frozenset({"server"}), [Message("x", "d", "server", sample_ids=IDS[:2], tensors={"x": sent})], {}, {})
+    assert view.rows("x", "x")[1].tolist() == [[1, 0], [0, 0]]
+    assert [s.activations.tolist() for s in view.sequences(kind="x")] == [[[1, 0]], [[0, 0]]]
+    assert next(view.of("x")).tensors["x"].isnan().any()
+
+
 def test_sample_ids_come_in_order_of_first_arrival() -> None:
     assert planted().sample_ids() == IDS[:5]
 
