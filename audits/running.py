@@ -21,7 +21,7 @@ from .cells.judging import Judge
 from .cells.scoring import PRIMARY
 from .planning.plan import Plan
 from .progress import Progress
-from .sandbox.preparing import Shelf, reference
+from .sandbox.preparing import Shelf, Shelved, prepared_key, prepares, reference, studied_by
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
 from .suites.settings import named
 
@@ -52,7 +52,9 @@ class Running:
         self._memory = int(limits.memory_gib * (1 << 30))
         shelf_limits = Limits(limits.prepare_seconds, self._memory)
         self._shelf = Shelf(plan.request.out / "prepared", workers, shelf_limits, progress.part)
-        self._prepared: dict[str, float] = {}
+        self._prepared: dict[str, Shelved] = {}
+        self._peaks: dict[str, int] = {}
+        """Most resident bytes of the workers of a cell that is not yet stored."""
         self.attack_seconds = self.twin_seconds = 0.0
         """Own time of all attacks so far, shuffled ones among them, and of the harness's own twins."""
         self._open = lru_cache(maxsize=OPEN_RUNS)(_open)
@@ -61,18 +63,38 @@ class Running:
     def run(self, cells: Sequence[Cell]) -> None:
         """Run what is not yet scored; each cell is stored as soon as it is judged."""
         waiting = [cell for cell in cells if store.finished(self._root, cell) is None]
+        for _, made in self._workers.side_by_side(self._preparations(waiting), self._plan.request.processes):
+            if isinstance(made, Shelved):  # a failure is remembered by the shelf, and is every cell's that needs it
+                self._progress.say(f"prepared {made.key.rpartition('-')[0]} in {made.seconds:.0f} s")
         self._progress.begin(ATTACKED, len(waiting))
         asked: list[tuple[Cell, str]] = []
         outcomes: dict[str, dict[str, Done | Broken]] = {}
         for at, outcome in self._workers.side_by_side(self._jobs(waiting, asked), self._plan.request.processes):
             cell, twin = asked[at]
             self.attack_seconds += outcome.seconds
+            self._peaks[cell.key] = max(self._peaks.get(cell.key, 0), outcome.peak_bytes)
             guesses = outcomes.setdefault(cell.key, {})
             guesses[twin] = outcome
             assert isinstance(cell.attack, Attack)
             if len(guesses) == len(store.views(cell.attack)):
                 del outcomes[cell.key]
                 self._store(cell, self._judged(cell, guesses))
+
+    def _preparations(self, waiting: Sequence[Cell]) -> Iterator[Callable[[], Shelved | Broken | None]]:
+        """What is prepared for several cells, each once: beforehand, so that no cell waits for another's."""
+        known = set()
+        for cell in waiting:
+            attack = cell.attack
+            if not isinstance(attack, Attack) or not prepares(attack) or self._inapplicable(cell):
+                continue
+            public = self._open(cell.run).public
+            key = prepared_key(attack, *studied_by(attack, cell.settings, public), self._plan.backbone.digest)
+            if key not in known:
+                known.add(key)
+                yield partial(self._prepare, attack, cell.settings, public)
+
+    def _prepare(self, attack: Attack, settings: Mapping[str, Any], public: Public) -> Shelved | Broken | None:
+        return self._shelf.ensure(attack, settings, public, self._plan.backbone.digest, (self._plan.folder,))
 
     def _jobs(self, waiting: Sequence[Cell], asked: list[tuple[Cell, str]]) -> Iterator[Job]:
         """The jobs of what applies, noted in `asked`; what does not is stored with its reason."""
@@ -87,15 +109,14 @@ class Running:
                 yield partial(self._attack, cell, twin, public)
 
     def _attack(self, cell: Cell, twin: str, public: Public) -> Done | Broken:
-        """Prepare what the attack prepares, once for all cells that share it, and run it; called in a thread."""
+        """Run an attack with what it prepared; called in a thread."""
         assert isinstance(cell.attack, Attack)
-        plan = self._plan
-        made = self._shelf.ensure(cell.attack, cell.settings, public, plan.backbone.digest, (plan.folder,))
+        made = self._prepare(cell.attack, cell.settings, public)
         if isinstance(made, Broken):
             return made
         if made is not None:
-            self._prepared[cell.key] = made.seconds
-        limits = Limits(plan.request.suite.limits.seconds, self._memory)
+            self._prepared[cell.key] = made
+        limits = Limits(self._plan.request.suite.limits.seconds, self._memory)
         return self._workers.run(self._task(cell, twin, made.path if made else None), limits)
 
     def _inapplicable(self, cell: Cell) -> Scored | None:
@@ -136,8 +157,12 @@ class Running:
             return Scored("failed", f"scoring failed: {place(error)}", mine.seconds)
 
     def _store(self, cell: Cell, scored: Scored) -> None:
-        prepared = {"prepare_seconds": self._prepared.pop(cell.key, None)}
-        fields = {**common(cell, self._open(cell.run).about, self._audit), **prepared}
+        made, peak = self._prepared.pop(cell.key, None), self._peaks.pop(cell.key, 0)
+        fields = common(cell, self._open(cell.run).about, self._audit)
+        if made:
+            peak = max(peak, made.peak_bytes)
+            fields["prepare_seconds"] = made.seconds
+        fields["peak_mib"] = round(peak / 2**20) if peak else None
         store.store(self._root, cell, fields, scored)
         self._progress.say(line(cell, fields["label"], scored))
         self._progress.advance(ATTACKED)

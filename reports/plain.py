@@ -16,7 +16,8 @@ FIELDS = (
     "cell", "run", "group", "role", "part_of", "protocol", "label", "paper_version", "attack", "goal", "adversary",
     "seed", "status", "reason", "sandbox", "metric", "primary", "judged", "direction", "value", "low", "high",
     "advantage", "advantage_low", "advantage_high", "p", "p_holm", "family", "verdict", "n", "scope",
-    "attacker_seeds", "seconds", "prepare_seconds", "utility", "uplink_bytes_per_sample", "device_seconds_per_sample",
+    "attacker_seeds", "seconds", "prepare_seconds", "peak_mib", "utility", "uplink_bytes_per_sample",
+    "device_seconds_per_sample",
 )  # fmt: skip
 LISTS = ("victims", "chosen", "among")
 TWINS = ("blind_outsider", "blind_rest")

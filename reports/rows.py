@@ -110,6 +110,8 @@ class Row(Judged):
     among: Names = ()
     seconds: float | None = None
     prepare_seconds: float | None = None
+    peak_mib: int | None = None
+    """Most memory that a process of the attack took, libraries and backbone in it."""
     consumes: Names = ()
     stored: Mapping[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
     """The row as it stands in results.jsonl."""

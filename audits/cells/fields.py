@@ -53,6 +53,7 @@ def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict
         "downlink_bytes_per_sample": run["downlink_bytes_per_sample"],
         "device_seconds_per_sample": run["device_seconds_per_sample"],
         "prepare_seconds": None,
+        "peak_mib": None,
         "versions": audit["versions"],
     }
 

@@ -25,6 +25,7 @@ OWN: Mapping[str, Any] = {
     "consumes": [],
     "seconds": None,
     "prepare_seconds": None,
+    "peak_mib": None,
     "reason": None,
 }
 

@@ -30,7 +30,7 @@ KEPT = 64
 AVERAGED = ("utility", "uplink_bytes_per_sample", "downlink_bytes_per_sample", "device_seconds_per_sample")
 """Fields whose mean stands for several victims."""
 
-OUTCOME = ("status", "reason", "seconds", *AVERAGED)
+OUTCOME = ("status", "reason", "seconds", "peak_mib", *AVERAGED)
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ class Cells:
             "status": "failed",
             "reason": reason,
             "seconds": None,
+            "peak_mib": None,
             **dict.fromkeys((*AVERAGED, "defence", "epsilon", "epsilon_example")),
         }
 
@@ -195,9 +196,10 @@ def shared(found: Iterable[Mapping[str, Any]], what: str) -> dict[str, Any]:
         differ = f"the {len(outcomes)} {what} have different outcomes"
         reason = f"{failed} of {len(outcomes)} {what} failed: {reason}" if failed else differ
     times = [o["seconds"] for o in outcomes if o["seconds"] is not None]
+    peaks = [o["peak_mib"] for o in outcomes if o["peak_mib"] is not None]
     means = {name: _mean([o[name] for o in outcomes]) for name in AVERAGED}
-    whole = {"status": status, "reason": reason, "seconds": round(sum(times), 3) if times else None}
-    return {**first, **means, **whole}
+    took = {"seconds": round(sum(times), 3) if times else None, "peak_mib": max(peaks, default=None)}
+    return {**first, **means, **took, "status": status, "reason": reason}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

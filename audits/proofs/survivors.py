@@ -14,7 +14,7 @@ from ...system import files
 
 RESULTS = {"runs": "run.json", "prepared": "prepared.json", "cells": "result.json"}
 """The file whose presence says that a run's, a preparation's or a cell's folder is finished."""
-TIMES = frozenset({"seconds", "prepare_seconds", "device_seconds_per_sample", "versions"})
+TIMES = frozenset({"seconds", "prepare_seconds", "peak_mib", "device_seconds_per_sample", "versions"})
 """Fields of a compiled row that may differ between two audits with one seed."""
 
 

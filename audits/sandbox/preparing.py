@@ -39,7 +39,7 @@ from .readable import PACKAGE, module_paths
 from .worker_task import prepares
 from .workers import Broken, Limits, Ready, Study, Workers
 
-__all__ = ["Shelf", "Shelved", "prepared_key", "prepares", "reference"]
+__all__ = ["Shelf", "Shelved", "prepared_key", "prepares", "reference", "studied_by"]
 
 ABOUT = "prepared.json"
 ROOMS = ("attacks", "system")
@@ -59,6 +59,8 @@ class Shelved(NamedTuple):
     """The file of tensors, for `Task.prepared`."""
     seconds: float
     """What it took whoever computed it; after an interruption, from the last checkpoint on."""
+    peak_bytes: int
+    """Of memory, likewise."""
     key: str
 
 
@@ -80,10 +82,7 @@ class Shelf:
         """
         if not prepares(attack):
             return None
-        studied = public
-        if attack.studies is not None:
-            studied = public.only(attack.studies.items, attack.studies.facts)
-            settings = {name: value for name, value in settings.items() if name in attack.studies.settings}
+        settings, studied = studied_by(attack, settings, public)
         key = prepared_key(attack, settings, studied, backbone)
         found = self._found(key)
         if found is None:
@@ -95,8 +94,8 @@ class Shelf:
         folder = self._root / key
         if not (folder / ABOUT).exists():
             return self._broken.get(key)
-        seconds = float(files.read_json(folder / ABOUT)["seconds"])
-        return Shelved(folder / prepared_files.TENSORS, seconds, key)
+        about = files.read_json(folder / ABOUT)
+        return Shelved(folder / prepared_files.TENSORS, float(about["seconds"]), int(about.get("peak_bytes", 0)), key)
 
     @contextmanager
     def _held(self, key: str) -> Iterator[None]:
@@ -158,6 +157,7 @@ class Shelf:
             "attack": attack.name,
             "code": code_version(type(attack).__module__),
             "seconds": round(ready.seconds, 3),
+            "peak_bytes": ready.peak_bytes,
         }
         files.write_json(fresh / ABOUT, about)
         fresh.rename(self._root / key)
@@ -171,6 +171,14 @@ class Shelf:
 def reference(attack: Attack) -> str:
     """Where an attack's class stands: "module:Class"."""
     return f"{type(attack).__module__}:{type(attack).__qualname__}"
+
+
+def studied_by(attack: Attack, settings: Mapping[str, Any], public: Public) -> tuple[Mapping[str, Any], Public]:
+    """The settings and the public knowledge on which what an attack prepares depends."""
+    if attack.studies is None:
+        return settings, public
+    kept = {name: value for name, value in settings.items() if name in attack.studies.settings}
+    return kept, public.only(attack.studies.items, attack.studies.facts)
 
 
 def prepared_key(attack: Attack, settings: Mapping[str, Any], public: Public, backbone: str) -> str:

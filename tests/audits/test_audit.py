@@ -65,6 +65,15 @@ def test_every_scored_row_has_an_interval_a_twin_and_its_rows(out: Path) -> None
     assert all(row["blind_outsider"] and row["verdict"] in ("leaks", "inconclusive") for row in primary)
 
 
+def test_every_attack_of_a_process_of_its_own_says_how_much_memory_it_took(out: Path) -> None:
+    apart = {"best", "composite"}
+    rows = [row for row in results(out) if row["status"] == "scored"]
+    peaks = {row["attack"]: row["peak_mib"] for row in rows if row["attack"] not in apart}
+    assert min(peaks.values()) > 50  # no process with torch in it is smaller
+    assert peaks["inverter"] > peaks["sign"]
+    assert {row["peak_mib"] for row in rows if row["attack"] in apart} == {None}
+
+
 def test_known_leaks_are_found(out: Path) -> None:
     values = {(row["protocol"], row["attack"]): row["value"] for row in results(out) if row["primary"]}
     assert values["pae", "sign"] >= 0.99

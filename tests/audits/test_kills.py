@@ -100,14 +100,24 @@ def test_a_run_may_be_given_its_floor_but_nothing_else(out: Path, watch: Watch) 
 
 
 def test_rows_may_differ_by_times_and_versions_only(tmp_path: Path) -> None:
-    row = {"cell": "a", "value": 1.0, "seconds": 3.0, "prepare_seconds": None, "versions": {"torch": "1"}}
+    row = {
+        "cell": "a",
+        "value": 1.0,
+        "seconds": 3.0,
+        "prepare_seconds": None,
+        "peak_mib": 500,
+        "versions": {"torch": "1"},
+    }
     row["price"] = {"undefended": {"utility": 0.5, "device_seconds_per_sample": 0.001}}
     one, other = tmp_path / "one", tmp_path / "other"
     for folder in (one, other):
         folder.mkdir()
     write_lines(one / "results.jsonl", [row, row, row])
     faster = {"price": {"undefended": {"utility": 0.5, "device_seconds_per_sample": 0.002}}}
-    write_lines(other / "results.jsonl", [{**row, "seconds": 4.0, "versions": {}, **faster}, {**row, "value": 2.0}])
+    write_lines(
+        other / "results.jsonl",
+        [{**row, "seconds": 4.0, "peak_mib": 501, "versions": {}, **faster}, {**row, "value": 2.0}],
+    )
     write_lines(other / "curves.jsonl", [{"curve": "c"}])
     # the second row's value, the third row, and a curve that the first audit has not
     assert differing(one, other) == differing(other, one) == 3

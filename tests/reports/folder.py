@@ -33,8 +33,8 @@ def row(run: str, label: str, attack: str, goal: str, **more: Any) -> dict[str, 
         "attack": attack, "attack_source": "ours", "goal": goal, "backbone": "b1c2", "data": "d3e4", "seed": 0,
         "victims": [0], "part_of": None, "attacker_seeds": 1, "family": "table", "sweep": None, "status": "scored",
         "sandbox": "landlock v7", "primary": True, "judged": True, "direction": "higher", "controls": {},
-        "seconds": 1.4, "prepare_seconds": None, "versions": VERSIONS, "scope": "conditional on this victim",
-        "consumes": [],
+        "seconds": 1.4, "prepare_seconds": None, "peak_mib": 612, "versions": VERSIONS, "consumes": [],
+        "scope": "conditional on this victim",
     } | more  # fmt: skip
 
 
