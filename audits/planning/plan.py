@@ -122,7 +122,7 @@ def refuse_exposed(request: Request, folder: Path) -> None:
 def read_data(request: Request, seed: str, plans: list[DataPlan]) -> dict[DataPlan, Dataset]:
     """The data as each plan reads them, each once; all plans draw from one stream."""
     return {
-        plan: load(request.data, Streams(seed).numpy("data"), plan.max_classes, plan.generated)
+        plan: load(request.data, Streams(seed).numpy("data"), plan.max_classes, plan.generated, plan.together)
         for plan in dict.fromkeys(plans)
     }
 

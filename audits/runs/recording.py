@@ -85,7 +85,8 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         asked = draw(rows, order.texts, streams)
         known = draw_known(rows, parts.labels, threat.known_labels, streams)
         public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
-        replace(public, targets=asked, known=known).save(root / "public")
+        mixed = draw_candidates(rows, parts.non_member, streams) if threat.candidates == "mixed" else ()
+        replace(public, targets=asked, known=known, candidates=mixed).save(root / "public")
         device = roles[adversary.devices[0]]
         outputs = predictions(device, parts.victim_test)
         tuned = "tuned" in held and not protocol.trains_on_device
@@ -172,6 +173,12 @@ def draw_known(rows: Sequence[Sample], labels: Sequence[str], a_class: int, stre
             )
         drawn += [Known(row.id, row.label) for row in own[:a_class]]
     return tuple(drawn)
+
+
+def draw_candidates(rows: Sequence[Sample], others: Sequence[Sample], streams: Streams) -> tuple[str, ...]:
+    """The texts of the victim's rows among those of others, in an order that tells nothing."""
+    texts = [row.text for row in (*rows, *others)]
+    return tuple(texts[i] for i in torch.randperm(len(texts), generator=streams.torch("candidates")).tolist())
 
 
 def draw(samples: Sequence[Sample], count: int, streams: Streams) -> tuple[str, ...]:

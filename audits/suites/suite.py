@@ -28,6 +28,8 @@ class DataPlan(_Strict):
     max_classes: int = Field(default=20, ge=2)
     generated: int = Field(default=6000, ge=100)
     """Rows drawn from a generator or, at random, from a larger file."""
+    together: int = Field(default=1, ge=1)
+    """Rows of one label that are put end to end to make one, for longer texts."""
     victim_train: int = Field(default=600, ge=4)
     victim_test: int = Field(default=400, ge=4)
     auxiliary: int = Field(default=400, ge=0)

@@ -25,6 +25,8 @@ class Threat:
     auxiliary: Literal["labelled", "none"] = "labelled"
     """Auxiliary rows with their labels, never the victim's: of the same domain, or of the same distribution where the
     data set does not tell two pools apart."""
+    candidates: Literal["none", "mixed"] = "none"
+    """Texts of which some are the victim's: `mixed` are all that it trains on, shuffled among those it never had."""
     prompt: Literal["known"] = "known"
     known_labels: int = 0
     """Rows of each class whose labels the adversary knows beforehand; they are not scored."""

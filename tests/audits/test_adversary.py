@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidelight.audits.planning.fitting import refuse_absent
 from sidelight.audits.runs.adversary import adversary_of
+from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.suites.threat import Threat
 from sidelight.system.errors import ProtocolError, UsageError
 from sidelight.system.federation import FEDERATION
@@ -21,9 +23,12 @@ from sidelight.system.protocols.local import Local
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.split import Split
 from sidelight.system.protocols.splitfed import SplitFed
+from sidelight.system.public import load_public
 from sidelight.system.roles import DEVICE, SERVER
+from sidelight.system.truth import load_truth
 
 from ..contracts.micro import VICTIM, Micro, make_scene, record
+from .small import PAE, Small, results, run_here
 
 SHORT = LoraTraining(rank=2, epochs=1, batch=12)
 FED = SplitFed(lora=SHORT, fleet=Fleet(2))
@@ -100,3 +105,18 @@ def test_an_adversary_that_a_protocol_does_not_have_is_refused() -> None:
     for protocol in (Split(lora=SHORT), replace(FED, bottom="frozen")):
         with pytest.raises(UsageError, match="has no federation server with these settings"):
             refuse_absent(federation, protocol)
+
+
+def test_an_adversary_that_has_the_texts_already_finds_which_is_whose(
+    small: Small, workers: Workers, tmp_path: Path
+) -> None:
+    threat = 'attacks = ["retrieve"]\nthreat = { candidates = "mixed" }\n'
+    assert run_here(small, tmp_path / "out", small.suite("mixed", PAE, threat), workers)[0]
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    public, truth = load_public(run / "public"), load_truth(run / "truth")
+    own = [row.text for row in truth.rows]
+    assert set(own) < set(public.candidates)
+    assert list(public.candidates[: len(own)]) != own
+    (found,) = (row for row in results(tmp_path / "out") if row["metric"] == "position_accuracy")
+    assert (found["value"], found["threat"]["candidates"]) == (1, "mixed")
+    assert found["blind_outsider"]["value"] < 0.5
