@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy
@@ -71,6 +72,17 @@ def texts_chance(planted: Planted) -> float:
     tokens = [token for text in planted.truth.tokens.values() for token in text]
     commonest = max(tokens.count(token) for token in set(tokens)) / len(tokens)
     return float(binom.isf(RARE, len(tokens), commonest)) / len(tokens)
+
+
+def strangers_chance(planted: Planted) -> float:
+    """The most that is right of samples whose guesses are other samples' truths, or as good as guessing."""
+    labels, texts = list(planted.truth.labels.values()), list(planted.truth.tokens.values())
+    if planted.attack.goal is Goal.LABELS:
+        alike = sum(a == b for a, b in permutations(labels, 2)) / (len(labels) * (len(labels) - 1))
+        return max(labels_chance(planted), float(binom.isf(RARE, len(labels), alike)) / len(labels))
+    whole = sum(map(len, texts))
+    alike = sum(_right(a, b) for a, b in permutations(texts, 2)) / (whole * (len(texts) - 1))
+    return max(texts_chance(planted), float(binom.isf(RARE, whole, alike)) / whole)
 
 
 def model_form(guess: Guess, planted: Planted) -> None:

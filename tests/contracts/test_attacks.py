@@ -22,7 +22,7 @@ from sidelight.attacks.attack import (
 from sidelight.system.public import Public
 from sidelight.system.view import View
 
-from .goals import RARE, contract, labels_chance, labels_form, labels_score, members_score
+from .goals import RARE, contract, labels_chance, labels_form, labels_score, members_score, strangers_chance
 from .micro import LABELS, VICTIM, Micro
 from .planted import Planted, Truth, attacked, every_leak, noise_for, plant
 
@@ -31,7 +31,11 @@ FOUND = 0.99
 NOISE_DRAWS = 5
 """Noise models that a stolen model is averaged over: one model's answers to all queries depend on each other."""
 
+LINKED = [name for name in ATTACKS if ATTACKS[name].linked and ATTACKS[name].goal in (Goal.LABELS, Goal.TEXTS)]
+"""Attacks that say of each sample, by its id, what they guess."""
+
 every_attack = pytest.mark.parametrize("name", ATTACKS)
+every_linked_attack = pytest.mark.parametrize("name", LINKED)
 
 
 class Leaks:
@@ -100,6 +104,14 @@ def test_on_noise_the_guess_is_well_formed_and_no_better_than_guessing(leaks: Le
         scores.append(judged.score(guess, planted.truth))
     assert sum(scores) / len(scores) <= judged.chance(planted)
     assert judged.chance(planted) < FOUND / 2 or planted.attack.goal is Goal.MEMBERS
+
+
+@every_linked_attack
+def test_of_a_view_filed_under_other_ids_it_tells_no_more_than_other_samples_do(leaks: Leaks, name: str) -> None:
+    planted = leaks.of(name)
+    shuffled = planted.view.shuffled(torch.Generator().manual_seed(2))
+    score = contract(planted.attack).score(attacked(planted, shuffled), planted.truth)
+    assert score <= strangers_chance(planted) < FOUND
 
 
 @every_attack
