@@ -29,7 +29,7 @@ import numpy
 import torch
 
 from ..attacks.attack import Prepared
-from ..attacks.evidence.matching import Known, Search
+from ..attacks.evidence.positions.matching import Known, Search
 from ..attacks.reconstruction.match import Match
 from ..attacks.workbench import Workbench
 from ..system.backbone import Backbone, load_backbone

@@ -1,1 +1,1 @@
-"""What label attacks share: rows lined up by sample, what public knowledge says of them, names for clusters."""
+"""What several attacks compute from a view and public knowledge, by what crossed."""

@@ -15,8 +15,8 @@ from ...system.heads import verbaliser
 from ...system.partial import Bottom
 from ...system.public import Public
 from ..attack import StolenModel
-from .augmented import augmented
-from .probing import fitted
+from .labels.augmented import augmented
+from .labels.probing import fitted
 
 CHUNK = 64
 

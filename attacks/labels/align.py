@@ -22,10 +22,10 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.alignment import aligned, permutation, rotation
-from ..evidence.candidates import candidates_of
 from ..evidence.differences import SHARE, differences
-from ..evidence.lengths import by_length
+from ..evidence.labels.alignment import aligned, permutation, rotation
+from ..evidence.labels.candidates import candidates_of
+from ..evidence.labels.lengths import by_length
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View, finite
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.codewords import decoded, group_count, named_groups
 from ..evidence.differences import Differences, backbone_share, differences
-from ..evidence.grouping import grouped, separation
-from ..evidence.mixture import fit, linear_features
+from ..evidence.labels.codewords import decoded, group_count, named_groups
+from ..evidence.labels.grouping import grouped, separation
+from ..evidence.labels.mixture import fit, linear_features
 from ..evidence.states import share_known
 
 Source = Literal["both", "differences", "outputs"]

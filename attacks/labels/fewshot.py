@@ -24,11 +24,11 @@ from ...system.public import Known, Public
 from ...system.side_network import from_state
 from ...system.view import View, finite
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.codewords import decoded, known_labels, named_groups
 from ..evidence.differences import Differences, differences
-from ..evidence.grouping import discriminated, main_directions, spread_out
-from ..evidence.mixture import Mixture, linear_features
-from ..evidence.stretched import fit_as_sent
+from ..evidence.labels.codewords import decoded, known_labels, named_groups
+from ..evidence.labels.grouping import discriminated, main_directions, spread_out
+from ..evidence.labels.mixture import Mixture, linear_features
+from ..evidence.labels.stretched import fit_as_sent
 
 Learner = Callable[[torch.Tensor], torch.Tensor]
 """From labels (N,) that are known, -1 elsewhere, to a label for each sample (N,)."""

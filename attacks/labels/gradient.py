@@ -30,11 +30,11 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View, finite
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.codewords import known_labels
-from ..evidence.grouping import grouped, separation, whitened
-from ..evidence.mixture import fit
-from ..evidence.naming import class_priors, known_evidence, named_by, size_evidence, text_evidence
-from ..evidence.probing import fitted
+from ..evidence.labels.codewords import known_labels
+from ..evidence.labels.grouping import grouped, separation, whitened
+from ..evidence.labels.mixture import fit
+from ..evidence.labels.naming import class_priors, known_evidence, named_by, size_evidence, text_evidence
+from ..evidence.labels.probing import fitted
 from ..evidence.states import crossed_states
 
 ALIKE = 0.99

@@ -25,9 +25,9 @@ from torch.nn.functional import normalize, one_hot
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.alignment import Alignment, aimed, decoded, rotation
-from ..evidence.candidates import Candidates, candidates_of
 from ..evidence.differences import SHARE, differences
+from ..evidence.labels.alignment import Alignment, aimed, decoded, rotation
+from ..evidence.labels.candidates import Candidates, candidates_of
 
 TINY = 1e-30
 ANSWERS = 2

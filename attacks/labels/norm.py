@@ -3,7 +3,7 @@
 |c e_y - f|^2 = c^2 - 2 c f_y + |f|^2: the server computes the backbone's share f from the pivot and takes the class
 whose candidate is as long as what came, even where every sample has a transform of its own. A gain that all samples
 share, the height c of a logit target and an unknown constant part (noise, decoy columns) are fitted, see
-evidence/lengths.py.
+evidence/labels/lengths.py.
 
 Threat model: a server that knows the backbone's final norm and the head, and receives the pivot's last state. What it
 cannot tell apart: classes with equal f, or closer than the precision of what came. Behind a scale for each sample it
@@ -23,9 +23,9 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.candidates import Candidates, candidates_of
 from ..evidence.differences import SHARE, differences
-from ..evidence.lengths import by_length
+from ..evidence.labels.candidates import Candidates, candidates_of
+from ..evidence.labels.lengths import by_length
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,14 @@ from torch.nn.functional import one_hot
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared, Studied
-from ..evidence.augmented import augmented
-from ..evidence.candidates import Candidates, candidates_of
-from ..evidence.codewords import defence_settings, known_labels, named_groups
 from ..evidence.differences import Differences, differences
-from ..evidence.mixture import Mixture
-from ..evidence.naming import class_priors
-from ..evidence.probing import fitted, probabilities
-from ..evidence.reading import by_names
+from ..evidence.labels.augmented import augmented
+from ..evidence.labels.candidates import Candidates, candidates_of
+from ..evidence.labels.codewords import defence_settings, known_labels, named_groups
+from ..evidence.labels.mixture import Mixture
+from ..evidence.labels.naming import class_priors
+from ..evidence.labels.probing import fitted, probabilities
+from ..evidence.labels.reading import by_names
 from ..evidence.states import FACTS, features, readable, share_known, states_of
 from ..workbench import Workbench
 from .regress import regressed

@@ -5,7 +5,7 @@ words, and on the class names in plain sentences. Nothing but activations is nee
 defended difference for instance, cannot lower what this attack finds.
 Where the device trains its bottom blocks, only the first pass over the data is near the public backbone, and is read.
 Behind a secret rotation of each layer, states are turned back by those of the auxiliary texts first: see
-evidence/unrotating.py. On 600 rows and 600 texts of other templates that comes far from undoing it.
+evidence/labels/unrotating.py. On 600 rows and 600 texts of other templates that comes far from undoing it.
 Threat model: a server that knows the backbone and the prompt, with labelled texts of the victim's kind.
 Source: linear probes, Alain and Bengio (arXiv 1610.01644); attribute inference from embeddings, Song and Raghunathan
 (arXiv 2004.00053). Variants and names: ours.
@@ -25,8 +25,9 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared, Studied
-from ..evidence.augmented import augmented
-from ..evidence.probing import Linear, fitted
+from ..evidence.labels.augmented import augmented
+from ..evidence.labels.probing import Linear, fitted
+from ..evidence.labels.unrotating import unrotated
 from ..evidence.states import (
     FACTS,
     PLAIN,
@@ -37,7 +38,6 @@ from ..evidence.states import (
     features,
     states_of,
 )
-from ..evidence.unrotating import unrotated
 from ..workbench import Workbench
 
 

@@ -22,8 +22,8 @@ from torch.nn.functional import normalize, pad
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.candidates import Candidates, candidates_of
 from ..evidence.differences import SHARE, differences
+from ..evidence.labels.candidates import Candidates, candidates_of
 
 BLOCK = 4_000_000
 """Values of candidates that are sorted at a time: bounds the memory."""

@@ -3,7 +3,7 @@
 Threat model: adversary (a), a server that knows the backbone, the class names and at most their frequencies. Known and
 auxiliary labels are left aside even where they are there.
 Source: zero-shot classification by label names, Chang et al. (AAAI 2008) and Meng et al. (arXiv 2010.07245); the method
-stands in evidence/reading.py.
+stands in evidence/labels/reading.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.reading import by_names
+from ..evidence.labels.reading import by_names
 from ..evidence.states import PLAIN, PROJECTED, crossed_states
 
 

@@ -23,12 +23,12 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.codewords import decoded, known_labels, named_groups
 from ..evidence.differences import Differences, differences
-from ..evidence.mixture import Mixture, linear_features
-from ..evidence.probing import probabilities
+from ..evidence.labels.codewords import decoded, known_labels, named_groups
+from ..evidence.labels.mixture import Mixture, linear_features
+from ..evidence.labels.probing import probabilities
+from ..evidence.labels.stretched import fit_as_sent
 from ..evidence.states import auxiliary_states, readable
-from ..evidence.stretched import fit_as_sent
 
 TRANSFORMS = frozenset({"permute", "rotate"})
 PRONOUNCED = 0.5

@@ -1,11 +1,11 @@
 """Text from all positions after a cut, behind a private bottom that is trained meanwhile.
 
 `match` compares candidates under the public bottom, and falls with the distance between that and the device's. Here a
-reader learns from shadow bottoms (evidence/shadow_bottoms.py) to name likely tokens in spite of such drift; candidates
-are told apart by their states under an estimate of the device's bottom; and each message's texts, once recovered, move
-the estimate to where the device's bottom was when it sent them (evidence/drift.py). A server that listens from the
-first message on starts at the public bottom, which the device starts from too, and follows it step by step; one that
-listens later starts from what the reader says of its first messages.
+reader learns from shadow bottoms (evidence/positions/shadow_bottoms.py) to name likely tokens in spite of such drift;
+candidates are told apart by their states under an estimate of the device's bottom; and each message's texts, once
+recovered, move the estimate to where the device's bottom was when it sent them (evidence/positions/drift.py). A server
+that listens from the first message on starts at the public bottom, which the device starts from too, and follows it
+step by step; one that listens later starts from what the reader says of its first messages.
 
 The gradients that the server sends back are its own computation from states and labels that it has: they say nothing
 more about a text, beyond how the bottom moves, and that is estimated from the states themselves. Matching them, as BiSR
@@ -16,7 +16,8 @@ as if they were one.
 
 Memory, measured on sidelight-tiny with 320 texts of up to 32 tokens: 900 MiB in `prepare` and 800 in a run, 530 of them
 before either begins. It grows by the bottom's size, with its gradient and two moments of AdamW, by the texts of a few
-messages, and with the vocabulary only by tables of embeddings: log-odds are bounded (evidence/position_reader.py).
+messages, and with the vocabulary only by tables of embeddings: log-odds are bounded
+(evidence/positions/position_reader.py).
 
 Threat model: a server that knows the public backbone, the prompt and the training recipe, and has labelled auxiliary
 texts; it receives states and lengths, every pass over the data.
@@ -39,10 +40,10 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.drift import Recovered, Sent, Tracker
-from ..evidence.position_reader import stored_reader
-from ..evidence.shadow_bottoms import recipe_of
-from ..evidence.shadow_lessons import Lessons, learnt_reader
+from ..evidence.positions.drift import Recovered, Sent, Tracker
+from ..evidence.positions.position_reader import stored_reader
+from ..evidence.positions.shadow_bottoms import recipe_of
+from ..evidence.positions.shadow_lessons import Lessons, learnt_reader
 from ..evidence.states import FACTS, LARGEST
 from ..workbench import Workbench
 

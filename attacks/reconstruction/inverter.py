@@ -1,9 +1,9 @@
 """Text from pivots by a decoder that has learned to write texts from their pivots.
 
 In `prepare` a copy of the public backbone learns, on texts made from auxiliary ones and from what the backbone writes
-(evidence/made_texts.py), to write a text from its pivots of all layers (evidence/decoder.py). They are made as the
-device makes them: with its clip, its noise and its precision. The likeliest texts by beam search are then run through
-the backbone, and the one is taken whose pivots come nearest to those received, in directions made uncorrelated.
+(evidence/made_texts.py), to write a text from its pivots of all layers (evidence/pivots/decoder.py). They are made as
+the device makes them: with its clip, its noise and its precision. The likeliest texts by beam search are then run
+through the backbone, and the one is taken whose pivots come nearest to those received, in directions made uncorrelated.
 
 Nothing is certified: many texts are about as near.
 
@@ -11,7 +11,7 @@ Memory, measured: 1.2 GiB on sidelight-tiny with texts of 16 tokens, and 1.8 on 
 width with 50,272 tokens and texts of 32; 0.55 of it before anything begins. With the vocabulary V grow the readings of
 its tokens, two or three times 4 (F + 1) V bytes with F features, at most 3,072, and the copy's embeddings, four times
 4 d V bytes with their gradient and moments; how many log-odds are computed at a time is bounded
-(evidence/decoder_lessons.py).
+(evidence/pivots/decoder_lessons.py).
 
 Threat model: a server that knows the backbone, the prompt and the longest text, and receives pivots. Lengths are not
 known: a text ends where the decoder says so.
@@ -33,8 +33,8 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.decoder_lessons import Lessons, learnt_decoder
-from ..evidence.inverting import Inverter
+from ..evidence.pivots.decoder_lessons import Lessons, learnt_decoder
+from ..evidence.pivots.inverting import Inverter
 from ..evidence.states import FACTS, PLAIN, PROJECTED, asked_states
 from ..workbench import Workbench
 

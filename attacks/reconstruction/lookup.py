@@ -22,7 +22,7 @@ from ...system.backbone import load_backbone
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.reference import read_last, read_lengths, readings, reference_texts
+from ..evidence.pivots.reference import read_last, read_lengths, readings, reference_texts
 from ..evidence.states import FACTS, PLAIN, asked_states
 from ..workbench import Workbench
 

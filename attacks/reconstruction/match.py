@@ -1,12 +1,12 @@
 """Exact reconstruction from all positions' activations of a public frozen backbone, certified where it is.
 
 In a causal model a position's state depends on the tokens up to it alone. All positions are guessed at once by a closed
-form (attacks/evidence/ranking.py), and one pass over the guesses shows which states come out as received: up to the
+form (evidence/positions/ranking.py), and one pass over the guesses shows which states come out as received: up to the
 first that does not, the guess is right. That place, and at first the other doubtful ones as well, tries its likeliest
 tokens behind what stands before it, then WIDER times as many, up to the whole vocabulary. Texts of a batch advance
-together; the shared text is run once for all its places (attacks/evidence/branching.py).
+together; the shared text is run once for all its places (evidence/positions/branching.py).
 
-A state comes out as received where it lies in the cells of the received bytes (attacks/evidence/cells.py), up to what
+A state comes out as received where it lies in the cells of the received bytes (evidence/positions/cells.py), up to what
 passes of other shapes differ by, which is measured on auxiliary text. The nearest token is taken where none fits.
 
 Certified: every received layer of the guess, run whole, lies in its cells up to that deviation (so re-encoding gives
@@ -34,9 +34,9 @@ from ...system.codec import Precision, through
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.deviations import calibrate
-from ..evidence.matching import Known, Search
-from ..evidence.ranking import fit
+from ..evidence.positions.deviations import calibrate
+from ..evidence.positions.matching import Known, Search
+from ..evidence.positions.ranking import fit
 from ..workbench import Workbench
 
 RANKING_TEXTS = 256

@@ -1,10 +1,10 @@
 """Text from pooled states, by a search for the text that sends them.
 
-The mean over positions is nearly a sum of what each token adds at its place (evidence/pooled.py). That sum is taken
-apart with the backbone's own language model, which gives a first text, mostly with wrong words in a wrong order. From
-there on changes are run through the backbone for real: of one token, of several at once whose effects are weighed as a
-sum, and of order (evidence/neighbours.py). What comes nearest to the received states is changed again, until the text
-sends what was received.
+The mean over positions is nearly a sum of what each token adds at its place (evidence/pivots/pooled.py). That sum is
+taken apart with the backbone's own language model, which gives a first text, mostly with wrong words in a wrong order.
+From there on changes are run through the backbone for real: of one token, of several at once whose effects are weighed
+as a sum, and of order (evidence/pivots/neighbours.py). What comes nearest to the received states is changed again,
+until the text sends what was received.
 
 Threat model: a server that knows the backbone and the prompt, and receives pooled states; it knows neither text nor
 length.
@@ -12,7 +12,7 @@ Source: ours. Relatives are the hidden-state matching of SipIt (arXiv 2510.15511
 coordinate search in prompts (arXiv 2307.15043).
 
 Cost: a round runs up to some thousand texts through the first two layers. Memory: what every candidate adds at every
-place takes three times ENTRIES numbers (evidence/beforehand.py) at most.
+place takes three times ENTRIES numbers (evidence/pivots/beforehand.py) at most.
 
 Shapes: N samples, n tokens of a text, L layers, d width, C candidates.
 """
@@ -31,8 +31,8 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.beforehand import as_candidates, beforehand, stored_chain
-from ..evidence.neighbours import (
+from ..evidence.pivots.beforehand import as_candidates, beforehand, stored_chain
+from ..evidence.pivots.neighbours import (
     DOUBTS,
     believed,
     changed,
@@ -43,10 +43,10 @@ from ..evidence.neighbours import (
     shorter,
     weighed,
 )
-from ..evidence.pooled import Pooled, Scale, Table
-from ..evidence.reference import read_lengths
+from ..evidence.pivots.pooled import Pooled, Scale, Table
+from ..evidence.pivots.reference import read_lengths
+from ..evidence.pivots.superposition import Effort, decoded
 from ..evidence.states import FACTS, PLAIN, asked_states, exactly_sent, form_of
-from ..evidence.superposition import Effort, decoded
 from ..evidence.token_states import states_of_tokens
 from ..workbench import Workbench
 

@@ -2,13 +2,13 @@
 
 Before the first block nothing depends on a token's neighbours, so that every token at every place has a known weight w
 and value v in each head. The block is inverted at the pivot, which gives the attention's output o; then the sum of
-w (v - o) over the text's tokens is zero in all heads at once (attacks/evidence/pivot_attention.py). It is taken apart
-with the backbone's own language model (attacks/evidence/superposition.py). Deeper layers check the result.
+w (v - o) over the text's tokens is zero in all heads at once (evidence/pivots/pivot_attention.py). It is taken apart
+with the backbone's own language model (evidence/pivots/superposition.py). Deeper layers check the result.
 
 Threat model: a server that knows the backbone and the prompt, and receives the pivot's states; it knows neither text
 nor length. Without a prompt behind the text the pivot is the text's last token, which is read off its state first.
-Memory: what is listed of every candidate at every place takes three times ENTRIES numbers (evidence/beforehand.py) at
-most, beside the backbone in double precision.
+Memory: what is listed of every candidate at every place takes three times ENTRIES numbers
+(evidence/pivots/beforehand.py) at most, beside the backbone in double precision.
 Source: ours; relatives are the span check of DAGER (arXiv 2405.15586) and SipIt (arXiv 2510.15511).
 
 Shapes: N samples, n tokens of a text, C candidates, d width, M reference texts.
@@ -29,12 +29,12 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.beforehand import as_candidates, beforehand, stored_chain
-from ..evidence.first_attention import KNOWN, FirstAttention
-from ..evidence.pivot_attention import STARTS, Around, PivotAttention, System
-from ..evidence.reference import read_last, read_lengths
+from ..evidence.pivots.beforehand import as_candidates, beforehand, stored_chain
+from ..evidence.pivots.first_attention import KNOWN, FirstAttention
+from ..evidence.pivots.pivot_attention import STARTS, Around, PivotAttention, System
+from ..evidence.pivots.reference import read_last, read_lengths
+from ..evidence.pivots.superposition import Decoded, Effort, Superposition, decoded
 from ..evidence.states import FACTS, PLAIN, asked_states, exactly_sent, form_of
-from ..evidence.superposition import Decoded, Effort, Superposition, decoded
 from ..evidence.token_states import states_of_tokens
 from ..workbench import Workbench
 

@@ -1,6 +1,6 @@
 """Reconstruction of texts from the updates that a federation server sees, by checks of spans.
 
-What a map's update by plain gradient descent shows of the map's inputs is a span (attacks/evidence/spans.py). A token
+What a map's update by plain gradient descent shows of the map's inputs is a span (evidence/updates/spans.py). A token
 stands at a position of some text only if the input that it makes there lies in the span of the first block's maps.
 Texts are grown token by token: each prefix with each such token is run, and is kept where the inputs of later maps lie
 in their spans as well. In a causal model an input depends on nothing that follows, so that right prefixes are at
@@ -35,8 +35,8 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, TextGuess
-from ..evidence.growing import Form, Near, Tree, grown, likely
-from ..evidence.updates import Site, Tuned, Update, updates
+from ..evidence.updates.growing import Form, Near, Tree, grown, likely
+from ..evidence.updates.sent import Site, Tuned, Update, updates
 
 
 @dataclass(frozen=True)

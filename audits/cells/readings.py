@@ -20,10 +20,10 @@ from sklearn.cluster import KMeans
 from sklearn.utils.extmath import randomized_svd
 
 from ...attacks.attack import LabelGuess
-from ...attacks.evidence.augmented import augmented
-from ...attacks.evidence.naming import standardised, verbalised
-from ...attacks.evidence.probing import Linear, fitted
-from ...attacks.evidence.reading import by_names
+from ...attacks.evidence.labels.augmented import augmented
+from ...attacks.evidence.labels.naming import standardised, verbalised
+from ...attacks.evidence.labels.probing import Linear, fitted
+from ...attacks.evidence.labels.reading import by_names
 from ...attacks.evidence.states import PLAIN, Form, crossed_states, features, form_of, readable, within
 from ...system.backbone import Backbone
 from ...system.heads import words

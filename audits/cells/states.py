@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import torch
 
-from ...attacks.evidence.augmented import augmented
-from ...attacks.evidence.probing import Linear, fitted
+from ...attacks.evidence.labels.augmented import augmented
+from ...attacks.evidence.labels.probing import Linear, fitted
 from ...attacks.evidence.states import Form, block_states, blurred, features, of_layers
 from ...system.backbone import Backbone
 from ...system.public import Example

@@ -9,8 +9,8 @@ import torch
 
 from sidelight.attacks import ATTACKS, Attack
 from sidelight.attacks.attack import LabelGuess
-from sidelight.attacks.evidence.augmented import augmented, shortened
-from sidelight.attacks.evidence.reading import shared
+from sidelight.attacks.evidence.labels.augmented import augmented, shortened
+from sidelight.attacks.evidence.labels.reading import shared
 from sidelight.attacks.evidence.states import TEMPLATES
 from sidelight.system.errors import UsageError
 from sidelight.system.protocols import Protocol

@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel, BloomConfig, BloomForCausalLM
 
-from sidelight.attacks.evidence.branching import Branching, told_positions
-from sidelight.attacks.evidence.cells import cells_of
-from sidelight.attacks.evidence.deviations import calibrate
-from sidelight.attacks.evidence.matching import Known, Recovered, Search
-from sidelight.attacks.evidence.ranking import fit, neighbours, ranked
+from sidelight.attacks.evidence.positions.branching import Branching, told_positions
+from sidelight.attacks.evidence.positions.cells import cells_of
+from sidelight.attacks.evidence.positions.deviations import calibrate
+from sidelight.attacks.evidence.positions.matching import Known, Recovered, Search
+from sidelight.attacks.evidence.positions.ranking import fit, neighbours, ranked
 from sidelight.attacks.reconstruction.match import Match
 from sidelight.attacks.workbench import Workbench
 from sidelight.system.backbone import load_backbone

@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import layer_norm
 
 from sidelight.attacks.attack import LabelGuess
-from sidelight.attacks.evidence.grouping import grouped
-from sidelight.attacks.evidence.mixture import fit
+from sidelight.attacks.evidence.labels.grouping import grouped
+from sidelight.attacks.evidence.labels.mixture import fit
 from sidelight.system.errors import UsageError
 from sidelight.system.public import Known, Public
 from sidelight.system.roles import SERVER

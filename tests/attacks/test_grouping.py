@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm, normalize
 
-from sidelight.attacks.evidence.grouping import discriminated, separation, spanned, swapped, whitened
-from sidelight.attacks.evidence.mixture import fit, slope_of_pairs
+from sidelight.attacks.evidence.labels.grouping import discriminated, separation, spanned, swapped, whitened
+from sidelight.attacks.evidence.labels.mixture import fit, slope_of_pairs
 
 from .grouped_rows import WIDTH, Made, drawn, matched
 

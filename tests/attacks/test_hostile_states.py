@@ -9,7 +9,7 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import TextGuess
-from sidelight.attacks.evidence.first_attention import FirstAttention
+from sidelight.attacks.evidence.pivots.first_attention import FirstAttention
 from sidelight.system.errors import UsageError
 from sidelight.system.message import Message
 

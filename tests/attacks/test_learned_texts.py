@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import Attack
-from sidelight.attacks.evidence.decoder import BAG, LARGEST, Beams
-from sidelight.attacks.evidence.linear_readings import RIDGE, linear_readings
 from sidelight.attacks.evidence.made_texts import MadeTexts
+from sidelight.attacks.evidence.pivots.decoder import BAG, LARGEST, Beams
+from sidelight.attacks.evidence.pivots.linear_readings import RIDGE, linear_readings
 from sidelight.attacks.evidence.states import crossed_states
 from sidelight.attacks.evidence.token_states import Sender, uncorrelated
 from sidelight.attacks.reconstruction.deep import Deep
@@ -175,8 +175,8 @@ class Counting(Workbench):
 def test_learning_goes_on_from_where_it_was_stopped(
     micro: Micro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: Attack
 ) -> None:
-    monkeypatch.setattr("sidelight.attacks.evidence.decoder_lessons.KEPT", 2)
-    monkeypatch.setattr("sidelight.attacks.evidence.shadow_lessons.KEPT", 2)
+    monkeypatch.setattr("sidelight.attacks.evidence.pivots.decoder_lessons.KEPT", 2)
+    monkeypatch.setattr("sidelight.attacks.evidence.positions.shadow_lessons.KEPT", 2)
     known = public(micro)
     if attack.name == "deep":
         known = replace(known, facts={**known.facts, "layers": [2], "positions": "all", "bottom": "trainable"})

@@ -9,8 +9,8 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from sidelight.attacks.evidence.naming import known_evidence, name_clusters, named_by, size_evidence, verbalised
-from sidelight.attacks.evidence.probing import fitted, probabilities
+from sidelight.attacks.evidence.labels.naming import known_evidence, name_clusters, named_by, size_evidence, verbalised
+from sidelight.attacks.evidence.labels.probing import fitted, probabilities
 from sidelight.attacks.evidence.states import TEMPLATES, auxiliary_states, class_name_states, crossed_states
 from sidelight.system.heads import verbaliser
 from sidelight.system.protocols import Protocol

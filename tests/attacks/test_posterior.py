@@ -10,8 +10,8 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import LabelGuess
-from sidelight.attacks.evidence.candidates import Candidates
-from sidelight.attacks.evidence.mixture import Mixture
+from sidelight.attacks.evidence.labels.candidates import Candidates
+from sidelight.attacks.evidence.labels.mixture import Mixture
 from sidelight.attacks.labels.posterior import distances, likelihoods, responses, shares
 from sidelight.system.public import Public
 

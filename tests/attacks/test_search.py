@@ -11,9 +11,9 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import TextGuess
-from sidelight.attacks.evidence.beforehand import affordable
-from sidelight.attacks.evidence.language import Chain
-from sidelight.attacks.evidence.neighbours import (
+from sidelight.attacks.evidence.pivots.beforehand import affordable
+from sidelight.attacks.evidence.pivots.language import Chain
+from sidelight.attacks.evidence.pivots.neighbours import (
     Neighbourhood,
     believed,
     changed,
@@ -22,7 +22,7 @@ from sidelight.attacks.evidence.neighbours import (
     reordered,
     shorter,
 )
-from sidelight.attacks.evidence.pooled import Pooled, Scale, Table
+from sidelight.attacks.evidence.pivots.pooled import Pooled, Scale, Table
 from sidelight.attacks.evidence.states import Form, exactly_sent
 from sidelight.system.backbone import Backbone
 from sidelight.system.errors import UsageError

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from sidelight.attacks.evidence.alignment import Solve, aligned, permutation, rotation
-from sidelight.attacks.evidence.candidates import Candidates
-from sidelight.attacks.evidence.lengths import by_length
+from sidelight.attacks.evidence.labels.alignment import Solve, aligned, permutation, rotation
+from sidelight.attacks.evidence.labels.candidates import Candidates
+from sidelight.attacks.evidence.labels.lengths import by_length
 from sidelight.attacks.labels.gram import Gram
 from sidelight.attacks.labels.norm import Norm, disturbed
 from sidelight.attacks.labels.ratio import distances

@@ -11,12 +11,12 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import TextGuess
-from sidelight.attacks.evidence.first_attention import FirstAttention
-from sidelight.attacks.evidence.language import Chain
-from sidelight.attacks.evidence.pivot_attention import Around, PivotAttention, System
-from sidelight.attacks.evidence.reference import lengths_of, measured, read_lengths
+from sidelight.attacks.evidence.pivots.first_attention import FirstAttention
+from sidelight.attacks.evidence.pivots.language import Chain
+from sidelight.attacks.evidence.pivots.pivot_attention import Around, PivotAttention, System
+from sidelight.attacks.evidence.pivots.reference import lengths_of, measured, read_lengths
+from sidelight.attacks.evidence.pivots.superposition import Effort, Superposition, decoded, likelihoods
 from sidelight.attacks.evidence.states import Form
-from sidelight.attacks.evidence.superposition import Effort, Superposition, decoded, likelihoods
 from sidelight.system.backbone import Backbone
 from sidelight.system.clipping import clipped
 from sidelight.system.codec import through

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sidelight.attacks.evidence.unrotating import (
+from sidelight.attacks.evidence.labels.unrotating import (
     Seen,
     by_moments,
     chained,

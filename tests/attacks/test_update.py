@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import TextGuess
-from sidelight.attacks.evidence.growing import Form, grown, likely
-from sidelight.attacks.evidence.spans import Span, rows_span
-from sidelight.attacks.evidence.updates import Update, moved_rows, updates
+from sidelight.attacks.evidence.updates.growing import Form, grown, likely
+from sidelight.attacks.evidence.updates.sent import Update, moved_rows, updates
+from sidelight.attacks.evidence.updates.spans import Span, rows_span
 from sidelight.attacks.reconstruction.update import chosen
 from sidelight.system.protocols.fleet import Fleet
 

@@ -1,0 +1,1 @@
+"""Which class a difference or a pivot speaks of."""

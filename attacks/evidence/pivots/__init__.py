@@ -1,0 +1,1 @@
+"""Texts of which one vector a layer crossed: the last token's, or a mean."""

@@ -1,0 +1,1 @@
+"""What devices send to be averaged."""
