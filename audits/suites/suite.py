@@ -78,7 +78,9 @@ class RunPlan(_Strict):
     attacks: list[str] | None = None
     """Names; all that are installed where absent."""
     vary: dict[str, list[dict[str, Any]]] = {}
-    """By attack, the settings of each of its cells; one cell with the defaults where absent."""
+    """By attack, the settings of each of its cells; one cell with the defaults where absent.
+
+    An empty list leaves the attack out."""
     controls: dict[str, ControlPlan] = {}
     """By name: labels reassigned, say. A defended run has those of defended.py beside them."""
     sweep: dict[str, list[Any]] = {}

@@ -129,5 +129,7 @@ def _check_attacks(run: RunPlan, where: str) -> None:
         if run.attacks is not None and name not in run.attacks:
             raise UsageError(f"vary of {where} has {name!r}, which is none of its attacks; add it to them")
         built = [build(ATTACKS[name], settings, name) for settings in cells]
-        if any(attack in built[:at] for at, attack in enumerate(built)) or not built:
-            raise UsageError(f"vary.{name} of {where} is empty or repeats a cell; give different settings")
+        if any(attack in built[:at] for at, attack in enumerate(built)):
+            raise UsageError(f"vary.{name} of {where} repeats a cell; give different settings")
+        if run.attacks is not None and not built:
+            raise UsageError(f"vary.{name} of {where} is empty; leave {name} out of its attacks")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sidelight.attacks import ATTACKS
 from sidelight.audits.suites.settings import build
 from sidelight.audits.suites.suite import Suite
 from sidelight.audits.suites.suite_file import BUILT_IN, load_suite
@@ -51,6 +52,14 @@ def test_shared_settings_reach_the_protocols_that_have_them(tmp_path: Path) -> N
     assert suite.shared(local) == {"longest": 9}
 
 
+def test_an_attack_without_cells_is_left_out_of_all(tmp_path: Path) -> None:
+    [run] = load_suite(own(tmp_path, ONE_RUN + "vary = { search = [], match = [{ round = 1 }] }\n")).runs
+    attacked = dict(run.attacked())
+    assert "search" not in attacked
+    assert attacked["match"] == {"round": 1}
+    assert len(attacked) == len(ATTACKS) - 1
+
+
 def test_a_preset_is_its_protocol_with_settings_and_defences_under_what_the_run_says(tmp_path: Path) -> None:
     asked = "settings.side.epochs = 3\ndefences.noise.epsilon = 2.0\n"
     [run] = load_suite(own(tmp_path, '[[runs]]\nprotocol = "pae-hardened"\n' + asked)).runs
@@ -88,7 +97,7 @@ def test_a_preset_is_its_protocol_with_settings_and_defences_under_what_the_run_
         (ONE_RUN + ONE_RUN + "settings = { batch = 16 }\n", "runs.1 in .* repeats runs.0"),
         (ONE_RUN + 'attacks = ["sign", "sign"]\n', "name one attack twice"),
         (ONE_RUN + "vary.match = [{}, { round = 0 }]\n", "vary.match of runs.0 in .* repeats a cell"),
-        (ONE_RUN + "vary.match = []\n", "vary.match of runs.0 in .* is empty"),
+        (ONE_RUN + 'attacks = ["match"]\nvary.match = []\n', "vary.match of runs.0 in .* is empty; leave match out"),
         (ONE_RUN + 'attacks = ["sign"]\nvary.match = [{}]\n', "has 'match', which is none of its attacks"),
         (ONE_RUN + "attacks = []\n", "attacks of runs.0 in .* is empty; name at least one"),
         (ONE_RUN + "sweep.longst = [8, 16]\n", "setting of pae 'longst'; did you mean 'longest'"),
