@@ -45,7 +45,8 @@ class Blind:
         if goal is Goal.LABELS:
             return self._one_class()
         if goal is Goal.TEXTS:
-            return {"auxiliary tokens": self._text_prior(by_label=False), "language model": self._continuation()}
+            prior = {"auxiliary tokens": self._text_prior(by_label=False), "language model": self._continuation()}
+            return {**prior, **self._candidates()}
         return {"untuned": self._untuned(), "learner": self._learner}
 
     def rest(self, goal: Goal, attacked: frozenset[str]) -> dict[str, Guess]:
@@ -55,7 +56,7 @@ class Blind:
             return {**self._one_class(), **(self._read if "activations" in seen.kinds else {})}
         if goal is Goal.TEXTS:
             known = "labels" in seen.kinds
-            blind: dict[str, Guess] = {"auxiliary tokens": self._text_prior(by_label=False)}
+            blind = {"auxiliary tokens": self._text_prior(by_label=False), **self._candidates()}
             return {**blind, "tokens by label": self._text_prior(by_label=True)} if known else blind
         return {"learner": self._learner}
 
@@ -103,6 +104,16 @@ class Blind:
         guesses = {label: _common_tokens(rows_) for label, rows_ in groups.items()}
         whole = _common_tokens(tokens)
         return TextGuess(self.targets, tuple(guesses.get(labels.get(i, -1), whole) for i in self.targets))
+
+    def _candidates(self) -> dict[str, Guess]:
+        """Where texts are known of which some are the victim's: their commonest tokens, and one of them a sample."""
+        longest = self.public.facts["longest"]
+        tokens = [tuple(self.backbone.token_ids(text, longest)) for text in self.public.candidates]
+        if not tokens:
+            return {}
+        common, rows = _common_tokens(tokens), range(len(self.targets))
+        found = {"candidates' tokens": [common for _ in rows], "any candidate": [tokens[i % len(tokens)] for i in rows]}
+        return {name: TextGuess(self.targets, tuple(texts)) for name, texts in found.items()}
 
     def _continuation(self) -> TextGuess:
         """What the public backbone writes from the opening tokens: one text for all."""

@@ -76,6 +76,17 @@ def _sign(view: View) -> float:
 # --- texts -----------------------------------------------------------------------------------------------------
 
 
+def test_whoever_has_the_texts_already_guesses_among_them(view: View, public: Public, backbone: Backbone) -> None:
+    twins = blind(view, replace(public, candidates=("red blue", "red green", "red blue")), backbone)
+    for found in (twins.outsider(Goal.TEXTS), twins.rest(Goal.TEXTS, frozenset({"activations"}))):
+        common, any_one = found["candidates' tokens"], found["any candidate"]
+        assert isinstance(common, TextGuess)
+        assert isinstance(any_one, TextGuess)
+        most = backbone.token_ids("red blue")
+        assert all(list(tokens[: len(most)]) == most for tokens in common.tokens)
+        assert any_one.tokens[:2] == tuple(tuple(backbone.token_ids(text)) for text in ("red blue", "red green"))
+
+
 def test_the_text_prior_is_the_most_frequent_auxiliary_token_at_each_place(
     view: View, public: Public, backbone: Backbone
 ) -> None:
