@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ OPEN_RUNS = 4
 
 ATTACKED = "attacked"
 
-Job = Callable[[], Done | Broken]
+Outcome = Done | Broken | Shelved | None
+Job = Callable[[], Outcome]
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,17 @@ class Running:
     def run(self, cells: Sequence[Cell]) -> None:
         """Run what is not yet scored; each cell is stored as soon as it is judged."""
         waiting = [cell for cell in cells if store.finished(self._root, cell) is None]
-        for _, made in self._workers.side_by_side(self._preparations(waiting), self._plan.request.processes):
-            if isinstance(made, Shelved):  # a failure is remembered by the shelf, and is every cell's that needs it
-                self._progress.say(f"prepared {made.key.rpartition('-')[0]} in {made.seconds:.0f} s")
         self._progress.begin(ATTACKED, len(waiting))
-        asked: list[tuple[Cell, str]] = []
+        asked: list[tuple[Cell, str] | None] = []
+        jobs = chain(self._preparations(waiting, asked), self._jobs(waiting, asked))
         outcomes: dict[str, dict[str, Done | Broken]] = {}
-        for at, outcome in self._workers.side_by_side(self._jobs(waiting, asked), self._plan.request.processes):
-            cell, twin = asked[at]
+        for at, outcome in self._workers.side_by_side(jobs, self._plan.request.processes):
+            if (of := asked[at]) is None:  # a failure is remembered by the shelf, and is every cell's that needs it
+                if isinstance(outcome, Shelved):
+                    self._progress.say(f"prepared {outcome.key.rpartition('-')[0]} in {outcome.seconds:.0f} s")
+                continue
+            cell, twin = of
+            assert isinstance(outcome, Done | Broken)
             self.attack_seconds += outcome.seconds
             self._peaks[cell.key] = max(self._peaks.get(cell.key, 0), outcome.peak_bytes)
             guesses = outcomes.setdefault(cell.key, {})
@@ -80,8 +85,8 @@ class Running:
                 del outcomes[cell.key]
                 self._store(cell, self._judged(cell, guesses))
 
-    def _preparations(self, waiting: Sequence[Cell]) -> Iterator[Callable[[], Shelved | Broken | None]]:
-        """What is prepared for several cells, each once: beforehand, so that no cell waits for another's."""
+    def _preparations(self, waiting: Sequence[Cell], asked: list[tuple[Cell, str] | None]) -> Iterator[Job]:
+        """What is prepared for several cells, each once: beforehand, so that hardly a cell waits for another's."""
         known = set()
         for cell in waiting:
             attack = cell.attack
@@ -91,12 +96,13 @@ class Running:
             key = prepared_key(attack, *studied_by(attack, cell.settings, public), self._plan.backbone.digest)
             if key not in known:
                 known.add(key)
+                asked.append(None)
                 yield partial(self._prepare, attack, cell.settings, public)
 
     def _prepare(self, attack: Attack, settings: Mapping[str, Any], public: Public) -> Shelved | Broken | None:
         return self._shelf.ensure(attack, settings, public, self._plan.backbone.digest, (self._plan.folder,))
 
-    def _jobs(self, waiting: Sequence[Cell], asked: list[tuple[Cell, str]]) -> Iterator[Job]:
+    def _jobs(self, waiting: Sequence[Cell], asked: list[tuple[Cell, str] | None]) -> Iterator[Job]:
         """The jobs of what applies, noted in `asked`; what does not is stored with its reason."""
         for cell in waiting:
             if why := self._inapplicable(cell):
