@@ -22,7 +22,7 @@ from .cells.judging import Judge
 from .cells.scoring import PRIMARY
 from .planning.plan import Plan
 from .progress import Progress
-from .sandbox.preparing import Shelf, Shelved, prepared_key, prepares, reference, studied_by
+from .sandbox.preparing import Shelf, Shelved, prepares, reference
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
 from .suites.settings import named
 
@@ -93,8 +93,8 @@ class Running:
             if not isinstance(attack, Attack) or not prepares(attack) or self._inapplicable(cell):
                 continue
             public = self._open(cell.run).public
-            key = prepared_key(attack, *studied_by(attack, cell.settings, public), self._plan.backbone.digest)
-            if key not in known:
+            key = self._shelf.key_of(attack, cell.settings, public, self._plan.backbone.digest)
+            if key not in known and not self._shelf.holds(key):
                 known.add(key)
                 asked.append(None)
                 yield partial(self._prepare, attack, cell.settings, public)

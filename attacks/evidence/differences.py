@@ -20,7 +20,7 @@ from ...system.backbone import load_backbone
 from ...system.difference import DifferenceKind, fused
 from ...system.heads import scores
 from ...system.public import Public
-from ...system.view import View
+from ...system.view import View, finite
 from .states import PLAIN, plain
 
 SHARE: Mapping[str, tuple[str, ...]] = {"activations": (PLAIN,), "last_layer": ("sent",)}
@@ -48,7 +48,8 @@ def differences(view: View, public: Public) -> Differences:
     kept = [i for i, sample_id in enumerate(order) if sample_id in where]
     joined = values[[where[order[i]] for i in kept]]
     received = activations[kept]
-    return Differences(tuple(order[i] for i in kept), undone(joined, public), plain(received, public), received)
+    values, pivots = finite(undone(joined, public)), finite(plain(received, public))
+    return Differences(tuple(order[i] for i in kept), values, pivots, received)
 
 
 def undone(values: torch.Tensor, public: Public) -> torch.Tensor:

@@ -63,10 +63,11 @@ class Blind:
     def texts(self, count: int) -> dict[str, Guess]:
         """Beside them, for guesses that name no samples: so many texts, matched to the rows as those are.
 
-        The auxiliary texts, and what the public backbone writes where they are too few.
+        Texts of which some are known to be the victim's, then auxiliary ones, then what the public backbone writes.
         """
         longest = self.public.facts["longest"]
-        known = [tuple(self.backbone.token_ids(e.text, longest)) for e in self.public.auxiliary][:count]
+        texts = [*self.public.candidates, *(example.text for example in self.public.auxiliary)][:count]
+        known = [tuple(self.backbone.token_ids(text, longest)) for text in texts]
         more = _drawn(self.backbone, min(LONGEST, longest), count - len(known)) if count > len(known) else ()
         return {"auxiliary texts": TextGuess((), (*known, *more))}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from ...system.backbone import TINY, Backbone, load_backbone, local_folder
-from ...system.data import Dataset, Sizes, Split, load, refuse_trained_on, split, with_random_labels
+from ...system.data import Dataset, Sizes, Split, joined, load, refuse_trained_on, split, with_random_labels
 from ...system.errors import SidelightError, UsageError
 from ...system.randomness import Streams
 from ..cells.cell import Cell
@@ -108,7 +108,7 @@ def settle(request: Request, say: Say) -> Plan:
         identity=identity,
         named=named,
         dealt={name: len(getattr(first, name)) for name in NAMES},
-        notices=tuple(notices(request, first)),
+        notices=tuple(dict.fromkeys(notices(request, parts, datasets))),
     )
 
 
@@ -122,7 +122,7 @@ def refuse_exposed(request: Request, folder: Path) -> None:
 def read_data(request: Request, seed: str, plans: list[DataPlan]) -> dict[DataPlan, Dataset]:
     """The data as each plan reads them, each once; all plans draw from one stream."""
     return {
-        plan: load(request.data, Streams(seed).numpy("data"), plan.max_classes, plan.generated, plan.together)
+        plan: load(request.data, Streams(seed).numpy("data"), plan.max_classes, plan.generated)
         for plan in dict.fromkeys(plans)
     }
 
@@ -135,20 +135,25 @@ def deal_all(request: Request, seed: str, datasets: Mapping[DataPlan, Dataset]) 
 
 
 def deal(plan: DataPlan, dataset: Dataset, streams: Streams) -> Split:
-    """One split of the data, its random-label rows drawn."""
-    sizes = Sizes(**{name: getattr(plan, name) for name in NAMES})
+    """One split of the data, its texts joined and its random-label rows drawn."""
+    sizes = Sizes(**{name: getattr(plan, name) * plan.together for name in NAMES})
     dealt = split(dataset, sizes, streams.numpy("split"))
+    dealt = dealt if plan.together == 1 else joined(dealt, plan.together)
     if not plan.random_labels:
         return dealt
     train = with_random_labels(dealt.victim_train, plan.random_labels, dealt.labels, streams.numpy("random labels"))
     return replace(dealt, victim_train=train)
 
 
-def notices(request: Request, parts: Split) -> Iterator[str]:
-    """What a reader must know of how the audit was set up."""
+def notices(request: Request, parts: Mapping[Path, Split], plans: Iterable[DataPlan]) -> Iterator[str]:
+    """What a reader must know of how the audit was set up, by the first victim's parts."""
     if request.seed is not None and len(request.seed) < SHORTEST_SEED:
         yield "The seed was given by hand and is short: whoever tries short seeds can redraw the data."
-    asked = request.suite.data
-    fewer = [f"{len(getattr(parts, n))} {n}" for n in NAMES if len(getattr(parts, n)) < getattr(asked, n)]
-    if fewer:
-        yield f"The data are fewer than the suite asks for: {', '.join(fewer)} rows."
+    for plan in plans:
+        where = "" if plan == request.suite.data else " for runs with data of their own"
+        if plan.together > 1:
+            yield f"{plan.together} rows of one class and part were put end to end to make one{where}."
+        dealt = parts[parts_path(request, plan, 0)]
+        fewer = [f"{len(getattr(dealt, n))} {n}" for n in NAMES if len(getattr(dealt, n)) < getattr(plan, n)]
+        if fewer:
+            yield f"The data are fewer than the suite asks for{where}: {', '.join(fewer)} rows."

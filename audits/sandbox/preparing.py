@@ -72,6 +72,14 @@ class Shelf:
         self._progress = progress or (lambda key, done, total: None)
         self._broken: dict[str, Broken] = {}
 
+    def key_of(self, attack: Attack, settings: Mapping[str, Any], public: Public, backbone: str) -> str:
+        """The name of what an attack prepares."""
+        return prepared_key(attack, *studied_by(attack, settings, public), backbone)
+
+    def holds(self, key: str) -> bool:
+        """Whether that was prepared already."""
+        return (self._root / key / ABOUT).exists()
+
     def ensure(
         self, attack: Attack, settings: Mapping[str, Any], public: Public, backbone: str, readable: Sequence[Path] = ()
     ) -> Shelved | Broken | None:
@@ -122,7 +130,7 @@ class Shelf:
         partial.mkdir(exist_ok=True, mode=files.PRIVATE)
         shutil.rmtree(known, ignore_errors=True)
         public.save(known)
-        # the key alone seeds it: every victim's run finds the same tensors, and they tell nothing of any
+        # the key alone seeds it: all runs with the same public knowledge find the same tensors
         seed = Streams(key).integer("preparation")
         study = Study(reference(attack), settings, known, work, seed, readable)
         self._progress(key, 0.0, 1.0)

@@ -13,6 +13,7 @@ import os
 import pkgutil
 import selectors
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
@@ -29,6 +30,8 @@ from .readable import code_paths
 
 PRELOADED = (backbone, public, view)
 """What every worker needs and would otherwise import itself."""
+UNIT = 1 if sys.platform == "darwin" else 1024
+"""Bytes that getrusage counts in: macOS in ones, others in kibibytes."""
 FAMILY_OF_THE_DEFAULT = "transformers.models.opt.modeling_opt"
 
 
@@ -87,7 +90,7 @@ class Server:
             if task is not None:
                 self._end_strays()
                 code = os.waitstatus_to_exitcode(status)
-                self._tell({"event": "ended", "task": task, "status": code, "peak": usage.ru_maxrss * 1024})
+                self._tell({"event": "ended", "task": task, "status": code, "peak": usage.ru_maxrss * UNIT})
 
     def _end_strays(self) -> None:
         """End what a worker started and left behind: as the nearest subreaper, this server inherits it."""

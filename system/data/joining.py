@@ -1,33 +1,50 @@
-"""Longer texts out of short ones: several rows of one label and side, end to end."""
+"""Longer texts out of short ones: several samples of one class and part, end to end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from .rows import Row, Span
+from ..errors import UsageError
+from .rows import Sample, Span
+from .split import Split
 
 
-def joined(rows: Sequence[Row], count: int) -> list[Row]:
-    """So many rows make one, in their order, where label and pool agree; what is left over is left out.
+def joined(parts: Split, count: int) -> Split:
+    """So many samples of a class make one, in their order and inside each part; what is left over is left out.
 
-    A row of several groups is in none: rows that are said alike may then be dealt to different parts of one side.
+    Raises:
+        UsageError: the victim keeps no text of a class to train on.
     """
-    waiting: dict[tuple[str, str], list[Row]] = {}
-    found = []
-    for row in rows:
-        alike = waiting.setdefault((row.label, row.pool), [])
-        alike.append(row)
-        if len(alike) == count:
-            found.append(_one(alike))
-            alike.clear()
+    found = replace(
+        parts,
+        victim_train=tuple(_joined(parts.victim_train, count)),
+        victim_test=tuple(_joined(parts.victim_test, count)),
+        auxiliary=tuple(_joined(parts.auxiliary, count)),
+        non_member=tuple(_joined(parts.non_member, count)),
+    )
+    if missing := sorted(set(parts.labels) - {sample.label for sample in found.victim_train}):
+        raise UsageError(
+            f"together is {count} and the victim has fewer rows of label {missing[0]!r}; give a smaller one"
+        )
     return found
 
 
-def _one(rows: Sequence[Row]) -> Row:
+def _joined(samples: Sequence[Sample], count: int) -> Iterator[Sample]:
+    waiting: dict[str, list[Sample]] = {}
+    for sample in samples:
+        alike = waiting.setdefault(sample.label, [])
+        alike.append(sample)
+        if len(alike) == count:
+            yield _one(alike)
+            alike.clear()
+
+
+def _one(samples: Sequence[Sample]) -> Sample:
+    """Under the first one's id."""
     text, spans = "", list[Span]()
-    for row in rows:
+    for sample in samples:
         start = len(text) + 1 if text else 0
-        text = f"{text} {row.text}" if text else row.text
-        spans += [Span(span.start + start, span.end + start, span.kind) for span in row.spans]
-    groups = {row.group for row in rows}
-    return Row(text, rows[0].label, tuple(spans), rows[0].pool, groups.pop() if len(groups) == 1 else "")
+        text = f"{text} {sample.text}" if text else sample.text
+        spans += [Span(span.start + start, span.end + start, span.kind) for span in sample.spans]
+    return replace(samples[0], text=text, spans=tuple(spans))

@@ -14,7 +14,6 @@ from ..errors import UnknownName, UsageError
 from .duplicates import folded
 from .files import READERS, read_rows
 from .hub import NotOnHub, OutOfReach, folder_rows, hub_rows
-from .joining import joined
 from .messages import generate
 from .rows import Dataset, Row, digest, labels_of
 from .split import proportional
@@ -32,7 +31,6 @@ def load(
     generator: np.random.Generator,
     max_classes: int | None = None,
     max_rows: int | None = None,
-    together: int = 1,
 ) -> Dataset:
     """Load labelled texts.
 
@@ -42,7 +40,6 @@ def load(
         generator: draws the generated messages and the rows that `max_rows` keeps.
         max_classes: keep the most frequent labels only; among equals the first by name.
         max_rows: keep this many rows, in proportion to the labels.
-        together: put so many rows of one label end to end, for longer texts.
 
     Raises:
         UnknownName: a name that is neither known nor on the hub.
@@ -54,9 +51,8 @@ def load(
     notices = [*shortened, *_duplicates(rows)]
     rows, fewer = _most_frequent(rows, max_classes)
     rows, drawn = _subsample(rows, max_rows, generator)
-    rows, longer = _joined(rows, together)
     labels = labels_of(rows)
-    return Dataset(_name(reference), digest(rows), tuple(rows), labels, (*notices, *fewer, *drawn, *longer), source)
+    return Dataset(_name(reference), digest(rows), tuple(rows), labels, (*notices, *fewer, *drawn), source)
 
 
 def _require_sizes(max_classes: int | None, max_rows: int | None) -> None:
@@ -149,14 +145,6 @@ def _most_frequent(rows: Sequence[Row], max_classes: int | None) -> tuple[list[R
     left = [row for row in rows if row.label in kept]
     notice = f"The {max_classes} most frequent of {len(counts)} labels were kept, with {len(left)} of {len(rows)} rows."
     return left, [notice]
-
-
-def _joined(rows: Sequence[Row], together: int) -> tuple[list[Row], list[str]]:
-    if together == 1:
-        return list(rows), []
-    found = joined(rows, together)
-    notice = f"{together} rows of one label were put end to end to make one, {len(found)} of {len(rows)} in all."
-    return _require_two_labels(found, "of joined rows"), [notice]
 
 
 def _subsample(

@@ -11,6 +11,7 @@ from sidelight.audits.sandbox.workers import Workers
 
 from .small import PAE, Small, installed, results, run_here
 
+LISTED = 'attacks = ["preparing", "unprepared", "working"]\n'
 BREAKING = {
     "raising": ("Raising", "ArithmeticError: the matrix is singular"),
     "hanging": ("Hanging", "no guess within 5 s"),
@@ -74,3 +75,21 @@ def test_a_failed_cell_runs_again_and_is_replaced(small: Small, workers: Workers
     assert json.loads((failed / "result.json").read_text(encoding="utf-8"))["fields"]["status"] == "scored"
     assert [row["status"] for row in results(tmp_path / "out") if row["primary"]] == ["scored"] * 4
     assert [path.name for path in (tmp_path / "out" / "cells").glob("*flaky*")] == [failed.name]
+
+
+def test_an_audit_prepares_once_for_all_runs_before_it_attacks_and_a_failure_stops_no_other(
+    small: Small, workers: Workers, tmp_path: Path
+) -> None:
+    # the attack studies nothing, so that both runs share what it prepares
+    suite = small.suite("prepares", PAE, LISTED, PAE.replace("epochs = 12", "epochs = 1"), LISTED)
+    plugins = {name: f"plugin_attacks:{name.title()}" for name in ("preparing", "unprepared", "working")}
+    with installed(**plugins):
+        done, said = run_here(small, tmp_path / "out", suite, workers)
+        again = run_here(small, tmp_path / "out", suite, workers)[1]
+    assert not done
+    lines = [line for line in said if line.startswith(("prepared", "attacked", "FAILED"))]
+    assert [line.partition(" in ")[0] for line in lines if line.startswith("prepared")] == ["prepared preparing"]
+    assert lines[0].startswith("prepared")
+    status = {row["attack"]: row["status"] for row in results(tmp_path / "out")}
+    assert (status["preparing"], status["unprepared"], status["working"]) == ("scored", "failed", "scored")
+    assert not any(line.startswith("prepared") for line in again)

@@ -97,7 +97,7 @@ def test_a_preset_is_its_protocol_with_settings_and_defences_under_what_the_run_
         (ONE_RUN + ONE_RUN + "settings = { batch = 16 }\n", "runs.1 in .* repeats runs.0"),
         (ONE_RUN + 'attacks = ["sign", "sign"]\n', "name one attack twice"),
         (ONE_RUN + "vary.match = [{}, { round = 0 }]\n", "vary.match of runs.0 in .* repeats a cell"),
-        (ONE_RUN + 'attacks = ["match"]\nvary.match = []\n', "vary.match of runs.0 in .* is empty; leave match out"),
+        (ONE_RUN + 'attacks = ["match"]\nvary.match = []\n', "vary of runs.0 in .* leaves no attack"),
         (ONE_RUN + 'attacks = ["sign"]\nvary.match = [{}]\n', "has 'match', which is none of its attacks"),
         (ONE_RUN + "attacks = []\n", "attacks of runs.0 in .* is empty; name at least one"),
         (ONE_RUN + "sweep.longst = [8, 16]\n", "setting of pae 'longst'; did you mean 'longest'"),

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 
 from sidelight.system.data import Dataset, Span, load, refuse_trained_on
-from sidelight.system.data.joining import joined
-from sidelight.system.data.rows import Row
 from sidelight.system.data.trained_on import TRAINED_ON
 from sidelight.system.errors import UnknownName, UsageError
 
@@ -138,22 +136,6 @@ def test_max_classes_keeps_the_most_frequent_labels_then_the_first_by_name(tmp_p
     data = loaded(jsonl(tmp_path, *records), max_classes=2)
     assert data.labels == ("b", "d")
     assert any("2 most frequent of 4 labels" in notice for notice in data.notices)
-
-
-def test_rows_of_one_label_are_put_end_to_end_with_their_spans(tmp_path: Path) -> None:
-    texts = ["Ann went", "by bus", "and Bob came", "too late", "at last"]
-    spans = {0: [{"start": 0, "end": 3, "type": "NAME"}], 2: [{"start": 4, "end": 7, "type": "NAME"}]}
-    rows = [{"text": text, "label": at % 2, "spans": spans.get(at, [])} for at, text in enumerate(texts)]
-    data = loaded(jsonl(tmp_path, *rows), together=2)
-    assert [(row.text, row.label) for row in data.rows] == [("Ann went and Bob came", "0"), ("by bus too late", "1")]
-    assert [data.rows[0].text[span.start : span.end] for span in data.rows[0].spans] == ["Ann", "Bob"]
-    assert "2 rows of one label were put end to end to make one, 2 of 5 in all." in data.notices
-
-
-def test_rows_are_joined_on_their_own_side_and_keep_a_group_that_all_have() -> None:
-    rows = [Row(text, "a", (), pool, group) for text, pool, group in
-            [("1", "victim", "g"), ("2", "auxiliary", "h"), ("3", "victim", "g"), ("4", "auxiliary", "i")]]  # fmt: skip
-    assert joined(rows, 2) == [Row("1 3", "a", (), "victim", "g"), Row("2 4", "a", (), "auxiliary", "")]
 
 
 def test_max_rows_draws_by_label_and_repeats_with_the_generator(tmp_path: Path) -> None:

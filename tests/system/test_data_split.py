@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sidelight.system.data import Dataset, Row, Sample, Sizes, Split, load, split
+from sidelight.system.data import Dataset, Row, Sample, Sizes, Span, Split, joined, load, split
 from sidelight.system.data.duplicates import near_duplicate_groups
 from sidelight.system.data.rows import digest, labels_of
 from sidelight.system.errors import UsageError
@@ -167,3 +167,36 @@ def test_too_few_rows_for_the_victim_are_refused(rows: list[Row], sizes: Sizes, 
 def test_a_negative_size_is_refused() -> None:
     with pytest.raises(UsageError, match="auxiliary is -1"):
         Sizes(1, 1, -1, 1)
+
+
+# --- joined ------------------------------------------------------------------------------------------------------
+
+
+def parts_with(*train: Sample) -> Split:
+    other = (Sample("t", "seven", "a", ()), Sample("u", "eight", "a", ()))
+    return Split(train, other, (), (), tuple(sorted({sample.label for sample in train})))
+
+
+def test_samples_of_one_class_and_part_are_put_end_to_end_with_their_spans() -> None:
+    name = (Span(0, 3, "NAME"),)
+    rows = [
+        ("Ann went", "a", name),
+        ("by bus", "b", ()),
+        ("Bob came", "a", name),
+        ("too late", "b", ()),
+        ("x", "b", ()),
+    ]
+    parts = parts_with(*(Sample(str(at), text, label, spans) for at, (text, label, spans) in enumerate(rows)))
+    made = joined(parts, 2)
+    first, second = made.victim_train
+    assert (first.id, first.text, first.label) == ("0", "Ann went Bob came", "a")
+    assert [first.text[span.start : span.end] for span in first.spans] == ["Ann", "Bob"]
+    assert (second.text, second.label) == ("by bus too late", "b")
+    assert [sample.text for sample in made.victim_test] == ["seven eight"]
+
+
+def test_joining_more_than_a_class_has_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match="together is 2 and the victim has fewer rows of label 'b'; give a smaller one"
+    ):
+        joined(parts_with(*(Sample(str(at), "x", label, ()) for at, label in enumerate("aab"))), 2)

@@ -17,7 +17,7 @@ from ....system.backbone import Backbone, Tokens, run
 from ....system.low_rank import trimmed
 from ....system.message import Party
 from ....system.partial import FULL, Bottom, load_tuned, record_inputs
-from ....system.view import View
+from ....system.view import View, finite
 from .spans import Span, rows_span
 
 WEIGHT = ".weight"
@@ -49,7 +49,7 @@ def updates(view: View) -> Iterator[Update]:
         elif message.kind == "update" and message.tensors:
             before = given.get(message.sender) or own_part(view.held["start"], message.tensors)
             if before.keys() == message.tensors.keys():
-                yield Update(message.sender, before, message.tensors)
+                yield Update(message.sender, before, {name: finite(part) for name, part in message.tensors.items()})
 
 
 def own_part(start: State, sent: State) -> State:
