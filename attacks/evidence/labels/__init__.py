@@ -1,1 +1,1 @@
-"""Which class a difference or a pivot speaks of."""
+"""Which class a difference, a gradient or a pivot speaks of."""
