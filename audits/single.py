@@ -58,6 +58,7 @@ def record_one(
     protocol, settings, defences = unfolded(Recipe(protocol, settings, defences))
     built = build_protocol(protocol, settings, defences)
     loaded = load_backbone(backbone)
+    loaded.require_room(built.longest, built.prompt)
     folder = local_folder(backbone)
     if folder == local_folder(TINY):
         refuse_trained_on(Path(data))

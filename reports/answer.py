@@ -100,7 +100,7 @@ def _open(audit: Audit, summaries: Sequence[Summary]) -> Iterator[str]:
         yield f"{_counted(failed, 'attack')} failed, so nothing follows about what {_it(failed)} would have found."
     if lost := _lost(audit):
         yield f"Beside the tables {listed(lost)} failed."
-    unaudited = sum(len(s.unaudited) for s in summaries)
+    unaudited = len({kind for s in summaries for kind in s.unaudited})
     if unaudited:
         them = _it(unaudited, "them")
         whom = "the server or a party beside it" if any(s.run.others for s in summaries) else "the server"

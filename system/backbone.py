@@ -67,6 +67,16 @@ class Backbone:
         tail = self.token_ids(prompt)
         return self.pad([[*self.prefix, *self.token_ids(text, longest), *tail] for text in texts])
 
+    def require_room(self, longest: int, prompt: str) -> None:
+        """Raises UsageError where the model has fewer positions than texts of so many tokens need."""
+        around = len(self.prefix) + len(self.token_ids(prompt))
+        there = getattr(self.model.config, "max_position_embeddings", None)
+        if there is not None and around + longest > there:
+            raise UsageError(
+                f"longest is {longest} and {self.name} has {there} positions, of which {around} are for what stands "
+                f"around a text; give at most {there - around}"
+            )
+
     def pad(self, rows: Sequence[Sequence[int]]) -> Tokens:
         """Rows of token ids, padded on the right to the longest."""
         longest = max(len(row) for row in rows)

@@ -32,7 +32,7 @@ class Lookup(Attack):
     """Length and last token."""
 
     name = "lookup"
-    source = "ours"
+    source = "ours: the length and the last token, no other place"
     goal = Goal.TEXTS
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"activations"})

@@ -25,7 +25,7 @@ UNUSED = Streams("nothing that is drawn here is kept")
 def refuse_unfit(
     suite: Suite, planned: Sequence[Planned], backbone: Backbone, datasets: Mapping[DataPlan, Dataset]
 ) -> None:
-    """Refuse curves over more classes than the data have, and defences that do not go together or with the data."""
+    """Refuse curves over more classes than the data have, texts that are too long, and defences that do not fit."""
     for one in planned:
         have = len(datasets[suite.data_of(one.run)].labels)
         if one.point and one.point.setting == CLASSES and one.point.value > have:
@@ -33,7 +33,9 @@ def refuse_unfit(
                 f"a sweep asks for {one.point.value} classes and the data have {have}; give smaller values"
             )
     for run in (one.run for one in planned):
-        refuse_absent(suite.threat_of(run), suite.protocol_of(run))
+        protocol = suite.protocol_of(run)
+        refuse_absent(suite.threat_of(run), protocol)
+        backbone.require_room(protocol.longest, protocol.prompt)
     for run in (one.run for one in planned if one.run.defences):
         labels = datasets[suite.data_of(run)].labels
         suite.protocol_of(run).public_head(Scene(backbone, labels, {}, UNUSED))  # depends on every defence

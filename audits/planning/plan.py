@@ -150,10 +150,10 @@ def notices(request: Request, parts: Mapping[Path, Split], plans: Iterable[DataP
     if request.seed is not None and len(request.seed) < SHORTEST_SEED:
         yield "The seed was given by hand and is short: whoever tries short seeds can redraw the data."
     for plan in plans:
-        where = "" if plan == request.suite.data else " for runs with data of their own"
+        where = "" if plan == request.suite.data else ", in runs with data of their own"
         if plan.together > 1:
             yield f"{plan.together} rows of one class and part were put end to end to make one{where}."
         dealt = parts[parts_path(request, plan, 0)]
         fewer = [f"{len(getattr(dealt, n))} {n}" for n in NAMES if len(getattr(dealt, n)) < getattr(plan, n)]
         if fewer:
-            yield f"The data are fewer than the suite asks for{where}: {', '.join(fewer)} rows."
+            yield f"There are fewer rows than the suite asks for{where}: {', '.join(fewer)}."

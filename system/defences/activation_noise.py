@@ -71,4 +71,5 @@ class ActivationNoise(Defence):
         return Loss(2 * self.clip * sqrt(layers) / self.deviation(layers), self.delta)
 
     def weakest(self) -> ActivationNoise:
-        return replace(self, ratio=min(self.ratio or WEAKEST, WEAKEST), revealed=False)
+        # the ratio takes the place of what epsilon asks for
+        return replace(self, epsilon=type(self).epsilon, ratio=min(self.ratio or WEAKEST, WEAKEST), revealed=False)

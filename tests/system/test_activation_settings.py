@@ -65,6 +65,7 @@ def test_maps_are_public_only_where_a_control_reveals_them(micro: Micro) -> None
     ("defence", "weakest"),
     [
         (ActivationNoise(), ActivationNoise(ratio=0.001)),
+        (ActivationNoise(epsilon=100.0, clip=2.0), ActivationNoise(clip=2.0, ratio=0.001)),
         (ActivationNoise(ratio=1e-4, clip=3.0), ActivationNoise(ratio=1e-4, clip=3.0)),
         (Quantise(bits=2), Quantise(bits=8)),
         (Layers(count=2, which="first"), Layers(count=0, which="first")),

@@ -31,6 +31,15 @@ def hidden_states(backbone: Backbone, ids: list[int]) -> tuple[torch.Tensor, ...
     return tuple(state[0] for state in output.hidden_states)
 
 
+def test_the_longest_text_that_is_let_in_runs_and_one_token_more_is_refused(backbone: Backbone) -> None:
+    around = len(backbone.prefix) + len(backbone.token_ids(" topic:"))
+    most = backbone.model.config.max_position_embeddings - around
+    backbone.require_room(most, " topic:")
+    backbone.activations(backbone.pad([[3] * (most + around)]))
+    with pytest.raises(UsageError, match=f"longest is {most + 1} and .*; give at most {most}"):
+        backbone.require_room(most + 1, " topic:")
+
+
 @torch.no_grad()
 def test_activations_are_the_blocks_outputs_of_each_text_alone(backbone: Backbone) -> None:
     """Right padding changes nothing, whatever the lengths."""
