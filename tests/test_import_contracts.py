@@ -23,6 +23,7 @@ PLANTED = {
     "rooms": ("system/planted.py", "from ..attacks import labels\n"),
     "benchmarks-without-attacks": ("benchmarks/planted.py", "from ..attacks import labels\n"),
     "attacks-see-views": ("attacks/labels/planted.py", "from ...system import truth\n"),
+    "rooms-of-evidence": ("attacks/evidence/pivots/planted.py", "from ..labels import naming\n"),
     "audit-steps": ("audits/suites/planted.py", "from ..planning import plan\n"),
     "light-commands": ("reports/command.py", "\n\nimport torch\n"),
     "no-pickle": ("audits/planted.py", "import pickle\n"),
