@@ -39,7 +39,7 @@ from .readable import PACKAGE, module_paths
 from .worker_task import prepares
 from .workers import Broken, Limits, Ready, Study, Workers
 
-__all__ = ["Shelf", "Shelved", "prepared_key", "prepares", "reference", "studied_by"]
+__all__ = ["Shelf", "Shelved", "prepared_key", "prepares", "reference"]
 
 ABOUT = "prepared.json"
 ROOMS = ("attacks", "system")

@@ -131,5 +131,5 @@ def _check_attacks(run: RunPlan, where: str) -> None:
         built = [build(ATTACKS[name], settings, name) for settings in cells]
         if any(attack in built[:at] for at, attack in enumerate(built)):
             raise UsageError(f"vary.{name} of {where} repeats a cell; give different settings")
-    if not any(True for _ in run.attacked()):
+    if not any(run.attacked()):
         raise UsageError(f"vary of {where} leaves no attack; leave one, or the run away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -18,6 +19,8 @@ from sidelight.attacks.attack import (
     Studied,
     TextGuess,
 )
+from sidelight.attacks.reconstruction.inverter import LearnedInverter
+from sidelight.attacks.reconstruction.search import Search
 from sidelight.attacks.workbench import Workbench
 from sidelight.system.public import Public
 from sidelight.system.view import View
@@ -55,6 +58,25 @@ class Preparing(Working):
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> Guess:
         ids, rows = view.rows("difference", "difference")
         return self.guess(ids, rows[:, : int(prepared["classes"])])
+
+
+@dataclass(frozen=True)
+class BriefInverter(LearnedInverter):
+    """`inverter` for seconds."""
+
+    texts: int = 256
+    steps: int = 2
+    batch: int = 4
+    beam: int = 2
+
+
+@dataclass(frozen=True)
+class BriefSearch(Search):
+    """`search` for seconds."""
+
+    candidates: int = 64
+    rounds: int = 1
+    tokens: int = 2**12
 
 
 class Unprepared(Preparing):

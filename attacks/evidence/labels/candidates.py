@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from ....system.public import Public
+from ....system.view import finite
 from ..differences import backbone_share
 
 
@@ -64,7 +65,7 @@ class Candidates:
 def candidates_of(public: Public, pivots: torch.Tensor, shares: torch.Tensor | None = None) -> Candidates:
     """The candidates for pivots (N, L, d), or for shares (N, D) that were computed already; a revealed book is used."""
     logit = public.facts["difference"] == "logit"
-    taken = (backbone_share(public, pivots) if shares is None else shares).double().nan_to_num()
+    taken = finite((backbone_share(public, pivots) if shares is None else shares).double())
     book, owners = _book(public, taken.shape[1])
     width = max(book.shape[1], taken.shape[1])
     height = float(public.facts["scale"]) if logit else 1.0

@@ -51,7 +51,6 @@ class Seen(NamedTuple):
 
 def unrotated(received: torch.Tensor, texts: torch.Tensor, seen: Seen | None = None) -> torch.Tensor:
     """Rotated states (N, L, d) as they may have been, by the states (M, L, d) of other texts."""
-    received, texts = (rows.nan_to_num(0.0, 0.0, 0.0) for rows in (received, texts))
     parts = [slice(None, None, len(rows) // MOST + 1) for rows in (received, texts)]
     kept = None if seen is None else Seen(seen.received[parts[0]], seen.texts[parts[1]])
     return torch.einsum("nld,lde->nle", received, rotations(received[parts[0]], texts[parts[1]], kept))
