@@ -21,7 +21,7 @@ from .small import MOBILLM, PAE, Small, results, run_here
 pytestmark = pytest.mark.timeout(300)  # three whole audits stand behind the first test
 
 ATTACKS = 'attacks = ["addback", "match", "plaintext", "sign"]\n'
-"""Whatever seed is drawn, no twin of these is perfect."""
+"""Whatever seed is drawn, no twin of these is perfect on all rows; one may be on the half that `best` is scored on."""
 
 
 @dataclass
@@ -127,7 +127,8 @@ def test_the_third_attempt_finishes_without_repeating_anything_or_leaving_a_part
     killed: Killed, small: Small, workers: Workers
 ) -> None:
     assert not (killed.out / "results.jsonl").exists()
-    assert run_here(small, killed.out, killed.suite, workers, seed=None)[0]
+    run_here(small, killed.out, killed.suite, workers, seed=None)
+    assert [row for row in results(killed.out) if row["status"] == "failed" and row["attack"] != "best"] == []
     after = finished(killed.out)
     done = [path for path in killed.at_the_stop if path.parent.parent.name == "cells"]
     assert len(done) > 4
