@@ -16,7 +16,7 @@ import torch
 from . import files, folder
 from .errors import UnknownName
 
-ITEMS = ("auxiliary", "backbone", "candidates", "head", "keys", "known", "priors", "queries")
+ITEMS = ("auxiliary", "backbone", "candidates", "challenge", "head", "keys", "known", "priors", "queries")
 """What the threat model may withhold, as an attack's needs name it."""
 
 
@@ -34,6 +34,16 @@ class Query:
 
     id: str
     text: str
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A labelled text of which somebody wants to know whether the victim trains on it."""
+
+    id: str
+    """Of its own: it tells no sample's id."""
+    text: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ class Public:
     """The victim's rows whose labels the threat model gives away; they are not scored."""
     keys: Mapping[str, torch.Tensor] | None = None
     """What a control reveals of the defences' keys: see system/defences; None where they stay secret."""
+    challenge: tuple[Challenge, ...] = ()
+    """Examples of which some are the victim's, in an order that tells nothing: what membership is guessed of."""
 
     @property
     def items(self) -> frozenset[str]:
@@ -100,6 +112,7 @@ class Public:
         )
         files.write_lines(root / "auxiliary.jsonl", map(asdict, self.auxiliary))
         files.write_lines(root / "queries.jsonl", map(asdict, self.queries))
+        files.write_lines(root / "challenge.jsonl", map(asdict, self.challenge))
         if self.head is not None:
             folder.write_tensors(root / "head.safetensors", self.head)
         if self.keys is not None:
@@ -121,4 +134,5 @@ def load_public(root: Path) -> Public:
         known=tuple(Known(**one) for one in stored["known"]),
         keys=folder.read_tensors(root / "keys.safetensors") if stored["keys"] else None,
         queries=tuple(Query(**row) for row in files.read_lines(root / "queries.jsonl")),
+        challenge=tuple(Challenge(**row) for row in files.read_lines(root / "challenge.jsonl")),
     )

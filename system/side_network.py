@@ -15,7 +15,7 @@ Shapes: N positions or samples, L layers, d width, e width of another backbone, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,12 +64,9 @@ class SideNetwork(nn.Module):
     def features(self, activations: torch.Tensor) -> torch.Tensor:
         """h_L: (N, L, d) to (N, d)."""
         taps = layer_norm(activations, activations.shape[-1:])
-        mu = self.alpha.sigmoid()
-        state = torch.zeros_like(taps[:, 0])
-        for i in range(taps.shape[1]):
-            mixed = (1 - mu[i]) * taps[:, i] + mu[i] * state
-            state = mixed + gelu(mixed @ self.down[i]) @ self.up[i]
-        return state
+        # parts by unbind: an index would make a gradient of the whole tensor for every layer
+        parts = self.alpha.sigmoid().unbind(), self.down.unbind(), self.up.unbind()
+        return cascade(taps.unbind(1), *parts)
 
     def read_out(self, features: torch.Tensor) -> torch.Tensor:
         """(N, d) to (N, K)."""
@@ -78,6 +75,20 @@ class SideNetwork(nn.Module):
     def forward(self, activations: torch.Tensor, projection: str = "") -> torch.Tensor:
         """s(A): (N, L, e) to (N, K), through a projection where one is named."""
         return self.read_out(self.features(self.align(activations, projection)))
+
+
+def cascade(
+    taps: Sequence[torch.Tensor],
+    mus: Sequence[torch.Tensor],
+    downs: Sequence[torch.Tensor],
+    ups: Sequence[torch.Tensor],
+) -> torch.Tensor:
+    """h_L (N, d) of L normalised taps (N, d), with mu (), W_down (d, r) and W_up (r, d) of every layer."""
+    state = torch.zeros_like(taps[0])
+    for tap, mu, down, up in zip(taps, mus, downs, ups, strict=True):
+        mixed = torch.lerp(tap, state, mu)
+        state = mixed + gelu(mixed @ down) @ up
+    return state
 
 
 def _projection(width: int, to: int, generator: torch.Generator) -> nn.Parameter:

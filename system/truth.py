@@ -5,8 +5,8 @@ Only the harness opens it, to score; nothing in `attacks` may import this module
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from . import files, folder
 from .backbone import Backbone
 from .data import Sample
+from .message import Party
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,17 @@ class Truth:
     """Ids of the public queries."""
     outputs: torch.Tensor
     """(queries, classes) float32: the tuned model's class scores."""
+    members: Mapping[str, Party] = field(default_factory=dict)
+    """By the id of a challenge that the victim trains on, its device."""
+    groups: Mapping[str, int] = field(default_factory=dict)
+    """By the id of every challenge, the number of its near-duplicate group, of which the split parts none."""
 
     def save(self, root: Path) -> None:
         """Write truth/, away from view/ and public/."""
         root.mkdir(mode=files.PRIVATE)
         files.write_lines(root / "rows.jsonl", map(asdict, self.rows))
         files.write_json(root / "queries.json", list(self.queries))
+        files.write_json(root / "members.json", {"members": dict(self.members), "groups": dict(self.groups)})
         folder.write_tensors(root / "outputs.safetensors", {"outputs": self.outputs})
 
 
@@ -57,7 +63,8 @@ def load_truth(root: Path) -> Truth:
     """The truth in a folder."""
     rows = tuple(_row(values) for values in files.read_lines(root / "rows.jsonl"))
     queries = tuple(files.read_json(root / "queries.json"))
-    return Truth(rows, queries, folder.read_tensors(root / "outputs.safetensors")["outputs"])
+    outputs = folder.read_tensors(root / "outputs.safetensors")["outputs"]
+    return Truth(rows, queries, outputs, **files.read_json(root / "members.json"))
 
 
 def true_texts(backbone: Backbone, samples: Sequence[Sample], longest: int) -> tuple[TrueText, ...]:

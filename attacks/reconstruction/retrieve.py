@@ -23,18 +23,17 @@ Shapes: N samples, M pool texts, E of them as examples, F features of all layers
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from ...system.backbone import Backbone, load_backbone
-from ...system.codec import through
+from ...system.backbone import load_backbone
 from ...system.public import Public
-from ...system.rounding import rounded
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.states import FACTS, PLAIN, PROJECTED, asked_states, blurred, features, form_of, states_of, within
+from ..evidence.likeness import device_backbone, errors, sent
+from ..evidence.states import FACTS, PLAIN, PROJECTED, asked_states, features
 from ..workbench import Workbench
 
 DIRECTIONS = 512
@@ -43,8 +42,6 @@ CHUNK = 256
 """Pool texts, or samples, at a time."""
 SHRINK = 0.1
 """Share of the mean variance of near texts that every direction has beside its own: new texts differ in all."""
-EXACT = 1e-3
-"""Standard deviation of what passes of other shapes differ by, over that of a value among texts."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,15 @@ class Retrieve(Attack):
             return {}
         backbone = device_backbone(public)
         order = torch.randperm(len(texts), generator=generator)[:DIRECTIONS].tolist()
-        states = _sent([texts[i] for i in order], public, backbone)
-        scale = _errors(states, public, generator)
+        states = sent([texts[i] for i in order], public, backbone)
+        scale = errors(states, public, generator)
         examples = features(states)
         middle = examples.mean(0)
         _, _, directions = torch.linalg.svd((examples - middle) / scale, full_matrices=False)
         axes = directions.T / scale.unsqueeze(1)
         parts = []
         for at in range(0, len(texts), CHUNK):
-            parts.append((features(_sent(texts[at : at + CHUNK], public, backbone)) - middle) @ axes)
+            parts.append((features(sent(texts[at : at + CHUNK], public, backbone)) - middle) @ axes)
             bench.progress(at + len(parts[-1]), len(texts))
         pool = torch.cat(parts)
         return {"middle": middle, "axes": axes, "pool": pool, "near": _near((examples - middle) @ axes)}
@@ -99,13 +96,6 @@ def pool_of(public: Public) -> list[str]:
     return list(dict.fromkeys([*(example.text for example in public.auxiliary), *public.candidates]))
 
 
-def device_backbone(public: Public) -> Backbone:
-    """The backbone as the device runs it: how its weights are rounded is public."""
-    assert public.backbone is not None
-    backbone, bits = load_backbone(public.backbone), public.facts.get("weight_bits", 0)
-    return rounded(backbone, bits) if bits else backbone
-
-
 def likeliest(found: torch.Tensor, pool: torch.Tensor, near: torch.Tensor) -> torch.Tensor:
     """(N,) the likeliest pool text under the better account of each, for coordinates (N, k) and pool (M, k)."""
     spread = 1 + near
@@ -116,27 +106,6 @@ def likeliest(found: torch.Tensor, pool: torch.Tensor, near: torch.Tensor) -> to
         beside = torch.cdist(rows * spread.rsqrt(), pool * spread.rsqrt()).square() + volume
         best.append(torch.minimum(itself, beside).argmin(1))
     return torch.cat(best)
-
-
-def _sent(texts: list[str], public: Public, backbone: Backbone) -> torch.Tensor:
-    """What would cross of texts (M, P L, d), but for noise; rounding behind noise is part of the errors."""
-    facts = {**public.facts, "precision": "fp32"} if form_of(public.facts).spread else public.facts
-    return states_of(texts, replace(public, facts=facts), backbone=backbone)
-
-
-def _errors(examples: torch.Tensor, public: Public, generator: torch.Generator) -> torch.Tensor:
-    """Standard deviations (F,) of what crosses of states (E, P L, d) around them, the same for a layer's values."""
-    form, width = form_of(public.facts), examples.shape[2]
-    usual = (examples - examples.mean(0)).square().mean((0, 2))
-    variances = EXACT**2 * usual.clamp(min=EXACT**2 * float(usual.mean()) + torch.finfo(usual.dtype).tiny)
-    if form.spread and form.precision == "fp32":
-        variances = variances + form.spread**2
-    elif form.spread:
-        received = within(through(blurred(examples, form.spread, generator), form.precision), public)
-        maps = (public.keys or {}).get("activations")
-        kept = width if maps is None else maps.shape[1]  # the other directions hold nothing, and no error
-        variances = variances + (received - examples).square().mean((0, 2)) * width / kept
-    return variances.sqrt().repeat_interleave(width)
 
 
 def _near(examples: torch.Tensor) -> torch.Tensor:

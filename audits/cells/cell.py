@@ -79,11 +79,13 @@ class Scored:
     shuffled: Guess | None = None
     """The guess on the view whose samples are filed under each other's ids."""
     examples: Sequence[Mapping[str, Any]] = ()
+    roc: Mapping[str, Any] | None = None
+    """Of a guess of membership: its curve, and what follows from it."""
 
 
 def store(root: Path, cell: Cell, fields: Mapping[str, Any], scored: Scored) -> None:
     """Write a cell's folder by one rename; it replaces a failed one."""
-    outcome = {"status": scored.status, "reason": scored.reason, "seconds": scored.seconds}
+    outcome = {"status": scored.status, "reason": scored.reason, "seconds": scored.seconds, "roc": scored.roc}
     record = {"identity": dict(cell.identity), "fields": {**fields, **outcome}, "metrics": list(scored.metrics)}
     with files.whole(root / cell.key) as partial:
         files.write_json(partial / "result.json", record)

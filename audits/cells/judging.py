@@ -10,7 +10,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from ...attacks.attack import Attack, Goal, Guess, LabelGuess, StolenModel, TextGuess
+from ...attacks.attack import Attack, Goal, Guess, LabelGuess, MembershipScores, StolenModel, TextGuess
 from ...system.backbone import Backbone
 from ...system.defences import DEFENCES
 from ...system.public import load_public
@@ -21,6 +21,7 @@ from ..sandbox.workers import Broken, Done
 from ..statistics import Measured, PerfectTwin
 from .cell import SHUFFLED, Cell, Scored
 from .fields import stated
+from .membership import RATES, RESOLVED, TEXT_ONLY, Game
 from .scoring import PAIRED, PRIMARY, RANDOM, Answers, Rows, linked, random_row_bound, score
 from .twins import Blind
 
@@ -40,11 +41,13 @@ class Judge:
         self.public = load_public(run / "public")
         labels, targets = self.public.labels, self.public.targets
         known = frozenset(one.id for one in self.public.known)
-        self.answers = Answers(load_truth(run / "truth"), labels, targets, backbone.tokenizer.decode, known)
+        truth = load_truth(run / "truth")
+        game = Game(self.public.challenge, truth.members, truth.groups)
+        self.answers = Answers(truth, labels, targets, backbone.tokenizer.decode, known, game)
         self._vocabulary = backbone.vocabulary
         view = load_view(run / "view")
         # a device may make up samples; whoever sees them cannot tell, so that naming them is no fault
-        self._samples = frozenset(view.sample_ids()).union(row.id for row in self.answers.truth.rows)
+        self._samples = frozenset(view.sample_ids()).union(row.id for row in truth.rows)
         self._blind = Blind(view, self.public, backbone, targets)
         self.twin_seconds = 0.0
         """This thread's time in making twins: work of the audit, as the attacks are, and no overhead."""
@@ -60,6 +63,8 @@ class Judge:
             # without it, an attack that reads the truth elsewhere could not be told
             return Scored("failed", f"its twin on the shuffled view failed: {fault}", seconds)
         assert isinstance(mine, Done)
+        if attack.goal is Goal.MEMBERS and (why := self._unresolved()):
+            return Scored("not_applicable", why, seconds)
         twins = self._twins(attack, shuffled)
         measured = measure(score(attack.goal, mine.guess, self.answers), twins, len(self.answers.labels))
         blind = shuffled.guess if isinstance(shuffled, Done) else None
@@ -69,7 +74,18 @@ class Judge:
         except PerfectTwin as error:
             return replace(scored, status="failed", reason=_perfect(error, twins[0], attack.goal))
         remark = "; ".join([*self._remarks(attack.goal, mine.guess, measured), *self.promised(metrics)]) or None
-        return replace(scored, reason=remark, metrics=metrics, examples=examples(mine.guess, self.answers))
+        roc = self.answers.game.curve(mine.guess) if isinstance(mine.guess, MembershipScores) else None
+        return replace(scored, reason=remark, metrics=metrics, examples=examples(mine.guess, self.answers), roc=roc)
+
+    def _unresolved(self) -> str | None:
+        """Why a rate of false positives of 1 % cannot be stated; None where it can."""
+        game, least = self.answers.game, round(RESOLVED / RATES[PRIMARY[Goal.MEMBERS]])
+        if PRIMARY[Goal.MEMBERS] in game.rates and game.members:
+            return None
+        return (
+            f"{len(game.members)} members and {game.non_members} others cannot resolve 1 % of false positives; give "
+            f"data.non_member of at least {least}, and data that hold as many"
+        )
 
     def _fault(self, outcome: Done | Broken, attack: Attack) -> str | None:
         if isinstance(outcome, Broken):
@@ -77,18 +93,30 @@ class Judge:
         queries = [query.id for query in self.public.queries]
         classes = len(self.public.labels)
         return guess_checks.validate(
-            outcome.guess, attack.goal, self._samples, classes, self._vocabulary, queries, attack.linked
+            outcome.guess, attack.goal, self._known(attack.goal), classes, self._vocabulary, queries, attack.linked
         )
+
+    def _known(self, goal: Goal) -> frozenset[str]:
+        """Ids that a guess may name."""
+        return frozenset(one.id for one in self.public.challenge) if goal is Goal.MEMBERS else self._samples
+
+    def _sides_of(self, attack: Attack) -> tuple[Mapping[str, Guess], Mapping[str, Guess]]:
+        """The harness's own guesses without what is attacked."""
+        if attack.goal is Goal.MEMBERS:
+            alone = {TEXT_ONLY: self.answers.game.text_only()}
+            return alone, alone
+        sides = (self._blind.outsider(attack.goal), self._blind.rest(attack.goal, attack.attacked))
+        if attack.linked:
+            return sides
+        texts = self._blind.texts(len(self.answers.truth.rows))
+        return {**sides[0], **texts}, {**sides[1], **texts}
 
     def _twins(self, attack: Attack, shuffled: Done | Broken | None) -> tuple[Twin, Twin]:
         """The outsider's candidates and those that saw the rest of the view."""
         asked = (attack.goal, attack.attacked, attack.linked)
         if asked not in self._sides:
             started = time.thread_time()
-            sides = (self._blind.outsider(attack.goal), self._blind.rest(attack.goal, attack.attacked))
-            if not attack.linked:
-                texts = self._blind.texts(len(self.answers.truth.rows))
-                sides = ({**sides[0], **texts}, {**sides[1], **texts})
+            sides = self._sides_of(attack)
             scored = [{name: score(attack.goal, g, self.answers) for name, g in side.items()} for side in sides]
             self._sides[asked] = (scored[0], scored[1])
             self.twin_seconds += time.thread_time() - started
@@ -103,6 +131,7 @@ class Judge:
             Goal.LABELS: tuple(row.id for row in self.answers.unknown),
             Goal.TEXTS: self.answers.targets,
             Goal.MODEL: self.answers.truth.queries,
+            Goal.MEMBERS: tuple(one.id for one in self.public.challenge),
         }[goal]
         if isinstance(guess, TextGuess) and not guess.ids:
             yield f"{len(guess.tokens)} texts were found, and matched to the rows one to one"
@@ -169,6 +198,8 @@ def constant(guess: Guess) -> bool:
             return len(tokens) > 1 and len(set(tokens)) == 1
         case StolenModel(outputs=outputs):
             return len(outputs) > 1 and len(outputs.argmax(1).unique()) == 1
+        case MembershipScores(scores=scores):
+            return len(scores) > 1 and len(scores.unique()) == 1
     return False
 
 

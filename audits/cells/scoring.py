@@ -20,11 +20,17 @@ from typing import Any
 import numpy
 from scipy.optimize import linear_sum_assignment
 
-from ...attacks.attack import Goal, Guess, LabelGuess, StolenModel, TextGuess
+from ...attacks.attack import Goal, Guess, LabelGuess, MembershipScores, StolenModel, TextGuess
 from ...system.truth import TrueText, Truth
 from ..statistics import Values
+from .membership import Game
 
-PRIMARY = {Goal.LABELS: "accuracy", Goal.TEXTS: "position_accuracy", Goal.MODEL: "agreement"}
+PRIMARY = {
+    Goal.LABELS: "accuracy",
+    Goal.TEXTS: "position_accuracy",
+    Goal.MODEL: "agreement",
+    Goal.MEMBERS: "tpr_at_1",
+}
 """The metric that a goal is shown by."""
 
 RANDOM = "random_row_accuracy"
@@ -62,6 +68,8 @@ class Answers:
     """Tokens to text."""
     known: frozenset[str] = frozenset()
     """Ids whose labels the adversary knows beforehand."""
+    game: Game = Game((), {}, {})
+    """Whose membership is asked."""
 
     @property
     def unknown(self) -> tuple[TrueText, ...]:
@@ -77,6 +85,8 @@ def score(goal: Goal, guess: Guess, answers: Answers) -> dict[str, Rows]:
         return _texts(guess, answers)
     if goal is Goal.MODEL and isinstance(guess, StolenModel):
         return _model(guess, answers)
+    if goal is Goal.MEMBERS and isinstance(guess, MembershipScores):
+        return {name: Rows(answers.game.ids, values) for name, values in answers.game.scored(guess).items()}
     raise TypeError(f"no scorer takes a {type(guess).__name__} for the goal {goal}")
 
 

@@ -27,6 +27,7 @@ OWN: Mapping[str, Any] = {
     "prepare_seconds": None,
     "peak_mib": None,
     "reason": None,
+    "roc": None,
 }
 
 

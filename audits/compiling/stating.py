@@ -122,7 +122,7 @@ class Cells:
             "reason": reason,
             "seconds": None,
             "peak_mib": None,
-            **dict.fromkeys((*AVERAGED, "defence", "epsilon", "epsilon_example")),
+            **dict.fromkeys((*AVERAGED, "defence", "epsilon", "epsilon_example", "roc")),
         }
 
 
@@ -136,7 +136,7 @@ def over_victims(entry: Entry, name: str, found: Mapping[int, OnVictim]) -> Stat
     every = tuple(key for one in found.values() for key in one.cells)
     place = [name, *every, entry.role, entry.place.curve if entry.place else ""]
     fields = shared([one.fields for one in found.values()], "victims")
-    fields |= {"cell": f"{entry.group}-{name}-{digest(place)}", "seed": None}
+    fields |= {"cell": f"{entry.group}-{name}-{digest(place)}", "seed": None, "roc": None}
     metrics: Sequence[Mapping[str, Any]] = [without_numbers()]
     if len(found) < len(entry.cells):
         absent = len(entry.cells) - len(found)

@@ -65,5 +65,6 @@ def refuse_unattackable(
             scene = Scene(backbone, dealt.labels, protocol.parties(dealt.victim_train, streams), streams)
             rows = adversary_of(threat, protocol, scene).rows(scene, dealt.victim_train)
             draw_known(rows, dealt.labels, threat.known_labels, UNUSED)
-            if threat.candidates == "mixed" and not dealt.non_member:
-                raise UsageError('candidates is "mixed" and there are no non_member rows to mix with; give some')
+            for name, asked in (("candidates", "mixed"), ("challenge", "examples")):
+                if getattr(threat, name) == asked and not dealt.non_member:
+                    raise UsageError(f'{name} is "{asked}" and there are no non_member rows to mix with; give some')

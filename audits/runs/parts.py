@@ -29,4 +29,4 @@ def load_parts(path: Path) -> Split:
 
 def _sample(row: dict[str, Any]) -> Sample:
     spans = tuple(Span(**span) for span in row["spans"])
-    return Sample(row["id"], row["text"], row["label"], spans, row["random"])
+    return Sample(row["id"], row["text"], row["label"], spans, row["random"], row["group"])

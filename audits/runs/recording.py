@@ -15,10 +15,12 @@ import torch
 from ...system import files
 from ...system.backbone import Backbone
 from ...system.data import Sample, Split, with_reassigned_labels
+from ...system.data.duplicates import near_duplicate_groups
+from ...system.data.rows import Row
 from ...system.errors import UsageError
 from ...system.message import Party
 from ...system.protocols import Protocol, Scene, interleave
-from ...system.public import Example, Known, Public, Query
+from ...system.public import Challenge, Example, Known, Public, Query
 from ...system.randomness import Streams
 from ...system.roles import Device, Role
 from ...system.truth import Truth, true_texts
@@ -86,13 +88,18 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         known = draw_known(rows, parts.labels, threat.known_labels, streams)
         public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
         mixed = draw_candidates(rows, parts.non_member, streams) if threat.candidates == "mixed" else ()
-        replace(public, targets=asked, known=known, candidates=mixed).save(root / "public")
+        asked_of = rows if order.labels == "own" else ()
+        drawn = draw_challenge(asked_of, parts.non_member, streams) if threat.challenge == "examples" else {}
+        challenge = tuple(Challenge(name, row.text, row.label) for name, row in drawn.items())
+        replace(public, targets=asked, known=known, candidates=mixed, challenge=challenge).save(root / "public")
         device = roles[adversary.devices[0]]
         outputs = predictions(device, parts.victim_test)
         tuned = "tuned" in held and not protocol.trains_on_device
         cached = held_labels(device, rows, parts.labels) if tuned else None
         true = true_texts(backbone, rows, protocol.longest)
-        Truth(true, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
+        Truth(true, tuple(s.id for s in parts.victim_test), outputs, owners(scene, drawn), groups(drawn)).save(
+            root / "truth"
+        )
         about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
         promised, example = protocol.budget(scene), protocol.example_budget(scene)
         seconds = round(time.monotonic() - started, 2)
@@ -179,6 +186,30 @@ def draw_candidates(rows: Sequence[Sample], others: Sequence[Sample], streams: S
     """The texts of the victim's rows among those of others, in an order that tells nothing."""
     texts = [row.text for row in (*rows, *others)]
     return tuple(texts[i] for i in torch.randperm(len(texts), generator=streams.torch("candidates")).tolist())
+
+
+def draw_challenge(rows: Sequence[Sample], others: Sequence[Sample], streams: Streams) -> dict[str, Sample]:
+    """The victim's rows among others, under ids that tell nothing.
+
+    Rows whose label a coin drew are left out: that it does not fit the text would tell them from others.
+    """
+    pool = [row for row in (*rows, *others) if not row.random]
+    order = torch.randperm(len(pool), generator=streams.torch("challenge")).tolist()
+    return {f"c{place:05d}": pool[at] for place, at in enumerate(order)}
+
+
+def owners(scene: Scene, drawn: Mapping[str, Sample]) -> dict[str, Party]:
+    """By id the device of each challenge that is a device's."""
+    devices = {sample.id: party for party, own in scene.samples.items() for sample in own}
+    return {name: devices[row.id] for name, row in drawn.items() if row.id in devices}
+
+
+def groups(drawn: Mapping[str, Sample]) -> dict[str, int]:
+    """By id the near-duplicate group of each challenge."""
+    if not drawn:
+        return {}
+    numbers = near_duplicate_groups([Row(row.text, row.label, group=row.group) for row in drawn.values()])
+    return dict(zip(drawn, numbers.tolist(), strict=True))
 
 
 def draw(samples: Sequence[Sample], count: int, streams: Streams) -> tuple[str, ...]:

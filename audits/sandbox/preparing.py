@@ -181,6 +181,11 @@ def reference(attack: Attack) -> str:
     return f"{type(attack).__module__}:{type(attack).__qualname__}"
 
 
+def preparer(attack: Attack) -> type[Attack]:
+    """The class whose `prepare` an attack has."""
+    return next(one for one in type(attack).__mro__ if "prepare" in vars(one))
+
+
 def studied_by(attack: Attack, settings: Mapping[str, Any], public: Public) -> tuple[Mapping[str, Any], Public]:
     """The settings and the public knowledge on which what an attack prepares depends."""
     if attack.studies is None:
@@ -194,10 +199,13 @@ def prepared_key(attack: Attack, settings: Mapping[str, Any], public: Public, ba
 
     `public` is restricted already to what the attack studies.
     """
-    name = re.sub(r"[^\w-]", "_", attack.name)  # a plug-in's name becomes a folder's
+    own = preparer(attack)
+    # attacks that inherit a preparation share it
+    called = attack.name if own is type(attack) else own.__name__.lower()
+    name = re.sub(r"[^\w-]", "_", called)  # a plug-in's name becomes a folder's
     told = {
-        "attack": reference(attack),
-        "code": code_version(type(attack).__module__),
+        "attack": f"{own.__module__}:{own.__qualname__}",
+        "code": code_version(own.__module__),
         "settings": dict(settings),
         "facts": dict(public.facts),
         "labels": public.labels,
@@ -205,6 +213,7 @@ def prepared_key(attack: Attack, settings: Mapping[str, Any], public: Public, ba
         "head": None if public.head is None else {name: _tensor_digest(t) for name, t in public.head.items()},
         "auxiliary": list(map(astuple, public.auxiliary)),
         "candidates": public.candidates,
+        "challenge": list(map(astuple, public.challenge)),
         "queries": list(map(astuple, public.queries)),
         "targets": public.targets,
         "known": list(map(astuple, public.known)),

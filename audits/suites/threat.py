@@ -27,6 +27,9 @@ class Threat:
     data set does not tell two pools apart."""
     candidates: Literal["none", "mixed"] = "none"
     """Texts of which some are the victim's: `mixed` are all that it trains on, shuffled among those it never had."""
+    challenge: Literal["none", "examples"] = "none"
+    """Labelled texts of which membership is guessed: `examples` are all that the victim trains on, shuffled among those
+    of `non_member`, from the same pool."""
     prompt: Literal["known"] = "known"
     known_labels: int = 0
     """Rows of each class whose labels the adversary knows beforehand; they are not scored."""

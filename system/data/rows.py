@@ -41,6 +41,8 @@ class Sample:
     spans: tuple[Span, ...]
     random: bool = False
     """Whether a coin gave it a uniform label: see relabel.py."""
+    group: str = ""
+    """The row's, where it has one."""
 
 
 @dataclass(frozen=True)

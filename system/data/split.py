@@ -189,4 +189,5 @@ def _fresh_ids(count: int, generator: np.random.Generator) -> list[str]:
 def _samples(rows: Sequence[Row], ids: list[str], generator: np.random.Generator) -> tuple[Sample, ...]:
     """Shuffle one part and give its rows the next unused ids."""
     order = generator.permutation(len(rows))
-    return tuple(Sample(ids.pop(), rows[int(at)].text, rows[int(at)].label, rows[int(at)].spans) for at in order)
+    dealt = ((ids.pop(), rows[int(at)]) for at in order)
+    return tuple(Sample(own, row.text, row.label, row.spans, group=row.group) for own, row in dealt)

@@ -111,6 +111,10 @@ def test_runs_that_differ_in_their_defences_or_in_the_order_of_these_are_differe
         ),
         ("settings = { longest = 9000 }\n", "longest is 9000 and .* has [0-9]+ positions, .*; give at most [0-9]+"),
         ('threat = { candidates = "mixed" }\ndata = { non_member = 0 }\n', "there are no non_member rows to mix with"),
+        (
+            'threat = { challenge = "examples" }\ndata = { non_member = 0 }\n',
+            "there are no non_member rows to mix with",
+        ),
         ("threat = { known_labels = 500 }\n", "known_labels is 500 and the victim has 1[0-9] rows of one class"),
         (
             'sweep."data.max_classes" = [2, 900]\n',

@@ -107,9 +107,9 @@ def model_chance(planted: Planted) -> float:
 def members_form(guess: Guess, planted: Planted) -> None:
     assert isinstance(guess, MembershipScores)
     assert guess.scores.dtype == torch.float32
-    assert guess.scores.shape == (len(planted.public.candidates),)
+    assert guess.scores.shape == (len(planted.public.challenge),)
     assert guess.scores.isfinite().all()
-    assert guess.ids == planted.public.candidates
+    assert guess.ids == tuple(one.id for one in planted.public.challenge)
 
 
 def members_score(guess: Guess, truth: Truth) -> float:

@@ -40,7 +40,7 @@ class Truth:
     outputs: torch.Tensor | None = None
     """(queries, classes)"""
     members: Mapping[str, bool] | None = None
-    """By candidate."""
+    """By the challenge's ids."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,10 @@ PLANTED: dict[str, Callable[[Micro], Planted]] = {
 
 def every_leak() -> dict[str, Callable[[Micro], Planted]]:
     """Every planted leak: those above, and those of label attacks in files of their own."""
-    from . import leaks_grouped, leaks_learned, leaks_texts, leaks_transformed
+    from . import leaks_grouped, leaks_learned, leaks_members, leaks_texts, leaks_transformed
 
-    return {**PLANTED, **leaks_grouped.LEAKS, **leaks_learned.LEAKS, **leaks_texts.LEAKS, **leaks_transformed.LEAKS}
+    files = (leaks_grouped, leaks_learned, leaks_members, leaks_texts, leaks_transformed)
+    return PLANTED | {name: leak for file in files for name, leak in file.LEAKS.items()}
 
 
 def plant(name: str, micro: Micro) -> Planted:

@@ -1,0 +1,161 @@
+"""Shadow side networks: many, each trained as the server trains its own, on a random half of the challenge.
+
+The backbone is frozen, so that a shadow costs no forward pass of it; and all shadows of a group are one batched
+computation: torch.func.vmap over their weights, one optimiser for all, which treats every weight by itself.
+
+Source: shadow models with and without every example, as for LiRA (Carlini et al. 2022, arXiv 2112.03570, section IV).
+
+Shapes: S shadows, G of them in a group, C challenges, L layers, k width of a tap, r bottleneck, D outputs, b a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import cos, pi
+from typing import NamedTuple
+
+import torch
+from torch.func import vmap
+from torch.nn.functional import layer_norm
+
+from ....system.side_network import SideNetwork, SideShape, cascade
+from ...workbench import Workbench
+
+GROUP = 16
+"""Shadows trained at once: their weights, gradients and moments should stay near the processor."""
+
+
+class Weights(NamedTuple):
+    """Of a group, by layer where they differ by layer; as `SideNetwork` has them, with a leading G."""
+
+    alpha: torch.Tensor
+    downs: tuple[torch.Tensor, ...]
+    ups: tuple[torch.Tensor, ...]
+    out: torch.Tensor
+    bias: torch.Tensor
+
+    def all(self) -> list[torch.Tensor]:
+        return [self.alpha, *self.downs, *self.ups, self.out, self.bias]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the server trains, as its public settings say; see `SideTraining` in system/protocols/side_training.py."""
+
+    bottleneck: int
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+
+    def rate(self, epoch: int) -> float:
+        return self.learning_rate * 0.5 * (1 + cos(pi * min(epoch / max(self.epochs, 1), 1.0)))
+
+
+class Shadows(NamedTuple):
+    """What shadows say of every challenge."""
+
+    inside: torch.Tensor
+    """(S, C) bool: whether a shadow trained on it"""
+    errors: torch.Tensor
+    """(S, C) squared distance of a shadow's output from the challenge's target"""
+
+
+def shadows_of(
+    taps: torch.Tensor, targets: torch.Tensor, recipe: Recipe, count: int, generator: torch.Generator, bench: Workbench
+) -> Shadows:
+    """Train so many on halves of taps (C, L, k) with targets (C, D), group by group, going on where it was stopped."""
+    none = torch.empty(0, len(taps))
+    kept = bench.kept(generator) or {"inside": none.bool(), "errors": none}
+    normal = tuple(tap.contiguous() for tap in layer_norm(taps, taps.shape[-1:]).unbind(1))
+    while (done := len(kept["inside"])) < count:
+        inside = halves(min(GROUP, count - done), len(taps), generator)
+        weights = trained(normal, targets, inside, recipe, generator)
+        errors = (answered(weights, normal) - targets).square().sum(2)
+        kept = {"inside": torch.cat([kept["inside"], inside]), "errors": torch.cat([kept["errors"], errors])}
+        bench.keep(kept, generator)
+        bench.progress(len(kept["inside"]), count)
+    return Shadows(kept["inside"], kept["errors"])
+
+
+def halves(shadows: int, rows: int, generator: torch.Generator) -> torch.Tensor:
+    """(G, C) bool: a random half of the rows for each, all of one size, so that a group's batches are."""
+    inside = torch.zeros(shadows, rows, dtype=torch.bool)
+    for own in inside:
+        own[torch.randperm(rows, generator=generator)[: max(rows // 2, 1)]] = True
+    return inside
+
+
+def trained(
+    taps: tuple[torch.Tensor, ...],
+    targets: torch.Tensor,
+    inside: torch.Tensor,
+    recipe: Recipe,
+    generator: torch.Generator,
+) -> Weights:
+    """A group's weights after all epochs on normalised taps, L of (C, k), each shadow on its own rows."""
+    weights = drawn(len(inside), len(taps), taps[0].shape[1], targets.shape[1], recipe.bottleneck, generator)
+    optimizer = torch.optim.AdamW(weights.all(), lr=0.0, weight_decay=recipe.weight_decay, fused=True)
+    own = torch.stack([rows.nonzero().squeeze(1) for rows in inside])
+    for epoch in range(recipe.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(epoch)
+        order = torch.stack([rows[torch.randperm(len(rows), generator=generator)] for rows in own])
+        for rows in order.split(recipe.batch, dim=1):
+            optimizer.zero_grad()
+            outputs = _outputs(*weights, tuple(tap[rows] for tap in taps))
+            (outputs - targets[rows]).square().sum(2).mean(1).sum().backward()
+            optimizer.step()
+    return weights
+
+
+def drawn(shadows: int, layers: int, width: int, outputs: int, bottleneck: int, generator: torch.Generator) -> Weights:
+    """As the server's network starts."""
+    shape = SideShape(layers, width, bottleneck, outputs)
+    states = [SideNetwork(shape, generator).state_dict() for _ in range(shadows)]
+    stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
+    return Weights(
+        _leaf(stacked["alpha"]),
+        tuple(map(_leaf, stacked["down"].unbind(1))),
+        tuple(map(_leaf, stacked["up"].unbind(1))),
+        _leaf(stacked["out"]),
+        _leaf(stacked["bias"]),
+    )
+
+
+@torch.no_grad()
+def answered(weights: Weights, taps: tuple[torch.Tensor, ...], chunk: int = 512) -> torch.Tensor:
+    """Outputs (G, C, D) for all rows."""
+    rows = torch.arange(len(taps[0])).split(chunk)
+    return torch.cat([_outputs_alike(*weights, tuple(tap[part] for tap in taps)) for part in rows], 1)
+
+
+def recipe_of(facts: Mapping[str, Mapping[str, float]]) -> Recipe:
+    """From public settings."""
+    side = facts["side"]
+    return Recipe(
+        int(side["bottleneck"]), int(side["epochs"]), int(side["batch"]), side["learning_rate"], side["weight_decay"]
+    )
+
+
+def _output(
+    alpha: torch.Tensor,
+    downs: tuple[torch.Tensor, ...],
+    ups: tuple[torch.Tensor, ...],
+    out: torch.Tensor,
+    bias: torch.Tensor,
+    taps: tuple[torch.Tensor, ...],
+) -> torch.Tensor:
+    """One shadow's outputs (b, D)."""
+    return cascade(taps, alpha.sigmoid().unbind(), downs, ups) @ out.T + bias
+
+
+_outputs = vmap(_output)
+"""Each shadow on rows of its own."""
+_outputs_alike = vmap(_output, in_dims=(0, 0, 0, 0, 0, None))
+"""All shadows on the same rows."""
+
+
+def _leaf(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().requires_grad_()

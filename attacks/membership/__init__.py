@@ -1,0 +1,1 @@
+"""Attacks that tell whether an example was trained on."""
