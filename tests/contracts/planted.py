@@ -129,9 +129,10 @@ PLANTED: dict[str, Callable[[Micro], Planted]] = {
 
 def every_leak() -> dict[str, Callable[[Micro], Planted]]:
     """Every planted leak: those above, and those of label attacks in files of their own."""
-    from . import leaks_grouped, leaks_learned, leaks_texts, leaks_transformed
+    from . import leaks_grouped, leaks_learned, leaks_models, leaks_texts, leaks_transformed
 
-    return {**PLANTED, **leaks_grouped.LEAKS, **leaks_learned.LEAKS, **leaks_texts.LEAKS, **leaks_transformed.LEAKS}
+    files = (leaks_grouped, leaks_learned, leaks_models, leaks_texts, leaks_transformed)
+    return {**PLANTED, **{name: leak for one in files for name, leak in one.LEAKS.items()}}
 
 
 def plant(name: str, micro: Micro) -> Planted:
