@@ -32,6 +32,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "regress": ".attacks.labels.regress:Regress",
         "retrieve": ".attacks.reconstruction.retrieve:Retrieve",
         "search": ".attacks.reconstruction.search:Search",
+        "shadow": ".attacks.extraction.shadow:Shadow",
         "sign": ".attacks.labels.sign:Sign",
         "support": ".attacks.labels.support:Support",
         "unmix": ".attacks.reconstruction.unmix:Unmix",

@@ -13,7 +13,7 @@ from sidelight.system.roles import DEVICE
 
 from .leaks_grouped import ROWS, defence, secret_head
 from .micro import LABELS, Micro, record
-from .planted import Planted, pae, planted_in
+from .planted import Planted, pae, planted_in, split
 
 
 def keyed(micro: Micro, attack: Attack, protocol: Protocol, known: int = 0) -> Planted:
@@ -27,5 +27,6 @@ def keyed(micro: Micro, attack: Attack, protocol: Protocol, known: int = 0) -> P
 LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "complete": lambda micro: keyed(micro, ATTACKS["complete"](), pae(defences=(defence("rotate"),)), known=5),
     "head": lambda micro: keyed(micro, ATTACKS["head"](), secret_head()),
+    "shadow": lambda micro: keyed(micro, ATTACKS["shadow"](), split(learning_rate=3e-3, bottom="trainable", cut=2)),
     "transform": lambda micro: keyed(micro, ATTACKS["transform"](), pae(defences=(defence("rotate"),))),
 }
