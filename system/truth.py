@@ -44,20 +44,23 @@ class Truth:
     """Ids of the public queries."""
     outputs: torch.Tensor
     """(queries, classes) float32: the tuned model's class scores."""
+    query_labels: tuple[str, ...] = ()
+    """Of the queries; empty where nobody asks how often a model is right."""
 
     def save(self, root: Path) -> None:
         """Write truth/, away from view/ and public/."""
         root.mkdir(mode=files.PRIVATE)
         files.write_lines(root / "rows.jsonl", map(asdict, self.rows))
-        files.write_json(root / "queries.json", list(self.queries))
+        files.write_json(root / "queries.json", {"ids": list(self.queries), "labels": list(self.query_labels)})
         folder.write_tensors(root / "outputs.safetensors", {"outputs": self.outputs})
 
 
 def load_truth(root: Path) -> Truth:
     """The truth in a folder."""
     rows = tuple(_row(values) for values in files.read_lines(root / "rows.jsonl"))
-    queries = tuple(files.read_json(root / "queries.json"))
-    return Truth(rows, queries, folder.read_tensors(root / "outputs.safetensors")["outputs"])
+    queries = files.read_json(root / "queries.json")
+    outputs = folder.read_tensors(root / "outputs.safetensors")["outputs"]
+    return Truth(rows, tuple(queries["ids"]), outputs, tuple(queries["labels"]))
 
 
 def true_texts(backbone: Backbone, samples: Sequence[Sample], longest: int) -> tuple[TrueText, ...]:

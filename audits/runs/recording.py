@@ -60,6 +60,8 @@ class RunOrder:
     """Rows whose texts are asked for."""
     root: str
     """The run's folder, which must not exist yet."""
+    retrained: bool = False
+    """Whether the victim is trained a second time: no number of the run changes, and one is added."""
 
 
 def record(order: RunOrder, backbone: Backbone) -> None:
@@ -92,14 +94,31 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         tuned = "tuned" in held and not protocol.trains_on_device
         cached = held_labels(device, rows, parts.labels) if tuned else None
         true = true_texts(backbone, rows, protocol.longest)
-        Truth(true, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
+        asked_labels = tuple(sample.label for sample in parts.victim_test)
+        Truth(true, tuple(s.id for s in parts.victim_test), outputs, asked_labels).save(root / "truth")
         about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
         promised, example = protocol.budget(scene), protocol.example_budget(scene)
         seconds = round(time.monotonic() - started, 2)
         budgets = {"budget": promised and asdict(promised), "example_budget": example and asdict(example)}
         price = {"seconds": seconds, **budgets, "device_seconds_per_sample": spent}
         incidents = {party: found for party, role in roles.items() if (found := dict(role.incidents()))}
-        files.write_json(root / "run.json", {**about, **price, "cached": cached, "incidents": incidents})
+        again = retrained(protocol, scene, adversary, parts, outputs) if order.retrained else None
+        more = {"cached": cached, "incidents": incidents, "retrained": again}
+        files.write_json(root / "run.json", {**about, **price, **more})
+
+
+def retrained(
+    protocol: Protocol, scene: Scene, adversary: Adversary, parts: Split, outputs: torch.Tensor
+) -> dict[str, Any]:
+    """How often a victim that is trained again on the same rows agrees with the first one's outputs (queries, classes).
+
+    Initialisation, order, keys and noise are drawn anew: what a copy of the model by its data and recipe alone reaches.
+    """
+    other = replace(scene, streams=scene.streams.of("retrained"))
+    roles = protocol.roles(other)
+    work(roles, Wire(roles, lambda message: None))
+    found = predictions(roles[adversary.devices[0]], parts.victim_test)
+    return exact_count("agreement", (found.argmax(1) == outputs.argmax(1)).tolist())
 
 
 def work(roles: Mapping[Party, Role], wire: Wire) -> float:
