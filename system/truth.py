@@ -45,6 +45,8 @@ class Truth:
     """Ids of the public queries."""
     outputs: torch.Tensor
     """(queries, classes) float32: the tuned model's class scores."""
+    query_labels: tuple[str, ...] = ()
+    """Of the queries; empty where nobody asks how often a model is right."""
     members: Mapping[str, Party] = field(default_factory=dict)
     """By the id of a challenge that the victim trains on, its device."""
     groups: Mapping[str, int] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class Truth:
         """Write truth/, away from view/ and public/."""
         root.mkdir(mode=files.PRIVATE)
         files.write_lines(root / "rows.jsonl", map(asdict, self.rows))
-        files.write_json(root / "queries.json", list(self.queries))
+        files.write_json(root / "queries.json", {"ids": list(self.queries), "labels": list(self.query_labels)})
         files.write_json(root / "members.json", {"members": dict(self.members), "groups": dict(self.groups)})
         folder.write_tensors(root / "outputs.safetensors", {"outputs": self.outputs})
 
@@ -62,9 +64,10 @@ class Truth:
 def load_truth(root: Path) -> Truth:
     """The truth in a folder."""
     rows = tuple(_row(values) for values in files.read_lines(root / "rows.jsonl"))
-    queries = tuple(files.read_json(root / "queries.json"))
+    queries = files.read_json(root / "queries.json")
     outputs = folder.read_tensors(root / "outputs.safetensors")["outputs"]
-    return Truth(rows, queries, outputs, **files.read_json(root / "members.json"))
+    told = files.read_json(root / "members.json")
+    return Truth(rows, tuple(queries["ids"]), outputs, tuple(queries["labels"]), **told)
 
 
 def true_texts(backbone: Backbone, samples: Sequence[Sample], longest: int) -> tuple[TrueText, ...]:

@@ -1,22 +1,25 @@
 """A model put together from what an adversary holds, asked on the public queries.
 
-Shapes: B texts, Q queries, d width, K classes.
+Shapes: B texts, Q queries, L layers that crossed, d width, D values of a difference, K classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from ...system.backbone import Backbone
-from ...system.heads import verbaliser
+from ...system.fusion import pivot_activations
+from ...system.heads import scores, verbaliser
 from ...system.partial import Bottom
 from ...system.public import Public
+from ...system.side_network import from_state
 from ..attack import StolenModel
 from .labels.augmented import augmented
 from .labels.probing import fitted
+from .states import as_sent
 
 CHUNK = 64
 
@@ -24,9 +27,49 @@ Model = Callable[[list[str]], torch.Tensor]
 """Texts to class scores (B, K), or to what a head reads (B, d)."""
 
 
+class Pivots(NamedTuple):
+    """What a side network on pivots makes of texts."""
+
+    states: torch.Tensor
+    """(B, L, d) after the layers that cross, as they are without a map."""
+    last: torch.Tensor
+    """(B, d) after the device's last block."""
+    outputs: torch.Tensor
+    """(B, D) of the side network."""
+
+    def backbone_scores(self, backbone: Backbone, public: Public) -> torch.Tensor | None:
+        """(B, K) by the public head; None where it is secret."""
+        return None if public.head is None else scores(public.head["weight"], backbone, self.last)
+
+
+def on_pivots(backbone: Backbone, public: Public, tuned: Mapping[str, torch.Tensor]) -> Callable[[list[str]], Pivots]:
+    """A held side network, asked as the device asks it."""
+    facts, side = public.facts, from_state(tuned)
+    layers = [*facts["layers"], facts.get("depth", len(backbone.blocks))]
+
+    def asked(texts: list[str]) -> Pivots:
+        found = pivot_activations(backbone, texts, facts["longest"], facts["prompt"], facts["selector"], layers)
+        outputs = side(as_sent(found[:, :-1], public), facts.get("projection", ""))
+        return Pivots(found[:, :-1], found[:, -1], outputs)
+
+    return asked
+
+
+def asked_pivots(backbone: Backbone, public: Public, tuned: Mapping[str, torch.Tensor]) -> Pivots:
+    """The same of all queries."""
+    asked, texts = on_pivots(backbone, public, tuned), [query.text for query in public.queries]
+    parts = [asked(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
+    return Pivots(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def stolen(public: Public, outputs: torch.Tensor) -> StolenModel:
+    """A model by its class scores (Q, K)."""
+    return StolenModel(tuple(query.id for query in public.queries), outputs.float())
+
+
 def answers(model: Model, public: Public) -> StolenModel:
     """Class scores (Q, K) on the queries."""
-    return StolenModel(tuple(query.id for query in public.queries), _asked(model, [q.text for q in public.queries]))
+    return stolen(public, _asked(model, [query.text for query in public.queries]))
 
 
 def upon_bottom(

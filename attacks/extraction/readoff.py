@@ -11,7 +11,7 @@ Shapes: Q queries, L layers, d width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,8 +19,7 @@ import torch
 
 from ...system.adapters import above, below, blocks_of
 from ...system.backbone import Backbone, load_backbone
-from ...system.fusion import pack_positions, pivot_activations, positionwise
-from ...system.heads import scores
+from ...system.fusion import pack_positions, positionwise
 from ...system.low_rank import trimmed
 from ...system.partial import stored_bottom, stored_middle, stored_top
 from ...system.public import Public
@@ -28,8 +27,8 @@ from ...system.side_network import from_state
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, StolenModel
 from ..evidence.differences import class_scores, undone
-from ..evidence.rebuilt import Model, answers, own_head, upon_bottom
-from ..evidence.states import PLAIN, PROJECTED, as_sent
+from ..evidence.rebuilt import Model, answers, on_pivots, own_head, upon_bottom
+from ..evidence.states import PLAIN, PROJECTED
 
 
 @dataclass(frozen=True)
@@ -54,39 +53,24 @@ class ReadOff(Attack):
 
 
 Tuned = Mapping[str, torch.Tensor]
-Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 def _additive(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     """PAE MobiLLM: the backbone's share plus the side network's output. Without the head only the latter is known."""
-    outputs = _on_pivots(backbone, public, tuned)
+    asked = on_pivots(backbone, public, tuned)
 
     def model(texts: list[str]) -> torch.Tensor:
-        found, last = outputs(texts)
-        shares = None if public.head is None else scores(public.head["weight"], backbone, last)
-        return class_scores(public, undone(found, public), shares)
+        found = asked(texts)
+        return class_scores(public, undone(found.outputs, public), found.backbone_scores(backbone, public))
 
     return model
-
-
-def _on_pivots(backbone: Backbone, public: Public, tuned: Tuned) -> Callable[[list[str]], Pair]:
-    """The side network's outputs (B, D) on the pivots of texts, with the device's last states (B, d)."""
-    facts, side = public.facts, from_state(tuned)
-
-    def outputs(texts: list[str]) -> Pair:
-        longest, prompt, selector = facts["longest"], facts["prompt"], facts["selector"]
-        asked = [*facts["layers"], facts.get("depth", len(backbone.blocks))]
-        pivots = pivot_activations(backbone, texts, longest, prompt, selector, asked)
-        return side(as_sent(pivots[:, :-1], public), facts.get("projection", "")), pivots[:, -1]
-
-    return outputs
 
 
 def _side(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     """MobiLLM: the side network at every position; Fed MobiLLM with labels: on the pivot alone."""
     if public.facts["positions"] != "all":
-        outputs = _on_pivots(backbone, public, tuned)
-        return lambda texts: outputs(texts)[0]
+        asked = on_pivots(backbone, public, tuned)
+        return lambda texts: asked(texts).outputs
     side = from_state(tuned)
 
     def model(texts: list[str]) -> torch.Tensor:

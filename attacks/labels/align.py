@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar
 
 import torch
@@ -23,7 +22,7 @@ from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.differences import SHARE, differences
-from ..evidence.labels.alignment import aligned, permutation, rotation
+from ..evidence.labels.alignment import explained
 from ..evidence.labels.candidates import candidates_of
 from ..evidence.labels.lengths import by_length
 
@@ -50,9 +49,5 @@ class Align(Attack):
             return LabelGuess((), torch.zeros(0, dtype=torch.int64))
         candidates, received = candidates_of(public, rows.pivots), rows.values.double()
         free_height = public.facts["difference"] == "logit" and not self.trust_height
-        start = by_length(received, candidates, generator, free_height)
-        starts = (start.weights, torch.full_like(start.weights, 1 / start.weights.shape[1]))
-        ways = product((permutation, rotation), starts)
-        found = [aligned(received, candidates, weights, solve, free_height) for solve, weights in ways]
-        best = min(found, key=lambda one: one.criterion)
-        return LabelGuess(rows.ids, candidates.labels(best.weights))
+        start = by_length(received, candidates, generator, free_height).weights
+        return LabelGuess(rows.ids, candidates.labels(explained(received, candidates, [start], free_height).weights))

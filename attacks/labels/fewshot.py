@@ -15,27 +15,15 @@ Shapes: N samples, L layers, d width, K classes, D values, F features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from ...system.public import Known, Public
-from ...system.side_network import from_state
-from ...system.view import View, finite
+from ...system.public import Public
+from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.differences import Differences, differences
-from ..evidence.labels.codewords import decoded, known_labels, named_groups
-from ..evidence.labels.grouping import discriminated, main_directions, spread_out
-from ..evidence.labels.mixture import Mixture, linear_features
-from ..evidence.labels.stretched import fit_as_sent
-
-Learner = Callable[[torch.Tensor], torch.Tensor]
-"""From labels (N,) that are known, -1 elsewhere, to a label for each sample (N,)."""
-FOLDS = 3
-APART = 0.5
-"""Separation from which groups are trusted without a test."""
-DIRECTIONS = 128
+from ..evidence.differences import differences
+from ..evidence.labels.completing import completed
 
 
 @dataclass(frozen=True)
@@ -56,74 +44,4 @@ class FewShot(Attack):
         found = differences(view, public)
         if not found.ids:
             return LabelGuess((), torch.empty(0, dtype=torch.int64))
-        known = known_labels(public, found.ids)
-        if (labels := decoded(found, public)) is not None:
-            return LabelGuess(found.ids, torch.where(known >= 0, known, labels))
-        values = found.values
-        mixture = fit_as_sent(public, values, linear_features(public, found.pivots), generator, [known])
-        learners = [by_groups(mixture, public, found)]
-        for points in kinds_of_points(view, found, mixture):
-            learners += [by_points(points, len(public.labels), rounds) for rounds in (0, self.rounds)]
-        chosen = choose(learners, known, mixture.separation, generator)
-        return LabelGuess(found.ids, torch.where(known >= 0, known, chosen(known)))
-
-
-def by_groups(mixture: Mixture, public: Public, found: Differences) -> Learner:
-    """Names the groups of the mixture."""
-
-    def learnt(known: torch.Tensor) -> torch.Tensor:
-        rows = (known >= 0).nonzero().squeeze(1).tolist()
-        told = tuple(Known(found.ids[i], public.labels[int(known[i])]) for i in rows)
-        return named_groups(mixture.groups, replace(public, known=told), found.ids, found.pivots)
-
-    return learnt
-
-
-def by_points(points: torch.Tensor, classes: int, rounds: int) -> Learner:
-    """A linear discriminant of points (N, F), trained on its own guesses as well for some rounds."""
-
-    def learnt(known: torch.Tensor) -> torch.Tensor:
-        labels = discriminated(points, known, classes).argmax(1)
-        for _ in range(rounds):
-            labels = discriminated(points, torch.where(known >= 0, known, labels), classes).argmax(1)
-        return labels
-
-    return learnt
-
-
-def kinds_of_points(view: View, found: Differences, mixture: Mixture) -> list[torch.Tensor]:
-    """Outputs (N, F), everything, and its other parts: the difference without its share, as it came, and pivots."""
-    with torch.no_grad():
-        outputs = finite(from_state(view.held["tuned"])(found.received))
-    pivots = main_directions(found.pivots.flatten(1), DIRECTIONS)
-    outputs, residuals, values = (spread_out(part) for part in (outputs, mixture.residuals, found.values))
-    whole = torch.cat([outputs, residuals, values, pivots], dim=1)
-    return [outputs, whole, torch.cat([residuals, pivots], dim=1), residuals, values, pivots]
-
-
-def choose(learners: list[Learner], known: torch.Tensor, apart: float, generator: torch.Generator) -> Learner:
-    """The learner that predicts withheld known labels best; the first of equals.
-
-    Of the learners, the first names groups and the third goes by the outputs, trained on its own guesses.
-    """
-    turn = turns(known, generator)
-    if int(turn.max()) < 1:
-        return learners[0] if apart >= APART else learners[2]
-    right = [0] * len(learners)
-    for fold in range(FOLDS):
-        held = (turn == fold) & (known >= 0)
-        if not held.any():
-            continue
-        rest = torch.where(held, -1, known)
-        for i, learner in enumerate(learners):
-            right[i] += int((learner(rest)[held] == known[held]).sum())
-    return learners[right.index(max(right))]
-
-
-def turns(known: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(N,) the fold in which a known row is withheld, dealt out class by class; -1 for a row that is not known."""
-    turn = torch.full_like(known, -1)
-    for label in known[known >= 0].unique():
-        rows = (known == label).nonzero().squeeze(1)
-        turn[rows[torch.randperm(len(rows), generator=generator)]] = torch.arange(len(rows)) % FOLDS
-    return turn
+        return LabelGuess(found.ids, completed(view, public, found, generator, self.rounds))

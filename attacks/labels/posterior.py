@@ -34,9 +34,9 @@ from ..evidence.labels.mixture import Mixture
 from ..evidence.labels.naming import class_priors
 from ..evidence.labels.probing import fitted, probabilities
 from ..evidence.labels.reading import by_names
+from ..evidence.labels.regressing import regressed
 from ..evidence.states import FACTS, features, readable, share_known, states_of
 from ..workbench import Workbench
-from .regress import regressed
 
 STEPS = 50
 FEW = 1e-12

@@ -25,25 +25,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 
-from ...system.backbone import load_backbone
-from ...system.codec import Precision, through
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
-from ..evidence.positions.deviations import calibrate
-from ..evidence.positions.matching import Known, Search
-from ..evidence.positions.ranking import fit
+from ..attack import Attack, Goal, Needs, Prepared, TextGuess
+from ..evidence.positions.found_texts import STUDIES, found_texts, ranking
 from ..workbench import Workbench
-
-RANKING_TEXTS = 256
-"""Auxiliary texts that the ranking is fitted on."""
-
-TEXTS = 16
-"""Texts of a pass in `prepare`; deviations are measured on the first of them."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ class Match(Attack):
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
     attacked = frozenset({"activations"})
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("all",)}
-    studies = Studied(frozenset({"backbone", "auxiliary"}), frozenset({"layers", "longest", "precision", "prompt"}))
+    studies = STUDIES
 
     round: int = 0
     """The pass over the data whose activations are matched: what counts where the bottom is trained."""
@@ -65,39 +55,14 @@ class Match(Attack):
     widest: int = 0
     """Tokens tried at most; 0 for the whole vocabulary."""
 
-    @torch.no_grad()
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
-        """The ranking's `whiten` and `table`, and `bounds` (n,) and `side_by_side` () of its passes."""
-        assert public.backbone is not None
-        backbone, layers = load_backbone(public.backbone), list(public.facts["layers"])
-        precision = cast(Precision, public.facts["precision"])
-        texts = [example.text for example in public.auxiliary[:RANKING_TEXTS]]
-        batches = [
-            backbone.tokens(texts[i : i + TEXTS], public.facts["longest"], public.facts["prompt"])
-            for i in range(0, len(texts), TEXTS)
-        ]
-        deviations = calibrate(backbone, layers, batches[0], precision)
-        masks = [tokens.mask.bool() for tokens in batches]
-        states = [
-            through(backbone.activations(tokens, layers[0])[:, :, -1][mask], precision)
-            for tokens, mask in zip(batches, masks, strict=True)
-        ]
-        ids = torch.cat([tokens.ids[mask] for tokens, mask in zip(batches, masks, strict=True)])
-        found = fit(backbone, layers[0], torch.cat(states), ids)
-        return {**found, "bounds": deviations.bounds, "side_by_side": torch.tensor(deviations.side_by_side)}
+        """What ranks candidates, and how far passes deviate."""
+        return ranking(public)
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
         """Tokens of every asked sample that crossed in the round."""
-        assert public.backbone is not None
-        backbone = load_backbone(public.backbone)
         wanted = frozenset(public.targets)
-        tail = len(backbone.token_ids(public.facts["prompt"]))
-        found = {
-            s.sample_id: s.activations[: len(s.activations) - tail]
-            for s in view.sequences(self.round)
-            if not wanted or s.sample_id in wanted
-        }
-        known = Known(backbone, list(public.facts["layers"]), cast(Precision, public.facts["precision"]), prepared)
-        search = Search(known, self.candidates, self.widest or backbone.vocabulary)
-        rows = search.texts(list(found.values()), backbone.prefix)
-        return TextGuess(tuple(found), tuple(row.tokens for row in rows), tuple(row.sure for row in rows))
+        asked = [one for one in view.sequences(self.round) if not wanted or one.sample_id in wanted]
+        last = {one.sample_id: one for one in asked}
+        rows = found_texts(list(last.values()), public, prepared, self.candidates, self.widest)
+        return TextGuess(tuple(last), tuple(row.tokens for row in rows), tuple(row.sure for row in rows))

@@ -40,7 +40,7 @@ CLUSTERED = 20
 STEPS = 15
 DOUBT = 1e-3
 """The least probability that a classifier of known rows gives a class, where class names speak as well."""
-KNOWN = "probe of known rows"
+AUXILIARY, KNOWN, EVERYTHING = "probe", "probe of known rows", "probe of all"
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,16 @@ class Reader:
         if not self._auxiliary:
             found |= self._unlabelled(learnt.get(KNOWN))
         return {name: LabelGuess(self.ids, labels) for name, labels in found.items()}
+
+    def asked(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """By name, class probabilities (M, K) of other texts, by what known rows teach.
+
+        None where no label is known, or where what would cross of a text cannot be computed.
+        """
+        if not self.public.known or not self.ids or not readable(self.public):
+            return {}
+        rows = self._read(texts)
+        return {name: one.probabilities(rows) for name, one in self._classifiers.items() if name != AUXILIARY}
 
     @cached_property
     def _crossed(self) -> tuple[tuple[str, ...], torch.Tensor]:
@@ -95,20 +105,25 @@ class Reader:
     # --- with labels ----------------------------------------------------------------------------------------------
 
     def _learnt(self) -> dict[str, torch.Tensor]:
-        """Class probabilities (N, K) by a classifier of auxiliary rows, of known rows, or of all that can be learnt."""
+        """By name, class probabilities (N, K) of the rows that crossed."""
+        return {name: classifier.probabilities(self._rows) for name, classifier in self._classifiers.items()}
+
+    @cached_property
+    def _classifiers(self) -> dict[str, Linear]:
+        """Of auxiliary rows, of known rows, and of all that can be learnt."""
         classes, rows = len(self.public.labels), self._rows
         places, labels = self._known
         found: dict[str, Linear] = {}
         if self._auxiliary and self.public.facts.get("activations", PLAIN) == PLAIN:
             public = self.public
-            found["probe"] = discriminant(self.backbone, public.auxiliary, public.labels, self._layers, self._form)
+            found[AUXILIARY] = discriminant(self.backbone, public.auxiliary, public.labels, self._layers, self._form)
         elif self._auxiliary:
-            found["probe"] = self._all(rows[:0], labels[:0])
+            found[AUXILIARY] = self._all(rows[:0], labels[:0])
         if len(labels.unique()) > 1:
             found[KNOWN] = fitted(rows[places], labels, classes, rows)
             if readable(self.public):
-                found["probe of all"] = self._all(rows[places], labels)
-        return {name: classifier.probabilities(rows) for name, classifier in found.items()}
+                found[EVERYTHING] = self._all(rows[places], labels)
+        return found
 
     def _all(self, known: torch.Tensor, labels: torch.Tensor) -> Linear:
         """Of auxiliary texts, class names and known rows (R, F) with their labels (R,)."""

@@ -18,6 +18,7 @@ from math import exp
 from typing import Any
 
 import numpy
+import torch
 from scipy.optimize import linear_sum_assignment
 
 from ...attacks.attack import Goal, Guess, LabelGuess, MembershipScores, StolenModel, TextGuess
@@ -40,6 +41,11 @@ PARTITION = "partition_accuracy"
 """Of ordinary rows, after the best one-to-one matching of guessed to true classes: whether rows of a class are found to
 belong together, whatever the class is called. Its chance level is far above 1/K. The matching is made once, on all
 scored rows, so that intervals are conditional on it; a twin has a matching of its own."""
+
+CLOSENESS = "closeness"
+"""Of two models on a query: 1 less the total variation distance of their calibrated probabilities, 1 for equal ones."""
+SHARPNESS = tuple(2.0**power for power in range(-6, 9))
+"""Heights of a standard deviation of scores, in nats, that are tried."""
 
 JUDGED = frozenset({*PRIMARY.values(), RANDOM})
 """Metrics that carry a verdict of their own."""
@@ -125,10 +131,33 @@ def _matching(pairs: Sequence[tuple[int, int]], classes: int) -> dict[int, int]:
 
 
 def _model(guess: StolenModel, answers: Answers) -> dict[str, Rows]:
-    stolen = dict(zip(guess.ids, guess.outputs.argmax(1).tolist(), strict=True))
-    victim = answers.truth.outputs.argmax(1).tolist()
-    right = [float(stolen.get(i, -1) == v) for i, v in zip(answers.truth.queries, victim, strict=True)]
-    return {"agreement": Rows(answers.truth.queries, numpy.array(right))}
+    """Whether a stolen model says what the victim says, whether it is right, and how near its distribution is."""
+    truth = answers.truth
+    at = {name: place for place, name in enumerate(guess.ids)}
+    asked = torch.tensor([name in at for name in truth.queries])
+    outputs = guess.outputs[[at.get(name, 0) for name in truth.queries]]
+    said, victim = outputs.argmax(1), truth.outputs.argmax(1)
+    found = {"agreement": asked & (said == victim)}
+    if truth.query_labels:
+        labels = torch.tensor([answers.labels.index(label) for label in truth.query_labels])
+        apart = (calibrated(outputs, labels) - calibrated(truth.outputs, labels)).abs().sum(1) / 2
+        found |= {"accuracy": asked & (said == labels), CLOSENESS: asked * (1 - apart).clamp(0, 1)}
+    return {name: Rows(truth.queries, values.double().numpy()) for name, values in found.items()}
+
+
+def calibrated(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Class scores (Q, K) as probabilities, sharpened until labels (Q,) are likeliest.
+
+    Protocols give scores of different kinds, probabilities and logits of any height, and so do attacks: the softmaxes
+    of two models can only be compared when each has a sharpness of its own, Guo et al. (arXiv 1706.04599).
+    """
+    scores = outputs.double()
+    if bool((scores >= 0).all()) and torch.allclose(scores.sum(1), torch.ones_like(scores[:, 0]), atol=1e-3):
+        scores = scores.clamp_min(1e-9).log()
+    scores = scores - scores.max(1, keepdim=True).values
+    spread = scores.std().clamp_min(1e-12)
+    tried = [(height * scores / spread).log_softmax(1) for height in SHARPNESS]
+    return max(tried, key=lambda one: float(one.gather(1, labels.unsqueeze(1)).mean())).exp()
 
 
 def linked(guess: TextGuess, answers: Answers) -> TextGuess:

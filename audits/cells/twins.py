@@ -2,7 +2,8 @@
 
 `blind_outsider` has seen no message: the prior, a learner on auxiliary rows, or the attack itself on a view whose
 samples are filed under each other's ids. `blind_rest` has seen the view without the attacked kinds: labels are read off
-activations, with the same auxiliary and known labels that the attack has (readings.py). The harness makes them, from
+activations, with the same auxiliary and known labels that the attack has (readings.py), and a model is learnt from
+them. The harness makes them, from
 public knowledge and the view alone; which candidate stands for a twin is chosen on other rows than those it is scored
 on (statistics.best_of).
 
@@ -24,9 +25,11 @@ from ...system.backbone import Backbone
 from ...system.heads import scores, verbaliser
 from ...system.public import Public
 from ...system.view import View
-from .readings import Reader
+from .readings import EVERYTHING, KNOWN, Reader
 from .states import after, discriminant, states
 
+LEARNERS = {KNOWN: "learner of known rows", EVERYTHING: "learner of all rows"}
+"""What classifiers of known rows, and of auxiliary rows as well, are called where they stand for a model."""
 LONGEST = 64
 """Tokens of a language model's blind guess."""
 
@@ -58,7 +61,7 @@ class Blind:
             known = "labels" in seen.kinds
             blind = {"auxiliary tokens": self._text_prior(by_label=False), **self._candidates()}
             return {**blind, "tokens by label": self._text_prior(by_label=True)} if known else blind
-        return {"learner": self._learner}
+        return {"learner": self._learner, **(self._asked if "activations" in seen.kinds else {})}
 
     def texts(self, count: int) -> dict[str, Guess]:
         """Beside them, for guesses that name no samples: so many texts, matched to the rows as those are.
@@ -90,6 +93,13 @@ class Blind:
     def _read(self) -> dict[str, LabelGuess]:
         """Labels read off the activations."""
         return Reader(self.view, self.public, self.backbone).guesses
+
+    @cached_property
+    def _asked(self) -> dict[str, Guess]:
+        """The backbone with classifiers of the activations whose labels are known, asked on the queries."""
+        found = Reader(self.view, self.public, self.backbone).asked([query.text for query in self.public.queries])
+        ids = tuple(query.id for query in self.public.queries)
+        return {LEARNERS[name]: StolenModel(ids, outputs) for name, outputs in found.items()}
 
     def _text_prior(self, by_label: bool) -> TextGuess:
         """At each place the token that auxiliary texts, of the same label where it is known, have most often there."""

@@ -125,6 +125,7 @@ def order_run(request: Request, folder: Path, seed: str, run: RunPlan, name: Run
         seed=run_streams(seed, name.victim).seed,
         texts=data.texts,
         root=str(request.out / "runs" / name.key),
+        retrained=request.suite.retrained,
     )
 
 

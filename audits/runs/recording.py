@@ -23,7 +23,7 @@ from ...system.protocols import Protocol, Scene, interleave
 from ...system.public import Challenge, Example, Known, Public, Query
 from ...system.randomness import Streams
 from ...system.roles import Device, Role
-from ...system.truth import Truth, true_texts
+from ...system.truth import TrueText, Truth, true_texts
 from ...system.view import ViewWriter
 from ...system.wire import Traffic, Wire
 from ..statistics import exact_count, information
@@ -62,6 +62,8 @@ class RunOrder:
     """Rows whose texts are asked for."""
     root: str
     """The run's folder, which must not exist yet."""
+    retrained: bool = False
+    """Whether the victim is trained a second time: no number of the run changes, and one is added."""
 
 
 def record(order: RunOrder, backbone: Backbone) -> None:
@@ -88,8 +90,7 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         known = draw_known(rows, parts.labels, threat.known_labels, streams)
         public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
         mixed = draw_candidates(rows, parts.non_member, streams) if threat.candidates == "mixed" else ()
-        asked_of = rows if order.labels == "own" else ()
-        drawn = draw_challenge(asked_of, parts.non_member, streams) if threat.challenge == "examples" else {}
+        drawn = draw_challenge(order, threat, rows, parts.non_member, streams)
         challenge = tuple(Challenge(name, row.text, row.label) for name, row in drawn.items())
         replace(public, targets=asked, known=known, candidates=mixed, challenge=challenge).save(root / "public")
         device = roles[adversary.devices[0]]
@@ -97,16 +98,30 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         tuned = "tuned" in held and not protocol.trains_on_device
         cached = held_labels(device, rows, parts.labels) if tuned else None
         true = true_texts(backbone, rows, protocol.longest)
-        Truth(true, tuple(s.id for s in parts.victim_test), outputs, owners(scene, drawn), groups(drawn)).save(
-            root / "truth"
-        )
+        truth_of(true, parts.victim_test, outputs, owners(scene, drawn), groups(drawn)).save(root / "truth")
         about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
         promised, example = protocol.budget(scene), protocol.example_budget(scene)
         seconds = round(time.monotonic() - started, 2)
         budgets = {"budget": promised and asdict(promised), "example_budget": example and asdict(example)}
         price = {"seconds": seconds, **budgets, "device_seconds_per_sample": spent}
         incidents = {party: found for party, role in roles.items() if (found := dict(role.incidents()))}
-        files.write_json(root / "run.json", {**about, **price, "cached": cached, "incidents": incidents})
+        again = retrained(protocol, scene, adversary, parts, outputs) if order.retrained else None
+        more = {"cached": cached, "incidents": incidents, "retrained": again}
+        files.write_json(root / "run.json", {**about, **price, **more})
+
+
+def retrained(
+    protocol: Protocol, scene: Scene, adversary: Adversary, parts: Split, outputs: torch.Tensor
+) -> dict[str, Any]:
+    """How often a victim that is trained again on the same rows agrees with the first one's outputs (queries, classes).
+
+    Initialisation, order, keys and noise are drawn anew: what a copy of the model by its data and recipe alone reaches.
+    """
+    other = replace(scene, streams=scene.streams.of("retrained"))
+    roles = protocol.roles(other)
+    work(roles, Wire(roles, lambda message: None))
+    found = predictions(roles[adversary.devices[0]], parts.victim_test)
+    return exact_count("agreement", (found.argmax(1) == outputs.argmax(1)).tolist())
 
 
 def work(roles: Mapping[Party, Role], wire: Wire) -> float:
@@ -188,12 +203,29 @@ def draw_candidates(rows: Sequence[Sample], others: Sequence[Sample], streams: S
     return tuple(texts[i] for i in torch.randperm(len(texts), generator=streams.torch("candidates")).tolist())
 
 
-def draw_challenge(rows: Sequence[Sample], others: Sequence[Sample], streams: Streams) -> dict[str, Sample]:
-    """The victim's rows among others, under ids that tell nothing.
+def truth_of(
+    rows: tuple[TrueText, ...],
+    queries: Sequence[Sample],
+    outputs: torch.Tensor,
+    members: Mapping[str, Party],
+    near: Mapping[str, int],
+) -> Truth:
+    """The truth of a run: about its rows, the queries and the challenge."""
+    ids, labels = tuple(one.id for one in queries), tuple(one.label for one in queries)
+    return Truth(rows, ids, outputs, labels, members, near)
 
-    Rows whose label a coin drew are left out: that it does not fit the text would tell them from others.
+
+def draw_challenge(
+    order: RunOrder, threat: Threat, rows: Sequence[Sample], others: Sequence[Sample], streams: Streams
+) -> dict[str, Sample]:
+    """The victim's rows among others, under ids that tell nothing; nothing where no membership is asked.
+
+    Rows whose label a coin drew are left out: that it does not fit the text would tell them from others. So would
+    reassigned labels.
     """
-    pool = [row for row in (*rows, *others) if not row.random]
+    if threat.challenge == "none":
+        return {}
+    pool = [row for row in (*(rows if order.labels == "own" else ()), *others) if not row.random]
     order = torch.randperm(len(pool), generator=streams.torch("challenge")).tolist()
     return {f"c{place:05d}": pool[at] for place, at in enumerate(order)}
 

@@ -101,6 +101,8 @@ class Suite(_Strict):
     victims: int = Field(default=1, ge=1)
     attacker_seeds: int = Field(default=1, ge=1)
     """Times that each attack runs on each victim, with randomness of its own; they are averaged within the victim."""
+    retrained: bool = False
+    """Whether every victim is trained a second time, to tell how far two trained models agree by themselves."""
     data: DataPlan = DataPlan()
     threat: dict[str, Any] = {}
     protocol: dict[str, Any] = {}

@@ -15,9 +15,9 @@ import torch
 from torch.nn.functional import one_hot
 
 from sidelight.attacks.evidence.labels.alignment import Solve, aligned, permutation, rotation
+from sidelight.attacks.evidence.labels.angles import Beam, by_angles
 from sidelight.attacks.evidence.labels.candidates import Candidates
 from sidelight.attacks.evidence.labels.lengths import by_length
-from sidelight.attacks.labels.gram import Gram
 from sidelight.attacks.labels.norm import Norm, disturbed
 from sidelight.attacks.labels.ratio import distances
 from sidelight.system.codec import Precision, through
@@ -205,7 +205,7 @@ def test_angles_give_every_label_behind_a_rotation_and_a_scale_for_each_sample(
 ) -> None:
     made = world(kind, classes)
     received = made.sent(secret.scaled_and_rotated, precision).double()
-    found = Gram(starts=2).weights(received, made.candidates, made.generator)
+    found = by_angles(received, made.candidates, Beam(starts=2), made.generator).weights
     assert made.share(found) == 1.0
 
 

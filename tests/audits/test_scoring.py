@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sidelight.attacks.attack import EpsilonBound, Goal, LabelGuess, StolenModel, TextGuess
-from sidelight.audits.cells.scoring import PARTITION, PRIMARY, RANDOM, Answers, random_row_bound, score
+from sidelight.audits.cells.scoring import PARTITION, PRIMARY, RANDOM, Answers, calibrated, random_row_bound, score
 from sidelight.system.truth import TrueText, Truth
 
 WORDS = ["my", "card", "ends", "in", "1234", "please", "call", "ann", "now", "?"]
@@ -264,3 +264,27 @@ def test_a_text_without_tokens_is_not_scored() -> None:
 def test_a_goal_without_a_scorer_is_refused() -> None:
     with pytest.raises(TypeError, match="no scorer takes a EpsilonBound"):
         score(Goal.EPSILON, EpsilonBound(1, 1e-5, 0.95), ANSWERS)
+
+
+def test_a_stolen_model_is_also_scored_by_the_true_labels_and_by_how_near_its_probabilities_are() -> None:
+    truth = replace(ANSWERS.truth, query_labels=("no", "yes", "no"))
+    answers = replace(ANSWERS, truth=truth)
+    queries = truth.queries
+    same, turned = (score(Goal.MODEL, StolenModel(queries, outputs), answers) for outputs in (OUTPUTS, OUTPUTS.flip(1)))
+    assert same["agreement"].values.tolist() == [1, 1, 1]
+    assert same["accuracy"].values.tolist() == [1, 1, 0]
+    assert same["closeness"].values.tolist() == pytest.approx([1, 1, 1])
+    assert turned["agreement"].values.tolist() == [0, 0, 0]
+    assert turned["accuracy"].values.tolist() == [0, 0, 1]
+    assert float(turned["closeness"].values.max()) < 1
+
+
+def test_scores_of_any_height_are_the_same_probabilities() -> None:
+    """A softmax is told apart by its order and its ratios of differences alone, once the height is fitted."""
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(200, 4, generator=generator), torch.randint(4, (200,), generator=generator)
+    logits[torch.arange(200), labels] += 2
+    found = calibrated(logits, labels)
+    torch.testing.assert_close(calibrated(7 * logits + 3, labels), found)
+    torch.testing.assert_close(calibrated(logits.softmax(1), labels), found)
+    assert float((found.sum(1) - 1).abs().max()) < 1e-9

@@ -13,8 +13,9 @@ Shapes: N samples, R rows of the candidates' book, D values of a candidate, E va
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import log
 
 import torch
@@ -63,6 +64,19 @@ class Alignment:
     """(N, E) what came, scaled to the size of its candidate."""
     candidates: Candidates
     """At the height that was found."""
+
+
+def explained(
+    received: torch.Tensor, candidates: Candidates, starts: Sequence[torch.Tensor], free_height: bool
+) -> Alignment:
+    """The order of entries or the rotation that explains differences (N, E) best, and the labels that go with it.
+
+    From weights (N, R) to start from, and from a start that knows nothing.
+    """
+    nothing = torch.full((len(received), len(candidates.book)), 1 / len(candidates.book), dtype=received.dtype)
+    ways = product((permutation, rotation), (*starts, nothing))
+    found = [aligned(received, candidates, weights, solve, free_height) for solve, weights in ways]
+    return min(found, key=lambda one: one.criterion)
 
 
 def aligned(
