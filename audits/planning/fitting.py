@@ -12,7 +12,7 @@ from ...system.protocols import Protocol, Scene
 from ...system.randomness import Streams
 from ...system.roles import SERVER
 from ..runs.adversary import adversary_of
-from ..runs.recording import draw_known
+from ..runs.drawing import draw_known
 from ..suites.arrange import Planned
 from ..suites.suite import DataPlan, Suite
 from ..suites.threat import Threat

@@ -15,12 +15,9 @@ import torch
 from ...system import files
 from ...system.backbone import Backbone
 from ...system.data import Sample, Split, with_reassigned_labels
-from ...system.data.duplicates import near_duplicate_groups
-from ...system.data.rows import Row
-from ...system.errors import UsageError
 from ...system.message import Party
 from ...system.protocols import Protocol, Scene, interleave
-from ...system.public import Challenge, Example, Known, Public, Query
+from ...system.public import Challenge, Example, Public, Query
 from ...system.randomness import Streams
 from ...system.roles import Device, Role
 from ...system.truth import TrueText, Truth, true_texts
@@ -32,6 +29,7 @@ from ..suites.settings import build
 from ..suites.suite import Labels
 from ..suites.threat import Threat
 from .adversary import Adversary, adversary_of
+from .drawing import draw, draw_candidates, draw_challenge, draw_known, groups, owners
 from .parts import load_parts
 
 LIBRARIES = ("sidelight", "torch", "transformers", "peft", "safetensors", "scikit-learn", "scipy", "numpy")
@@ -90,7 +88,7 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         known = draw_known(rows, parts.labels, threat.known_labels, streams)
         public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
         mixed = draw_candidates(rows, parts.non_member, streams) if threat.candidates == "mixed" else ()
-        drawn = draw_challenge(order, threat, rows, parts.non_member, streams)
+        drawn = draw_challenge(order.labels, rows, parts.non_member, streams) if threat.challenge != "none" else {}
         challenge = tuple(Challenge(name, row.text, row.label) for name, row in drawn.items())
         replace(public, targets=asked, known=known, candidates=mixed, challenge=challenge).save(root / "public")
         device = roles[adversary.devices[0]]
@@ -98,12 +96,11 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         tuned = "tuned" in held and not protocol.trains_on_device
         cached = held_labels(device, rows, parts.labels) if tuned else None
         true = true_texts(backbone, rows, protocol.longest)
-        truth_of(true, parts.victim_test, outputs, owners(scene, drawn), groups(drawn)).save(root / "truth")
+        truth_of(true, parts.victim_test, outputs, scene, drawn).save(root / "truth")
         about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
         promised, example = protocol.budget(scene), protocol.example_budget(scene)
-        seconds = round(time.monotonic() - started, 2)
         budgets = {"budget": promised and asdict(promised), "example_budget": example and asdict(example)}
-        price = {"seconds": seconds, **budgets, "device_seconds_per_sample": spent}
+        price = {"seconds": round(time.monotonic() - started, 2), **budgets, "device_seconds_per_sample": spent}
         incidents = {party: found for party, role in roles.items() if (found := dict(role.incidents()))}
         again = retrained(protocol, scene, adversary, parts, outputs) if order.retrained else None
         more = {"cached": cached, "incidents": incidents, "retrained": again}
@@ -180,74 +177,16 @@ def frequencies(parts: Split) -> tuple[float, ...]:
     return tuple(counts[label] / counts.total() for label in parts.labels) if counts else ()
 
 
-def draw_known(rows: Sequence[Sample], labels: Sequence[str], a_class: int, streams: Streams) -> tuple[Known, ...]:
-    """Rows of the victim's whose labels the adversary knows beforehand, so many of each class."""
-    if not a_class:
-        return ()
-    order = torch.randperm(len(rows), generator=streams.torch("known labels")).tolist()
-    drawn: list[Known] = []
-    for label in labels:
-        own = [rows[i] for i in order if rows[i].label == label]
-        if len(own) <= a_class:
-            raise UsageError(
-                f"known_labels is {a_class} and the victim has {len(own)} rows of one class; "
-                "give fewer, so that rows are left to be guessed, or a larger victim_train"
-            )
-        drawn += [Known(row.id, row.label) for row in own[:a_class]]
-    return tuple(drawn)
-
-
-def draw_candidates(rows: Sequence[Sample], others: Sequence[Sample], streams: Streams) -> tuple[str, ...]:
-    """The texts of the victim's rows among those of others, in an order that tells nothing."""
-    texts = [row.text for row in (*rows, *others)]
-    return tuple(texts[i] for i in torch.randperm(len(texts), generator=streams.torch("candidates")).tolist())
-
-
 def truth_of(
     rows: tuple[TrueText, ...],
     queries: Sequence[Sample],
     outputs: torch.Tensor,
-    members: Mapping[str, Party],
-    near: Mapping[str, int],
+    scene: Scene,
+    drawn: Mapping[str, Sample],
 ) -> Truth:
     """The truth of a run: about its rows, the queries and the challenge."""
     ids, labels = tuple(one.id for one in queries), tuple(one.label for one in queries)
-    return Truth(rows, ids, outputs, labels, members, near)
-
-
-def draw_challenge(
-    order: RunOrder, threat: Threat, rows: Sequence[Sample], others: Sequence[Sample], streams: Streams
-) -> dict[str, Sample]:
-    """The victim's rows among others, under ids that tell nothing; nothing where no membership is asked.
-
-    Rows whose label a coin drew are left out: that it does not fit the text would tell them from others. So would
-    reassigned labels.
-    """
-    if threat.challenge == "none":
-        return {}
-    pool = [row for row in (*(rows if order.labels == "own" else ()), *others) if not row.random]
-    order = torch.randperm(len(pool), generator=streams.torch("challenge")).tolist()
-    return {f"c{place:05d}": pool[at] for place, at in enumerate(order)}
-
-
-def owners(scene: Scene, drawn: Mapping[str, Sample]) -> dict[str, Party]:
-    """By id the device of each challenge that is a device's."""
-    devices = {sample.id: party for party, own in scene.samples.items() for sample in own}
-    return {name: devices[row.id] for name, row in drawn.items() if row.id in devices}
-
-
-def groups(drawn: Mapping[str, Sample]) -> dict[str, int]:
-    """By id the near-duplicate group of each challenge."""
-    if not drawn:
-        return {}
-    numbers = near_duplicate_groups([Row(row.text, row.label, group=row.group) for row in drawn.values()])
-    return dict(zip(drawn, numbers.tolist(), strict=True))
-
-
-def draw(samples: Sequence[Sample], count: int, streams: Streams) -> tuple[str, ...]:
-    """Ids of the rows whose texts are asked for, drawn by the auditor."""
-    order = torch.randperm(len(samples), generator=streams.torch("targets"))[:count]
-    return tuple(samples[i].id for i in sorted(order.tolist()))
+    return Truth(rows, ids, outputs, labels, owners(scene, drawn), groups(drawn))
 
 
 def predictions(device: Role, samples: Sequence[Sample]) -> torch.Tensor:
