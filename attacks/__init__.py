@@ -16,6 +16,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "cluster": ".attacks.labels.cluster:Cluster",
         "complete": ".attacks.extraction.complete:Complete",
         "deep": ".attacks.reconstruction.deep:Deep",
+        "distil": ".attacks.extraction.distil:Distil",
         "fewshot": ".attacks.labels.fewshot:FewShot",
         "gradient": ".attacks.labels.gradient:Gradient",
         "gram": ".attacks.labels.gram:Gram",

@@ -116,8 +116,8 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
 
 def _attacked(attack: Attack, at: Folders, known: Public, workers: Workers, shelf: Shelf) -> Done | Broken:
     at.guess.parent.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
-    folder = local_folder(known.backbone) if known.backbone else None
-    readable = (folder,) if folder else ()
+    named = {name for name in (known.backbone, known.relative) if name is not None}
+    readable = tuple(sorted(folder for name in named if (folder := local_folder(name)) is not None))
     digest = load_backbone(known.backbone).digest if known.backbone and prepares(attack) else ""
     made = shelf.ensure(attack, {}, known, digest, readable)
     if isinstance(made, Broken):

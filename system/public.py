@@ -16,7 +16,18 @@ import torch
 from . import files, folder
 from .errors import UnknownName
 
-ITEMS = ("auxiliary", "backbone", "candidates", "challenge", "head", "keys", "known", "priors", "queries")
+ITEMS = (
+    "auxiliary",
+    "backbone",
+    "candidates",
+    "challenge",
+    "head",
+    "keys",
+    "known",
+    "priors",
+    "queries",
+    "relative",
+)
 """What the threat model may withhold, as an attack's needs name it."""
 
 
@@ -76,6 +87,8 @@ class Public:
     """How frequent each class is among people, by rows that are not the victim's; empty where nobody knows."""
     known: tuple[Known, ...] = ()
     """The victim's rows whose labels the threat model gives away; they are not scored."""
+    relative: str | None = None
+    """Name or local folder of a public model that the frozen backbone descends from: a public backbone itself."""
     keys: Mapping[str, torch.Tensor] | None = None
     """What a control reveals of the defences' keys: see system/defences; None where they stay secret."""
     challenge: tuple[Challenge, ...] = ()
@@ -107,6 +120,7 @@ class Public:
                 "targets": list(self.targets),
                 "priors": list(self.priors),
                 "known": [asdict(one) for one in self.known],
+                "relative": self.relative,
                 "keys": self.keys is not None,
             },
         )
@@ -132,6 +146,7 @@ def load_public(root: Path) -> Public:
         targets=tuple(stored["targets"]),
         priors=tuple(stored["priors"]),
         known=tuple(Known(**one) for one in stored["known"]),
+        relative=stored["relative"],
         keys=folder.read_tensors(root / "keys.safetensors") if stored["keys"] else None,
         queries=tuple(Query(**row) for row in files.read_lines(root / "queries.jsonl")),
         challenge=tuple(Challenge(**row) for row in files.read_lines(root / "challenge.jsonl")),

@@ -21,7 +21,7 @@ import torch
 
 from ...attacks.attack import Goal, Guess, LabelGuess, StolenModel, TextGuess
 from ...attacks.evidence.states import Form
-from ...system.backbone import Backbone
+from ...system.backbone import Backbone, load_backbone
 from ...system.heads import scores, verbaliser
 from ...system.public import Public
 from ...system.view import View
@@ -50,6 +50,8 @@ class Blind:
         if goal is Goal.TEXTS:
             prior = {"auxiliary tokens": self._text_prior(by_label=False), "language model": self._continuation()}
             return {**prior, **self._candidates()}
+        if self._model is None:
+            return self._constant()
         return {"untuned": self._untuned(), "learner": self._learner}
 
     def rest(self, goal: Goal, attacked: frozenset[str]) -> dict[str, Guess]:
@@ -61,6 +63,8 @@ class Blind:
             known = "labels" in seen.kinds
             blind = {"auxiliary tokens": self._text_prior(by_label=False), **self._candidates()}
             return {**blind, "tokens by label": self._text_prior(by_label=True)} if known else blind
+        if self._model is None:
+            return self._constant()
         return {"learner": self._learner, **(self._asked if "activations" in seen.kinds else {})}
 
     def texts(self, count: int) -> dict[str, Guess]:
@@ -131,21 +135,36 @@ class Blind:
         text = _written(self.backbone, min(LONGEST, self.public.facts["longest"]))
         return TextGuess(self.targets, (text,) * len(self.targets))
 
+    @cached_property
+    def _model(self) -> Backbone | None:
+        """The backbone as far as it is public, else the relative that it descends from."""
+        if self.public.backbone is not None:
+            return self.backbone
+        return load_backbone(self.public.relative) if self.public.relative is not None else None
+
+    def _constant(self) -> dict[str, Guess]:
+        """The likeliest class for every query."""
+        outputs = torch.zeros(len(self.public.queries), len(self.public.labels))
+        outputs[:, self._likeliest()] = 1.0
+        return {"prior": StolenModel(tuple(query.id for query in self.public.queries), outputs)}
+
     @torch.no_grad()
     def _untuned(self) -> StolenModel:
-        """The public backbone, asked by its verbaliser."""
-        head = verbaliser(self.backbone, self.public.labels)
-        asked = states(self.backbone, tuple(query.text for query in self.public.queries), self._form)
-        return StolenModel(tuple(q.id for q in self.public.queries), scores(head, self.backbone, asked[:, -1, 0]))
+        """The public backbone, or its relative, asked by its verbaliser."""
+        assert self._model is not None
+        head = verbaliser(self._model, self.public.labels)
+        asked = states(self._model, tuple(query.text for query in self.public.queries), self._form)
+        return StolenModel(tuple(q.id for q in self.public.queries), scores(head, self._model, asked[:, -1, 0]))
 
     @cached_property
     def _learner(self) -> StolenModel:
         """The public backbone with a classifier trained on the same auxiliary labels (`readoff`'s twin)."""
         if len({example.label for example in self.public.auxiliary}) < 2:
             return self._untuned()
-        layers = tuple(range(1, len(self.backbone.blocks) + 1))
-        classifier = discriminant(self.backbone, self.public.auxiliary, self.public.labels, layers, self._form)
-        asked = states(self.backbone, tuple(query.text for query in self.public.queries), self._form)
+        assert self._model is not None
+        layers = tuple(range(1, len(self._model.blocks) + 1))
+        classifier = discriminant(self._model, self.public.auxiliary, self.public.labels, layers, self._form)
+        asked = states(self._model, tuple(query.text for query in self.public.queries), self._form)
         return StolenModel(tuple(q.id for q in self.public.queries), classifier.probabilities(after(asked, layers)))
 
     @property

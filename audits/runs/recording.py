@@ -167,6 +167,7 @@ def public_knowledge(
         auxiliary=tuple(Example(row.text, row.label) for row in rows),
         queries=tuple(Query(row.id, row.text) for row in parts.victim_test),
         priors=frequencies(parts),
+        relative=backbone if threat.backbone == "public" else threat.relative or None,
         keys=protocol.keys(scene) or None,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...system.backbone import TINY, local_folder
 from ...system.errors import UsageError
 from ...system.message import Party
 
@@ -22,6 +23,8 @@ class Threat:
     """Where devices are of several kinds: one of those whose messages are attacked, with all of its kind."""
     behaviour: Literal["honest-but-curious"] = "honest-but-curious"
     backbone: Literal["public", "private"] = "public"
+    relative: str = ""
+    """Packaged name or local folder of a public model that a private backbone descends from; empty for none."""
     auxiliary: Literal["labelled", "none"] = "labelled"
     """Auxiliary rows with their labels, never the victim's: of the same domain, or of the same distribution where the
     data set does not tell two pools apart."""
@@ -37,6 +40,10 @@ class Threat:
     def __post_init__(self) -> None:
         if self.known_labels < 0:
             raise UsageError(f"known_labels is {self.known_labels}; give 0 or more rows a class")
+        if self.relative and self.backbone == "public":
+            raise UsageError(f"relative is {self.relative!r} and the backbone itself is public; leave relative away")
+        if self.relative and local_folder(self.relative) is None:
+            raise UsageError(f"relative is {self.relative!r}, which is no local folder; give {TINY!r} or a folder")
 
     @property
     def parties(self) -> frozenset[Party]:

@@ -24,8 +24,15 @@ def keyed(micro: Micro, attack: Attack, protocol: Protocol, known: int = 0) -> P
     return replace(planted, public=replace(planted.public, known=told, priors=(1 / len(LABELS),) * len(LABELS)))
 
 
+def private(planted: Planted) -> Planted:
+    """The backbone is withheld, and the attacker has a relative that has not moved."""
+    public = planted.public
+    return replace(planted, public=replace(public, backbone=None, head=None, relative=public.backbone))
+
+
 LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "complete": lambda micro: keyed(micro, ATTACKS["complete"](), pae(defences=(defence("rotate"),)), known=5),
+    "distil": lambda micro: private(keyed(micro, ATTACKS["distil"](), secret_head())),
     "head": lambda micro: keyed(micro, ATTACKS["head"](), secret_head()),
     "shadow": lambda micro: keyed(micro, ATTACKS["shadow"](), split(learning_rate=3e-3, bottom="trainable", cut=2)),
     "transform": lambda micro: keyed(micro, ATTACKS["transform"](), pae(defences=(defence("rotate"),))),
