@@ -64,11 +64,12 @@ class SideNetwork(nn.Module):
     def features(self, activations: torch.Tensor) -> torch.Tensor:
         """h_L: (N, L, d) to (N, d)."""
         taps = layer_norm(activations, activations.shape[-1:])
-        mu = self.alpha.sigmoid()
         state = torch.zeros_like(taps[:, 0])
-        for i in range(taps.shape[1]):
-            mixed = (1 - mu[i]) * taps[:, i] + mu[i] * state
-            state = mixed + gelu(mixed @ self.down[i]) @ self.up[i]
+        # taken apart once: a gradient of one layer's share at a time would be as large as that of all
+        layers = zip(taps.unbind(1), self.alpha.sigmoid().unbind(), self.down.unbind(), self.up.unbind(), strict=True)
+        for tap, mu, down, up in layers:
+            mixed = (1 - mu) * tap + mu * state
+            state = mixed + gelu(mixed @ down) @ up
         return state
 
     def read_out(self, features: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -18,7 +18,7 @@ from ..codec import PRECISIONS, Precision
 from ..data import Sample
 from ..defences.accounting import example_budget
 from ..defences.cover import Cover
-from ..defences.defence import Budget, Defence, Part
+from ..defences.defence import Budget, Defence, Part, PrivateSteps
 from ..defences.guard import Guard, decoys
 from ..difference import DIFFERENCE_KINDS, DifferenceKind
 from ..errors import ProtocolError, UsageError
@@ -30,6 +30,9 @@ from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
 from .side_training import SideTraining, regress
+
+if TYPE_CHECKING:
+    from .private_training import PrivateTraining
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """What one sample sends: activations, and what the server is told beside them."""
@@ -110,10 +113,21 @@ class PAE(Protocol):
     def example_budget(self, scene: Scene) -> Budget | None:
         return example_budget(self.defences, self.guard(scene).targets, len(self.cover(scene).layers))
 
+    def released_budget(self, scene: Scene) -> Budget | None:
+        steps = self.private_steps(scene)
+        mixed = any(defence.part is Part.SAMPLES for defence in self.defences)  # one example stands in several rows
+        return None if steps is None or mixed else steps.promised
+
+    def private_steps(self, scene: Scene) -> PrivateSteps | None:
+        """How the server trains with differential privacy; None where it does not."""
+        rows = sum(map(len, scene.samples.values()))
+        found = (one.private_steps(rows, self.side.batch, self.side.epochs) for one in self.defences)
+        return next((steps for steps in found if steps is not None), None)
+
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         cover = self.cover(scene)
         shape = SideShape(len(cover.layers), cover.width, self.side.bottleneck, self.guard(scene).targets.width)
-        return {SERVER: PAEServer(shape, self.side, scene.streams.torch("server"))}
+        return {SERVER: PAEServer(shape, self.side, scene.streams.torch("server"), self.private_steps(scene))}
 
     def device(self, scene: Scene, party: Party) -> Device:
         return PAEDevice(party, self, scene, scene.samples[party])
@@ -209,10 +223,22 @@ class PAEDevice(Device):
 class PAEServer(Server):
     """Keeps what came in its activation cache and trains on it, epoch after epoch, without the device."""
 
-    def __init__(self, shape: SideShape, training: SideTraining, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        shape: SideShape,
+        training: SideTraining,
+        generator: torch.Generator,
+        private: PrivateSteps | None = None,
+    ) -> None:
         self._side = SideNetwork(shape, generator)
         self._training, self._generator = training, generator
         self._optimizer = training.optimizer(self._side)
+        self._private: PrivateTraining | None = None
+        if private is not None:
+            from .private_training import PrivateTraining  # Opacus takes a second to load
+
+            sizes = (shape.layers, shape.width), (shape.outputs,)
+            self._private = PrivateTraining(self._side, self._optimizer, sizes, private, generator)
         self._activations: dict[str, torch.Tensor] = {}
         self._differences: dict[str, torch.Tensor] = {}
 
@@ -232,6 +258,8 @@ class PAEServer(Server):
         ids = [i for i in self._activations if i in self._differences]
         activations = torch.stack([self._activations[i] for i in ids])
         targets = torch.stack([self._differences[i] for i in ids])
+        if self._private is not None:
+            return self._private.epoch(self._training.rate(epoch), activations, targets)
         regress(self._side, self._optimizer, self._training, epoch, activations, targets, self._generator)
 
     def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:

@@ -142,6 +142,10 @@ class Protocol(ABC):
         """The privacy of a whole example; None where epsilon is infinite: something of it crosses without noise."""
         return None
 
+    def released_budget(self, scene: Scene) -> Budget | None:
+        """The privacy of an example against those who receive the tuned model; None where none is promised."""
+        return None
+
     def public_facts(self, scene: Scene, device: Party = DEVICE) -> dict[str, Any]:
         """Everything public about a run: settings, those of the defences, and the protocol's facts of a device."""
         defences = {defence.name: defence.settings() for defence in self.defences}
