@@ -24,6 +24,7 @@ from ...system.roles import Device, Role
 from ...system.truth import Truth, true_texts
 from ...system.view import ViewWriter
 from ...system.wire import Traffic, Wire
+from ..privacy.auditing import audited
 from ..statistics import exact_count, information
 from ..suites.building import build_protocol
 from ..suites.settings import build
@@ -94,9 +95,9 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         true = true_texts(backbone, rows, protocol.longest)
         Truth(true, tuple(s.id for s in parts.victim_test), outputs).save(root / "truth")
         about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
-        promised, example = protocol.budget(scene), protocol.example_budget(scene)
         seconds = round(time.monotonic() - started, 2)
-        budgets = {"budget": promised and asdict(promised), "example_budget": example and asdict(example)}
+        releases = max(role.releases for role in roles.values() if isinstance(role, Device))
+        budgets = audited(protocol, scene, releases, streams.of("privacy audits"))
         price = {"seconds": seconds, **budgets, "device_seconds_per_sample": spent}
         incidents = {party: found for party, role in roles.items() if (found := dict(role.incidents()))}
         files.write_json(root / "run.json", {**about, **price, "cached": cached, "incidents": incidents})

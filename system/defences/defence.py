@@ -183,8 +183,8 @@ class Defence(ABC):
         """At which precision activations cross, instead of the protocol's own."""
         return own
 
-    def budget(self, classes: int) -> Budget | None:
-        """What it promises for one label; None where it promises nothing."""
+    def budget(self, classes: int, releases: int = 1) -> Budget | None:
+        """What it promises for one label after so many releases of its sample; None where it promises nothing."""
         return None
 
     def activations_loss(self, layers: int) -> Loss | None:
