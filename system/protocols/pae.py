@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -25,14 +25,12 @@ from ..errors import ProtocolError, UsageError
 from ..fusion import pivot_activations
 from ..heads import HEAD_KINDS, HeadKind, linear, verbaliser
 from ..message import Message, Party
-from ..roles import DEVICE, SERVER, Device, Role, Server
+from ..roles import DEVICE, SERVER, Device, Role
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
+from .pae_server import PAEServer
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
-from .side_training import SideTraining, regress
-
-if TYPE_CHECKING:
-    from .private_training import PrivateTraining
+from .side_training import SideTraining
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """What one sample sends: activations, and what the server is told beside them."""
@@ -236,49 +234,3 @@ class PAEDevice(Device):
     def _pivots(self, texts: list[str]) -> torch.Tensor:
         protocol = self._protocol
         return pivot_activations(self.backbone, texts, protocol.longest, protocol.prompt, protocol.selector)
-
-
-class PAEServer(Server):
-    """Keeps what came in its activation cache and trains on it, epoch after epoch, without the device."""
-
-    def __init__(
-        self,
-        shape: SideShape,
-        training: SideTraining,
-        generator: torch.Generator,
-        private: PrivateSteps | None = None,
-    ) -> None:
-        self._side = SideNetwork(shape, generator)
-        self._training, self._generator = training, generator
-        self._optimizer = training.optimizer(self._side)
-        self._private: PrivateTraining | None = None
-        if private is not None:
-            from .private_training import PrivateTraining  # Opacus takes a second to load
-
-            sizes = (shape.layers, shape.width), (shape.outputs,)
-            self._private = PrivateTraining(self._side, self._optimizer, sizes, private, generator)
-        self._activations: dict[str, torch.Tensor] = {}
-        self._differences: dict[str, torch.Tensor] = {}
-
-    def handle(self, message: Message) -> Message:
-        if message.kind in ("activations", "difference"):
-            cache = self._activations if message.kind == "activations" else self._differences
-            cache.update(zip(message.sample_ids, message.tensors[message.kind], strict=True))
-            return self.answer(message, "ready")
-        if message.kind == "train":
-            self._train(message.round)
-            return self.answer(message, "ready")
-        if message.kind == "download":
-            return self.answer(message, "tuned", **self._side.state_dict())
-        raise ProtocolError(f"a PAE server takes no message of kind {message.kind!r}")
-
-    def _train(self, epoch: int) -> None:
-        ids = [i for i in self._activations if i in self._differences]
-        activations = torch.stack([self._activations[i] for i in ids])
-        targets = torch.stack([self._differences[i] for i in ids])
-        if self._private is not None:
-            return self._private.epoch(self._training.rate(epoch), activations, targets)
-        regress(self._side, self._optimizer, self._training, epoch, activations, targets, self._generator)
-
-    def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
-        return {"tuned": {name: t.detach().clone() for name, t in self._side.state_dict().items()}}
