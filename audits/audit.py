@@ -31,7 +31,7 @@ RECORDED = "recorded"
 
 
 def run_audit(request: Request, progress: Progress) -> bool:
-    """Run or resume an audit; True where every cell was scored or found not to apply."""
+    """Run or resume an audit; True where every cell was scored or does not apply, and no audited promise is broken."""
     started = time.monotonic()
     torch.set_num_threads(1)  # recorders and workers have the other cores
     private = [request.out.resolve(), *([Path(request.data).resolve()] if Path(request.data).exists() else [])]

@@ -56,12 +56,30 @@ class Floor(Stored):
     source: str = Field("", alias="from")
 
 
+class Audited(Stored):
+    """What attacks on canaries showed of a promise."""
+
+    epsilon_low: float
+    """At the promise's delta."""
+    pairs: int
+    mu_low: float | None = None
+    confidence: float
+
+
 class Budget(Stored):
     """What the defences of a run promise: (epsilon, delta)-differential privacy of one unit."""
 
     epsilon: float
     delta: float = 0
     unit: str = ""
+    against: str = ""
+    """Whom the promise is about."""
+    audit: Audited | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the audit shows more than is promised."""
+        return self.audit is not None and self.audit.epsilon_low > self.epsilon
 
 
 class Cached(Stored):
@@ -110,6 +128,8 @@ class Run(Stored):
     budget: Budget | None = None
     example_budget: Budget | None = None
     """Of a whole example, text and label; None where epsilon is infinite."""
+    released_budget: Budget | None = None
+    """Of a whole example, against those who receive the tuned model."""
     cached: Cached | None = None
     threat: dict[str, Any] = Field(default_factory=dict)
     shows: tuple[str, ...] = ()
@@ -130,6 +150,11 @@ class Run(Stored):
     seconds: float | None = None
     recorded: bool = True
     """False where only failed cells tell of the run."""
+
+    @property
+    def promises(self) -> tuple[Budget, ...]:
+        """What the defences promise, of a label, of an example, and of an example in the tuned model."""
+        return tuple(one for one in (self.budget, self.example_budget, self.released_budget) if one is not None)
 
 
 class Spanned(Utility):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .elsewhere import audited_elsewhere
-from .records import Example, Group, Run, Utility
+from .records import Budget, Example, Group, Run, Utility
 from .results import Audit
 from .rows import Row
 from .wording import attack, bound, words
@@ -83,6 +83,12 @@ class Summary:
     def defended(self) -> bool:
         """Whether there are defences, or another run that stands for the undefended one."""
         return bool(self.run.defences) or self.group.price is not None
+
+    @property
+    def promises(self) -> tuple[Budget, ...]:
+        """What the defences promise, each as the run has it whose audit shows most."""
+        every = zip(*(run.promises for run in self.runs if run.recorded), strict=True)
+        return tuple(max(found, key=lambda one: one.audit.epsilon_low if one.audit else 0.0) for found in every)
 
     @property
     def majority(self) -> float | None:

@@ -123,9 +123,7 @@ def _utility(summary: Summary) -> str:
 
 def _price(summary: Summary) -> Iterator[str]:
     """What the defences promise, and what they cost beside the undefended control."""
-    run = summary.run
-    if said := "; ".join(filter(None, map(promise, (run.budget, run.example_budget)))):
-        yield f"promised: {said}"
+    yield from (f"promised: {promise(one)}" for one in summary.promises if not one.broken)
     if (price := summary.group.price) is not None:
         own, without = price.defended, price.undefended
         up = f"{count(own.uplink_bytes_per_sample)}, undefended {count(without.uplink_bytes_per_sample)}"
@@ -137,6 +135,7 @@ def _price(summary: Summary) -> Iterator[str]:
 
 def _notes(summary: Summary) -> Iterator[Text]:
     yield from map(Text, _price(summary))
+    yield from (Text(f"promised: {promise(one)}", style="bold red") for one in summary.promises if one.broken)
     yield from _beneath(summary)
     for row in summary.failed:
         yield Text(_failed(summary.named(row), row), style=STYLES["failed"])

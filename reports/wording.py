@@ -63,8 +63,20 @@ def milliseconds(value: float | None) -> str:
 
 
 def promise(budget: Budget | None) -> str:
-    """A privacy budget with its delta and its unit."""
-    return f"epsilon {budget.epsilon:g}, delta {budget.delta:g} for one {budget.unit}" if budget else ""
+    """A privacy budget with its delta, its unit, whom it is about, and what its audit showed."""
+    if budget is None:
+        return ""
+    against = f", against {budget.against}" if budget.against else ""
+    return f"epsilon {budget.epsilon:.4g}, delta {budget.delta:g} for one {budget.unit}{against}{audited(budget)}"
+
+
+def audited(budget: Budget) -> str:
+    """The lower bound of a promise's audit; nothing where there was none."""
+    if (found := budget.audit) is None:
+        return ""
+    said = "BROKEN PROMISE: an audit shows" if budget.broken else "audited:"
+    share = f"{100 * found.confidence:g} % confidence, {count(found.pairs)} canaries"
+    return f" ({said} epsilon at least {found.epsilon_low:.3g}, {share})"
 
 
 def loss(price: Price | None, digits: int = 3) -> str:

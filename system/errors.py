@@ -3,7 +3,8 @@
 SidelightError
 ├── UsageError      wrong usage or input: exit status 2
 │   └── UnknownName     a name that no table holds, with the nearest right one
-└── ProtocolError   a peer sent something that the protocol does not allow
+├── ProtocolError   a peer sent something that the protocol does not allow
+└── PrivacyError    training would not keep the privacy that it promises
 """
 
 from __future__ import annotations
@@ -43,3 +44,7 @@ class UnknownName(UsageError):
 
 class ProtocolError(SidelightError):
     """A message that the protocol does not allow here."""
+
+
+class PrivacyError(SidelightError):
+    """Training that would not keep the privacy that it promises."""

@@ -65,6 +65,11 @@ class Device(Role):
     pace: float = 1.0
     """Exchanges in a unit of time, which orders what several devices do."""
 
+    @property
+    def releases(self) -> int:
+        """How often a sample was sent with bytes of its own, at most: what was sent again as it was does not count."""
+        return 1
+
     @abstractmethod
     def work(self, wire: Wire) -> Iterator[None]:
         """Fine-tune; yields after every exchange, so that a scheduler can interleave devices."""

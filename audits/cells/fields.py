@@ -37,6 +37,7 @@ def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict
         "defence": {name: differing(name, settings) for name, settings in run["defences"].items()} or None,
         "epsilon": run["budget"],
         "epsilon_example": run["example_budget"],
+        "epsilon_released": run.get("released_budget"),
         "settings": cell.changed,
         "threat": run["threat"],
         "adversary": run["threat"]["adversary"],

@@ -12,7 +12,8 @@ Row = dict[str, Any]
 POINT_FIELDS = (
     "group", "cell", "status", "reason", "value", "low", "high", "blind_outsider", "blind_rest", "advantage",
     "advantage_low", "advantage_high", "p_holm", "verdict", "n", "victims", "scope", "uplink_bytes_per_sample",
-    "downlink_bytes_per_sample", "device_seconds_per_sample", "epsilon", "epsilon_example", "price",
+    "downlink_bytes_per_sample", "device_seconds_per_sample", "epsilon", "epsilon_example",
+    "epsilon_released", "price",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from ..planning.layout import load_layout
 from ..statistics import Measured, PerfectTwin
 from .curves import Curves
 from .floors import describe_groups, set_floors
+from .kept import promises_kept
 from .prices import Prices
 from .stating import Cells
 from .tables import Families, Tables
@@ -25,7 +26,7 @@ Row = dict[str, Any]
 
 
 def compile_results(out: Path) -> bool:
-    """Write the compiled files; True where no row failed."""
+    """Write the compiled files; True where no row failed and no audit shows more than its run promised."""
     layout = load_layout(out)
     set_floors(out, [key for key in layout.runs if (out / "runs" / key / "run.json").exists()])
     prices = Prices(out, layout)
@@ -40,7 +41,7 @@ def compile_results(out: Path) -> bool:
     first.unlink()
     files.write_lines(out / "curves.jsonl", curves.curves())
     files.write_lines(out / "groups.jsonl", groups)
-    return outcome.whole
+    return outcome.whole and promises_kept(out, layout.runs)
 
 
 def state_again(out: Path) -> None:

@@ -122,7 +122,7 @@ class Cells:
             "reason": reason,
             "seconds": None,
             "peak_mib": None,
-            **dict.fromkeys((*AVERAGED, "defence", "epsilon", "epsilon_example", "roc")),
+            **dict.fromkeys((*AVERAGED, "defence", "epsilon", "epsilon_example", "epsilon_released", "roc")),
         }
 
 

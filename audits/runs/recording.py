@@ -23,6 +23,7 @@ from ...system.roles import Device, Role
 from ...system.truth import TrueText, Truth, true_texts
 from ...system.view import ViewWriter
 from ...system.wire import Traffic, Wire
+from ..privacy.auditing import audited
 from ..statistics import exact_count, information
 from ..suites.building import build_protocol
 from ..suites.settings import build
@@ -98,9 +99,9 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         true = true_texts(backbone, rows, protocol.longest)
         truth_of(true, parts.victim_test, outputs, scene, drawn).save(root / "truth")
         about = summary(order, protocol, threat, wire.traffic, tuple(scene.samples), parts, outputs)
-        promised, example = protocol.budget(scene), protocol.example_budget(scene)
-        budgets = {"budget": promised and asdict(promised), "example_budget": example and asdict(example)}
-        price = {"seconds": round(time.monotonic() - started, 2), **budgets, "device_seconds_per_sample": spent}
+        releases = max(role.releases for role in roles.values() if isinstance(role, Device))
+        price = {"seconds": round(time.monotonic() - started, 2), "device_seconds_per_sample": spent}
+        price |= audited(protocol, scene, releases, streams.of("privacy audits"))
         incidents = {party: found for party, role in roles.items() if (found := dict(role.incidents()))}
         again = retrained(protocol, scene, adversary, parts, outputs) if order.retrained else None
         more = {"cached": cached, "incidents": incidents, "retrained": again}

@@ -11,6 +11,7 @@ DEFENCES: Registry[type[Defence]] = Registry(
         "activation-noise": ".system.defences.activation_noise:ActivationNoise",
         "code": ".system.defences.code:Code",
         "decoy": ".system.defences.decoy:Decoy",
+        "dp-side": ".system.defences.dp_side:DPSide",
         "label-dp": ".system.defences.label_dp:LabelDP",
         "layers": ".system.defences.layers:Layers",
         "noise": ".system.defences.noise:Noise",

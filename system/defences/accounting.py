@@ -4,23 +4,44 @@ The activations of L layers and the difference are one release with Gaussian noi
 
     mu^2 = sum over layers and difference of (sensitivity / standard deviation)^2
 
-and epsilon follows from mu exactly (Balle and Wang 2018, theorem 8). Every sample is sent once. What carries the
-example without noise makes epsilon infinite: bare activations, or a bare difference, which holds the backbone's output.
+and epsilon follows from mu exactly (Balle and Wang 2018, theorem 8). A sample may be sent again: with the same bytes
+for nothing, with other ones as another release, and mu grows with the root of their number. What carries the example
+without noise makes epsilon infinite: bare activations, or a bare difference, which holds the backbone's output.
 So do samples that the device makes up from pieces of other samples' texts. Rounding, secret maps and layers that are
 left away act on what was noised, or before it, and change nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from math import hypot
+from math import hypot, sqrt
+
+import torch
 
 from ..gaussian import epsilon_of
 from .defence import Budget, Defence, Loss, Part, Targets
 
 
-def example_budget(defences: Sequence[Defence], targets: Targets, layers: int) -> Budget | None:
-    """The promise for one example; None where epsilon is infinite."""
+class Ledger:
+    """What a device has released of each sample, told apart by the bytes themselves."""
+
+    def __init__(self) -> None:
+        self._released: dict[str, set[bytes]] = {}
+
+    def charge(self, sample_id: str, *tensors: torch.Tensor) -> None:
+        """Note what is about to cross of a sample; the same again is free."""
+        digest = hashlib.sha256(b"".join(one.contiguous().numpy().tobytes() for one in tensors)).digest()
+        self._released.setdefault(sample_id, set()).add(digest)
+
+    @property
+    def releases(self) -> int:
+        """Of the sample that was released most often; 1 where nothing was."""
+        return max(map(len, self._released.values()), default=1)
+
+
+def example_budget(defences: Sequence[Defence], targets: Targets, layers: int, releases: int = 1) -> Budget | None:
+    """The promise for one example of which so much was released; None where epsilon is infinite."""
     if any(defence.part is Part.SAMPLES for defence in defences):
         return None
     activations = _least([defence.activations_loss(layers) for defence in defences])
@@ -28,7 +49,8 @@ def example_budget(defences: Sequence[Defence], targets: Targets, layers: int) -
     if activations is None or difference is None:
         return None
     delta = max(activations.delta, difference.delta)
-    return Budget(epsilon_of(hypot(activations.mu, difference.mu), delta), delta, "example")
+    mu = sqrt(releases) * hypot(activations.mu, difference.mu)
+    return Budget(epsilon_of(mu, delta), delta, "example")
 
 
 def _least(found: Sequence[Loss | None]) -> Loss | None:

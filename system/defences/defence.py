@@ -28,15 +28,18 @@ from ..codec import Precision
 from ..data import Sample
 from ..difference import DifferenceKind
 
+OBSERVERS = "whoever sees what crosses"
+
 
 class Part(StrEnum):
-    """What of a device's messages a defence changes; a protocol says which parts it has."""
+    """What a defence changes, of a device's messages or of the server's training; a protocol says what it has."""
 
     LABELS = "labels"
     DIFFERENCE = "difference"
     SAMPLES = "samples"
     ACTIVATIONS = "activations"
     BACKBONE = "backbone"
+    TRAINING = "training"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,26 @@ class Budget:
     delta: float
     unit: str
     """`label`: one sample's label changes, its text does not. `example`: one sample becomes another one."""
+    against: str = OBSERVERS
+    """Whom the promise is about."""
+
+
+@dataclass(frozen=True)
+class PrivateSteps:
+    """How a server trains with differential privacy."""
+
+    rate: float
+    """With which probability a step draws an example."""
+    expected: float
+    """Examples in a step, on average."""
+    an_epoch: int
+    """Steps."""
+    epochs: int
+    """After which the promise is spent."""
+    clip: float
+    ratio: float
+    """The noise's standard deviation over the clip."""
+    promised: Budget
 
 
 class Loss(NamedTuple):
@@ -160,8 +183,8 @@ class Defence(ABC):
         """At which precision activations cross, instead of the protocol's own."""
         return own
 
-    def budget(self, classes: int) -> Budget | None:
-        """What it promises for one label; None where it promises nothing."""
+    def budget(self, classes: int, releases: int = 1) -> Budget | None:
+        """What it promises for one label after so many releases of its sample; None where it promises nothing."""
         return None
 
     def activations_loss(self, layers: int) -> Loss | None:
@@ -170,6 +193,10 @@ class Defence(ABC):
 
     def difference_loss(self, targets: Targets) -> Loss | None:
         """What its noise on the difference leaves of an example; None without such noise, or without bounds."""
+        return None
+
+    def private_steps(self, rows: int, batch: int, epochs: int) -> PrivateSteps | None:
+        """How a server trains on so many rows, in batches and epochs of this number; None for as it likes."""
         return None
 
     def weakest(self) -> Defence | None:

@@ -66,7 +66,7 @@ class Guard:
         """What is sent (B, D) for last states of pivots (B, d) and labels (B,)."""
         book = self.targets.book
         words = torch.randint(book.shape[1], labels.shape, generator=generator) if book.shape[1] > 1 else 0
-        found = book[labels, words] - self._share(backbone, pivots)
+        found = book[labels, words] - self.share(backbone, pivots)
         for defence in self.defences:
             found = defence.noise(found, self.targets.sensitivity, generator)
         if self.transform is not None:
@@ -79,14 +79,15 @@ class Guard:
         """Class scores (B, K) from last states of pivots (B, d) and the side network's outputs (B, D)."""
         if self.transform is not None:
             outputs = torch.linalg.solve(self.transform, outputs.T).T
-        fused_outputs = self._share(backbone, pivots) + outputs
+        fused_outputs = self.share(backbone, pivots) + outputs
         classes = len(self.head)
         if not self.targets.secret_book:
             return fused_outputs[:, :classes]
         means = self.targets.book[:classes].mean(1)
         return fused_outputs @ means.T - 0.5 * means.square().sum(1)
 
-    def _share(self, backbone: Backbone, pivots: torch.Tensor) -> torch.Tensor:
+    def share(self, backbone: Backbone, pivots: torch.Tensor) -> torch.Tensor:
+        """The backbone's share of differences (B, D), for last states of pivots (B, d)."""
         if self.targets.head is None:
             return torch.zeros(len(pivots), self.targets.width)
         return fused(self.kind, scores(self.targets.head, backbone, pivots))
@@ -128,7 +129,7 @@ def decoys(
     return found
 
 
-def budget(defences: Sequence[Defence], classes: int) -> Budget | None:
+def budget(defences: Sequence[Defence], classes: int, releases: int = 1) -> Budget | None:
     """The strongest promise among the defences: each acts on what the one before it made, so none weakens another."""
-    promised = [found for defence in defences if (found := defence.budget(classes)) is not None]
+    promised = [found for defence in defences if (found := defence.budget(classes, releases)) is not None]
     return min(promised, key=lambda found: found.epsilon, default=None)

@@ -37,7 +37,8 @@ class LabelDP(Defence):
         uniform = torch.randint(classes, (len(labels),), generator=generator)
         return torch.where(redrawn, uniform, labels)
 
-    def budget(self, classes: int) -> Budget:
+    def budget(self, classes: int, releases: int = 1) -> Budget:
+        # whatever is sent of a sample, its label was drawn once
         return Budget(self.epsilon, 0.0, "label")
 
     def weakest(self) -> LabelDP:

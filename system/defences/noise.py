@@ -14,7 +14,7 @@ import torch
 
 from ..clipping import clipped
 from ..errors import UsageError
-from ..gaussian import standard_deviation
+from ..gaussian import epsilon_of, standard_deviation
 from .defence import Budget, Defence, Loss, Part, Targets
 from .label_dp import check_epsilon
 
@@ -26,7 +26,7 @@ WEAKEST = 1000.0
 
 @dataclass(frozen=True)
 class Noise(Defence):
-    """The analytic Gaussian mechanism; every sample is sent once, so nothing composes."""
+    """The analytic Gaussian mechanism; noise is drawn once a sample, so nothing composes."""
 
     name = "noise"
     title = "Gaussian noise on the difference"
@@ -46,8 +46,13 @@ class Noise(Defence):
             raise UsageError(f"the clip of noise is {self.clip}; give 0, which clips nothing, or a finite length")
 
     def noise(self, difference: torch.Tensor, sensitivity: float, generator: torch.Generator) -> torch.Tensor:
-        bounded = clipped(difference, self.clip) if self.clip else difference
-        return bounded + self.deviation(sensitivity) * torch.randn(difference.shape, generator=generator)
+        return self.limited(difference) + self.deviation(sensitivity) * torch.randn(
+            difference.shape, generator=generator
+        )
+
+    def limited(self, difference: torch.Tensor) -> torch.Tensor:
+        """Differences (B, D) brought within the clip."""
+        return clipped(difference, self.clip) if self.clip else difference
 
     def deviation(self, sensitivity: float) -> float:
         """The standard deviation of the noise on every value, for what one label can change without the clip."""
@@ -64,8 +69,11 @@ class Noise(Defence):
         """The largest distance of two clipped differences."""
         return 2 * self.clip or inf
 
-    def budget(self, classes: int) -> Budget:
-        return Budget(self.epsilon, self.delta, "label")
+    def budget(self, classes: int, releases: int = 1) -> Budget:
+        if releases == 1:
+            return Budget(self.epsilon, self.delta, "label")
+        mu = sqrt(releases) / standard_deviation(1.0, self.epsilon, self.delta)
+        return Budget(epsilon_of(mu, self.delta), self.delta, "label")
 
     def weakest(self) -> Noise:
         return replace(self, epsilon=max(self.epsilon, WEAKEST), revealed=False)

@@ -178,7 +178,7 @@ class FedDevice(PAEDevice):
 
     def work(self, wire: Wire) -> Iterator[None]:
         for rows in batches(self._samples, self._protocol.batch, self._order):
-            self._contribute(wire, rows)
+            self.contribute(wire, rows)
             yield
         wire.request(Message("done", self.party, SERVER))
         while (answer := wire.request(Message("download", self.party, SERVER))).kind == "wait":
@@ -199,10 +199,10 @@ class FedDevice(PAEDevice):
         outputs: torch.Tensor = side(pivots, self._kind.projection)
         if self._site == "server":
             return outputs
-        return self._guard.scores(self._backbone, pivots[:, -1], outputs)
+        return self.guard.scores(self.backbone, pivots[:, -1], outputs)
 
     def _pivots(self, texts: list[str]) -> torch.Tensor:
         protocol = self._protocol
         return pivot_activations(
-            self._backbone, texts, protocol.longest, protocol.prompt, protocol.selector, self._kind.layers
+            self.backbone, texts, protocol.longest, protocol.prompt, protocol.selector, self._kind.layers
         )

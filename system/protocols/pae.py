@@ -7,7 +7,7 @@ prediction differences. Everything in `departures` is ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,20 +16,21 @@ import torch
 from ..backbone import Backbone
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
-from ..defences.accounting import example_budget
+from ..defences.accounting import Ledger, example_budget
 from ..defences.cover import Cover
-from ..defences.defence import Budget, Defence, Part
+from ..defences.defence import Budget, Defence, Part, PrivateSteps
 from ..defences.guard import Guard, decoys
 from ..difference import DIFFERENCE_KINDS, DifferenceKind
 from ..errors import ProtocolError, UsageError
 from ..fusion import pivot_activations
 from ..heads import HEAD_KINDS, HeadKind, linear, verbaliser
 from ..message import Message, Party
-from ..roles import DEVICE, SERVER, Device, Role, Server
+from ..roles import DEVICE, SERVER, Device, Role
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
+from .pae_server import PAEServer
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
-from .side_training import SideTraining, regress
+from .side_training import SideTraining
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """What one sample sends: activations, and what the server is told beside them."""
@@ -107,13 +108,31 @@ class PAE(Protocol):
         found = self.guard(scene).keys
         return found if maps is None or not found else {**found, "activations": maps}
 
-    def example_budget(self, scene: Scene) -> Budget | None:
-        return example_budget(self.defences, self.guard(scene).targets, len(self.cover(scene).layers))
+    def example_budget(self, scene: Scene, releases: int = 1) -> Budget | None:
+        return example_budget(self.defences, self.guard(scene).targets, len(self.cover(scene).layers), releases)
+
+    def released_budget(self, scene: Scene) -> Budget | None:
+        steps = self.private_steps(scene)
+        mixed = any(defence.part is Part.SAMPLES for defence in self.defences)  # one example stands in several rows
+        return None if steps is None or mixed else steps.promised
+
+    def private_steps(self, scene: Scene) -> PrivateSteps | None:
+        """How the server trains with differential privacy; None where it does not."""
+        rows = sum(map(len, scene.samples.values()))
+        found = (one.private_steps(rows, self.side.batch, self.side.epochs) for one in self.defences)
+        return next((steps for steps in found if steps is not None), None)
+
+    def side_shape(self, scene: Scene) -> SideShape:
+        """Sizes of the side network that the server trains."""
+        cover = self.cover(scene)
+        return SideShape(len(cover.layers), cover.width, self.side.bottleneck, self.guard(scene).targets.width)
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
-        cover = self.cover(scene)
-        shape = SideShape(len(cover.layers), cover.width, self.side.bottleneck, self.guard(scene).targets.width)
-        return {SERVER: PAEServer(shape, self.side, scene.streams.torch("server"))}
+        return {
+            SERVER: PAEServer(
+                self.side_shape(scene), self.side, scene.streams.torch("server"), self.private_steps(scene)
+            )
+        }
 
     def device(self, scene: Scene, party: Party) -> Device:
         return PAEDevice(party, self, scene, scene.samples[party])
@@ -131,8 +150,8 @@ class PAEDevice(Device):
 
     def __init__(self, party: Party, protocol: PAE, scene: Scene, samples: tuple[Sample, ...]) -> None:
         self.party = party
-        self._protocol, self._backbone = protocol, body(protocol.defences, scene.backbone)
-        self._guard, self._cover = protocol.guard(scene), protocol.cover(scene)
+        self._protocol, self.backbone = protocol, body(protocol.defences, scene.backbone)
+        self.guard, self.cover = protocol.guard(scene), protocol.cover(scene)
         made_up = decoys(protocol.defences, samples, len(scene.labels), scene.streams, party)
         self._samples = (*samples, *made_up)
         own = protocol.targets(scene, party, samples)
@@ -141,11 +160,14 @@ class PAEDevice(Device):
         self._noise = scene.streams.torch(f"{party}:noise")
         self._blur = scene.streams.torch(f"{party}:activation noise")
         self._kept: dict[str, Pair] = {}
+        self._ledger = Ledger()
+        self.states = self._pivots
+        """What the device computes of texts: (B, N, d)."""
         self._side: SideNetwork | None = None
 
     def work(self, wire: Wire) -> Iterator[None]:
         for rows in batches(self._samples, self._protocol.batch, self._order):
-            self._contribute(wire, rows)
+            self.contribute(wire, rows)
             yield
         for epoch in range(self._protocol.side.epochs):
             wire.request(Message("train", self.party, SERVER, round=epoch))
@@ -153,18 +175,26 @@ class PAEDevice(Device):
         answer = wire.request(Message("download", self.party, SERVER))
         self._side = from_state(answer.tensors)
 
-    def _contribute(self, wire: Wire, rows: list[Sample]) -> None:
+    @property
+    def releases(self) -> int:
+        return self._ledger.releases
+
+    def contribute(self, wire: Wire, rows: Sequence[Sample]) -> None:
+        """Send samples of the device's own; those that were sent before, as they were."""
         sent, told = (torch.stack(parts) for parts in zip(*self._made(rows), strict=True))
         ids, own = tuple(row.id for row in rows), self._protocol.precision
+        if self._protocol.defences:
+            for parts in zip(ids, sent, told, strict=True):
+                self._ledger.charge(*parts)
         for kind, tensor, precision in (
-            ("activations", sent, self._cover.precision(own)),
+            ("activations", sent, self.cover.precision(own)),
             (self._tells, told, own),
         ):
             tensors = {kind: tensor}
             wire.request(Message(kind, self.party, SERVER, sample_ids=ids, tensors=tensors, precision=precision))
 
     @torch.no_grad()
-    def _made(self, rows: list[Sample]) -> list[Pair]:
+    def _made(self, rows: Sequence[Sample]) -> list[Pair]:
         """What is sent of each sample (L, k) and (D,).
 
         Behind a defence it is kept before any of it crosses, and sent again as it was: fresh noise on a sample would be
@@ -172,7 +202,7 @@ class PAEDevice(Device):
         """
         if all(row.id in self._kept for row in rows):
             return [self._kept[row.id] for row in rows]
-        pivots = self._pivots([row.text for row in rows])
+        pivots = self.states([row.text for row in rows])
         labels = torch.tensor([self._targets[row.id] for row in rows])
         found = list(zip(self._sent(pivots), self._told(pivots, labels), strict=True))
         if not self._protocol.defences:
@@ -181,7 +211,7 @@ class PAEDevice(Device):
 
     def _sent(self, pivots: torch.Tensor) -> torch.Tensor:
         """What crosses (B, L, k) of pivots (B, N, d)."""
-        return self._cover.sent(pivots, self._blur)
+        return self.cover.sent(pivots, self._blur)
 
     @property
     def _tells(self) -> str:
@@ -190,7 +220,7 @@ class PAEDevice(Device):
 
     def _told(self, pivots: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """What the server is told of labels (B,) beside pivots (B, N, d): (B, ...)."""
-        return self._guard.difference(self._backbone, pivots[:, -1], labels, self._noise)
+        return self.guard.difference(self.backbone, pivots[:, -1], labels, self._noise)
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
@@ -199,40 +229,8 @@ class PAEDevice(Device):
         return torch.cat([self._scores(self._side, self._pivots(chunk)) for chunk in batches(texts, CHUNK)])
 
     def _scores(self, side: SideNetwork, pivots: torch.Tensor) -> torch.Tensor:
-        return self._guard.scores(self._backbone, pivots[:, -1], side(self._cover.shown(pivots)))
+        return self.guard.scores(self.backbone, pivots[:, -1], side(self.cover.shown(pivots)))
 
     def _pivots(self, texts: list[str]) -> torch.Tensor:
         protocol = self._protocol
-        return pivot_activations(self._backbone, texts, protocol.longest, protocol.prompt, protocol.selector)
-
-
-class PAEServer(Server):
-    """Keeps what came in its activation cache and trains on it, epoch after epoch, without the device."""
-
-    def __init__(self, shape: SideShape, training: SideTraining, generator: torch.Generator) -> None:
-        self._side = SideNetwork(shape, generator)
-        self._training, self._generator = training, generator
-        self._optimizer = training.optimizer(self._side)
-        self._activations: dict[str, torch.Tensor] = {}
-        self._differences: dict[str, torch.Tensor] = {}
-
-    def handle(self, message: Message) -> Message:
-        if message.kind in ("activations", "difference"):
-            cache = self._activations if message.kind == "activations" else self._differences
-            cache.update(zip(message.sample_ids, message.tensors[message.kind], strict=True))
-            return self.answer(message, "ready")
-        if message.kind == "train":
-            self._train(message.round)
-            return self.answer(message, "ready")
-        if message.kind == "download":
-            return self.answer(message, "tuned", **self._side.state_dict())
-        raise ProtocolError(f"a PAE server takes no message of kind {message.kind!r}")
-
-    def _train(self, epoch: int) -> None:
-        ids = [i for i in self._activations if i in self._differences]
-        activations = torch.stack([self._activations[i] for i in ids])
-        targets = torch.stack([self._differences[i] for i in ids])
-        regress(self._side, self._optimizer, self._training, epoch, activations, targets, self._generator)
-
-    def held(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
-        return {"tuned": {name: t.detach().clone() for name, t in self._side.state_dict().items()}}
+        return pivot_activations(self.backbone, texts, protocol.longest, protocol.prompt, protocol.selector)

@@ -134,12 +134,19 @@ class Protocol(ABC):
         drawn = relabelled(self.defences, scene.targets(samples), len(scene.labels), scene.streams, party)
         return dict(zip((sample.id for sample in samples), drawn.tolist(), strict=True))
 
-    def budget(self, scene: Scene) -> Budget | None:
-        """The privacy of a label that the defences promise; None where they promise none."""
-        return budget(self.defences, len(scene.labels))
+    def budget(self, scene: Scene, releases: int = 1) -> Budget | None:
+        """The privacy of a label that the defences promise; None where they promise none.
 
-    def example_budget(self, scene: Scene) -> Budget | None:
+        `releases`: as often as a device has sent a sample with bytes of its own (`Device.releases`).
+        """
+        return budget(self.defences, len(scene.labels), releases)
+
+    def example_budget(self, scene: Scene, releases: int = 1) -> Budget | None:
         """The privacy of a whole example; None where epsilon is infinite: something of it crosses without noise."""
+        return None
+
+    def released_budget(self, scene: Scene) -> Budget | None:
+        """The privacy of an example against those who receive the tuned model; None where none is promised."""
         return None
 
     def public_facts(self, scene: Scene, device: Party = DEVICE) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def recorded(key: str, label: str, victim: int, utility: float, **run: Any) -> d
         "defences": {},
         "budget": None,
         "example_budget": None,
+        "released_budget": None,
         "labels": "own",
         "threat": {"adversary": "server"},
         "victim": victim,

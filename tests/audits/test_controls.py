@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sidelight.audits.compiling.results import compile_results
 from sidelight.audits.planning.layout import Control
 
 from .synthetic import Made, rows
@@ -58,3 +59,12 @@ def test_a_control_claims_no_leak_of_its_own(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.entry(made.group("fp32", role="control"), "sign", rows(0.9))
     assert [(row["role"], row["family"], row["verdict"]) for row in made.compile()] == [("control", None, None)]
+
+
+@pytest.mark.parametrize(("low", "whole"), [(1.9, True), (2.1, False)])
+def test_an_audit_with_a_broken_promise_is_not_whole(tmp_path: Path, low: float, whole: bool) -> None:
+    made = Made(tmp_path)
+    promised = {"epsilon": 2.0, "delta": 0.0, "unit": "label", "audit": {"epsilon_low": low}}
+    made.entry(made.group("noise", budget=promised), "sign", rows(0.9, seed=3))
+    made.compile()
+    assert compile_results(made.out) is whole

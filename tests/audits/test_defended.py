@@ -246,6 +246,7 @@ def test_a_protocol_is_built_with_its_defences_in_their_order() -> None:
 
 # --- a whole audit --------------------------------------------------------------------------------------------------
 
+PROMISE = {"epsilon": 1.0, "delta": 0.0, "unit": "label"}
 DEFENDED = "defences.rotate = {}\ndefences.label-dp = { epsilon = 1.0 }\n"
 
 
@@ -288,7 +289,8 @@ def test_a_run_says_its_defences_and_what_they_promise(out: Path) -> None:
         "rotate": {"per_sample": False, "revealed": False},
         "label-dp": {"epsilon": 1.0, "revealed": False},
     }
-    assert own["budget"] == {"epsilon": 1.0, "delta": 0.0, "unit": "label"}
+    assert {name: own["budget"][name] for name in PROMISE} == PROMISE
+    assert 0.6 < own["budget"]["audit"]["epsilon_low"] <= 1.0
     assert (runs[""]["defences"], runs[""]["budget"]) == ({}, None)
 
 
@@ -319,7 +321,7 @@ def test_every_row_carries_its_defence_its_budget_its_controls_and_its_price(out
         assert (row["epsilon"], row["price"], row["controls"]) == (None, None, {})
     for row in defended:
         assert row["defence"] == {"rotate": {}, "label-dp": {"epsilon": 1.0}}
-        assert row["epsilon"] == {"epsilon": 1.0, "delta": 0.0, "unit": "label"}
+        assert {name: row["epsilon"][name] for name in PROMISE} == PROMISE
         assert row["controls"].keys() == {"undefended", "revealed", "weakest"}
         assert row["device_seconds_per_sample"] > 0
     signs = {row["defence"] is None: row for row in rows if row["attack"] == "sign"}

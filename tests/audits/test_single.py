@@ -68,7 +68,12 @@ def test_a_defended_run_is_recorded_and_attacked_like_any_other(small: Small, tm
     record_one("pae", SETTINGS, tmp_path / "run", str(small.backbone), str(small.rows), SEED, defences)
     about = read_json(tmp_path / "run" / "run.json")
     assert about["label"] == "pae + rotate + label-dp (epsilon=1.0)"
-    assert about["budget"] == {"epsilon": 1.0, "delta": 0.0, "unit": "label"}
+    found = about["budget"].pop("audit")
+    everybody = "whoever sees what crosses"
+    assert about["budget"] == {"epsilon": 1.0, "delta": 0.0, "unit": "label", "against": everybody}
+    assert (found["pairs"], found["confidence"], found["mu_low"]) == (10_000, 0.9975, None)
+    assert 0.6 < found["epsilon_low"] <= 1.0
+    assert (about["example_budget"], about["released_budget"]) == (None, None)
     ((line, whole),) = attack_one(tmp_path / "run" / "view", tmp_path / "run" / "public", "addback", tmp_path / "g")
     assert whole, line
     assert isinstance(guess_files.load(tmp_path / "g" / "addback"), LabelGuess)

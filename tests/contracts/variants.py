@@ -16,6 +16,7 @@ from sidelight.system.backbone import TINY
 from sidelight.system.defences.activation_noise import ActivationNoise
 from sidelight.system.defences.code import Code
 from sidelight.system.defences.decoy import Decoy
+from sidelight.system.defences.dp_side import DPSide
 from sidelight.system.defences.label_dp import LabelDP
 from sidelight.system.defences.layers import Layers
 from sidelight.system.defences.noise import Noise
@@ -97,6 +98,7 @@ DEFENDED = (
     (Project(width=16),),
     (Layers(count=2), Project(width=24), RotateActivations(), Quantise(bits=4)),
     (RoundBackbone(bits=4),),
+    (DPSide(ratio=0.05),),
 )
 CODES = (Code(width=32, words=1), Code(width=4, words=2, share=False))
 

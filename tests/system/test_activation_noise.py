@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sidelight.system.defences import Defence
-from sidelight.system.defences.accounting import example_budget
+from sidelight.system.defences.accounting import Ledger, example_budget
 from sidelight.system.defences.activation_noise import ActivationNoise
 from sidelight.system.defences.decoy import Decoy
 from sidelight.system.defences.guard import Guard
@@ -19,6 +19,7 @@ from sidelight.system.defences.rotate_activations import RotateActivations
 from sidelight.system.difference import DifferenceKind
 from sidelight.system.gaussian import epsilon_of, standard_deviation
 from sidelight.system.protocols import interleave
+from sidelight.system.protocols.pae import PAEDevice
 from sidelight.system.roles import DEVICE, Device
 from sidelight.system.wire import Wire
 
@@ -126,6 +127,53 @@ def test_a_logit_difference_bounds_an_example_only_by_a_clip() -> None:
 )
 def test_an_example_has_no_promise_where_something_of_it_crosses_bare(defences: tuple[Defence, ...]) -> None:
     assert promised(*defences) == math.inf
+
+
+@pytest.mark.parametrize("releases", [1, 4])
+def test_every_release_with_fresh_noise_is_charged(releases: int) -> None:
+    """Four releases are worth noise of half the size."""
+    mu = math.sqrt(releases)
+    noise = Noise(epsilon=2.0)
+    found = noise.budget(6, releases)
+    assert found.epsilon == pytest.approx(epsilon_of(mu / standard_deviation(1.0, 2.0, 1e-5), 1e-5))
+    targets = Guard((noise,), "probability", 5.0, torch.randn(6, WIDTH, generator=generator()), STREAMS).targets
+    example = example_budget((ActivationNoise(ratio=2.0), noise), targets, 3, releases)
+    assert example is not None
+    once = math.hypot(math.sqrt(3), 2 / standard_deviation(1.0, 2.0, 1e-5))
+    assert example.epsilon == pytest.approx(epsilon_of(mu * once, 1e-5))
+
+
+def test_a_label_that_is_drawn_once_costs_nothing_again() -> None:
+    assert LabelDP(epsilon=2.0).budget(6, releases=4).epsilon == 2.0
+
+
+def test_the_same_bytes_again_are_free_and_others_are_charged() -> None:
+    ledger = Ledger()
+    first, other = torch.ones(2, 3), torch.zeros(2, 3)
+    assert ledger.releases == 1
+    for tensor in (first, first.clone(), first):
+        ledger.charge("a", tensor, other)
+    assert ledger.releases == 1
+    ledger.charge("b", other, first)
+    assert ledger.releases == 1
+    ledger.charge("a", first, first)
+    assert ledger.releases == 2
+
+
+def test_a_device_charges_what_it_really_sends(micro: Micro) -> None:
+    """What is kept is free; a device that forgets and draws afresh is charged for it."""
+    protocol = pae(defences=(ActivationNoise(), Noise()))
+    scene = make_scene(micro.backbone("opt"), protocol=protocol)
+    roles = protocol.roles(scene)
+    device, wire = roles[DEVICE], Wire(roles, lambda _: None)
+    assert isinstance(device, PAEDevice)
+    for _ in range(3):
+        device.contribute(wire, VICTIM[:5])
+    device.contribute(wire, VICTIM[3:8])
+    assert device.releases == 1
+    device._kept.clear()
+    device.contribute(wire, VICTIM[4:5])
+    assert device.releases == 2
 
 
 def test_a_protocol_states_both_promises_apart(micro: Micro) -> None:

@@ -1,0 +1,19 @@
+"""What an audit of a promise found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .bounds import CONFIDENCE
+
+
+@dataclass(frozen=True)
+class Found:
+    """A lower bound on epsilon, at the delta of what was promised."""
+
+    epsilon_low: float
+    pairs: int
+    """Canaries, each with a coin of its own."""
+    mu_low: float | None = None
+    """Of Gaussian noise: by how many standard deviations the two outputs lie apart, at least."""
+    confidence: float = CONFIDENCE
