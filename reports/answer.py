@@ -8,7 +8,7 @@ from pathlib import PurePath
 from .claims import claim_tables
 from .elsewhere import AND
 from .results import Audit
-from .summary import GOALS, Summary, beside
+from .summary import ALL_GOALS, Summary, beside
 from .wording import count, listed
 
 MAIN = "server"
@@ -38,7 +38,8 @@ def _learned(audit: Audit, summaries: Sequence[Summary]) -> str:
     if not any(summary.scored for summary in summaries):
         return f"{inputs} no attack has a score, so nothing follows about what was learned."
     where = f"{inputs}, {_adversary(summaries)}"
-    parts = [f"the {GOALS[g]} under {listed(names)}" for g in GOALS if (names := _with(summaries, g, "leaks"))]
+    leaking = ((said, _with(summaries, goal, "leaks")) for goal, said in ALL_GOALS.items())
+    parts = [f"the {said} under {listed(names)}" for said, names in leaking if names]
     if not parts:
         listed_runs = " under the runs of the table" if audit.curves else ""
         return f"{where} was not shown to learn anything{listed_runs} beyond what can be guessed without the messages."
@@ -76,7 +77,7 @@ def _along_curves(audit: Audit) -> Iterator[str]:
 
 
 def _resisted(summaries: Sequence[Summary]) -> Iterator[str]:
-    for goal, words in GOALS.items():
+    for goal, words in ALL_GOALS.items():
         if names := _with(summaries, goal, "resists"):
             yield f"For the {words} under {listed(names)} the attacks here stayed at blind guessing; others may not."
         if names := _with(summaries, goal, "inconclusive"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import figure, svg
+from . import figure, roc_figure, svg
 from .curve_figure import drawn
 from .remarks import Shown, controls
 from .results import Audit
@@ -25,6 +25,9 @@ def html(audit: Audit) -> str:
         "forest": figure.forest(shown["summaries"]),
         "utility": figure.utility,
         "drawn": drawn,
+        "roc": roc_figure.roc,
+        "roc_legend": roc_figure.legend,
+        "roc_rests_on": roc_figure.axis_said,
         "value_mark": svg.value_mark,
         "twin_mark": svg.twin_mark,
     }

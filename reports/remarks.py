@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .rows import REASSIGNED, Control, Judged, Row
-from .wording import advantage, estimate, listed, p_value, seconds, words
+from .rows import REASSIGNED, Control, Judged, Roc, Row
+from .wording import advantage, estimate, listed, number, p_value, seconds, words
 
 LEAK = 0.05
 """The advantage above which an attack leaks."""
@@ -79,11 +79,19 @@ def holm(row: Judged) -> str:
     return f"Holm p {shown}" if shown.startswith("<") else f"Holm p = {shown}"
 
 
+def _ratio(roc: Roc) -> str:
+    """What the threshold for 1 % of false positives really gave."""
+    ratio = "" if roc.log_ratio is None else f"; ln(TPR/FPR) {number(roc.log_ratio, 2)}"
+    return f"false positives {estimate(roc.false_positives)}{ratio}; epsilon at least {number(roc.epsilon, 2)}"
+
+
 def behind(row: Row) -> Iterator[str]:
     """What stands behind the figures: how the best was chosen, who combined, what was prepared, what went wrong."""
     if row.is_best:
         yield f"{ON_HALVES}: {listed(list(row.chosen))}"
         yield f"among {', '.join(row.among)}"
+    if row.roc is not None:
+        yield _ratio(row.roc)
     if row.attack == "composite":
         yield "the harness combined the other guesses"
     if row.attacker_seeds > 1:

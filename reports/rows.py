@@ -68,6 +68,21 @@ class Sweep(Stored):
     at: int = 0
 
 
+class Roc(Stored):
+    """How an attack on membership trades members found for others accused, on one victim."""
+
+    members: int
+    non_members: int
+    false_positives: Estimate
+    """Of the others that set no threshold, at the one for 1 %."""
+    log_ratio: float | None = None
+    """Natural logarithm of true over false positives there."""
+    epsilon: float = 0.0
+    """No mechanism that lets so many members be found there has a smaller one at delta 0, by both 95 % intervals."""
+    fpr: tuple[float, ...] = ()
+    tpr: tuple[float, ...] = ()
+
+
 class Row(Judged):
     """One metric of one attack on a group of runs."""
 
@@ -113,6 +128,7 @@ class Row(Judged):
     peak_mib: int | None = None
     """Most memory that a process of the attack took, libraries and backbone in it."""
     consumes: Names = ()
+    roc: Roc | None = None
     stored: Mapping[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
     """The row as it stands in results.jsonl."""
 

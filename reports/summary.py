@@ -13,6 +13,9 @@ from .wording import attack, bound, words
 
 GOALS: Mapping[str, str] = {"labels": "labels", "texts": "texts", "model": "tuned model"}
 """Goals that each protocol is audited for, with the words for them."""
+MEMBERS = "members"
+ALL_GOALS: Mapping[str, str] = {**GOALS, MEMBERS: "training set's members"}
+"""With one that an audit has only where it asks for it."""
 PARTITION = "partition_accuracy"
 _RANK = {"leaks": 2, "inconclusive": 1, "resists": 0}
 

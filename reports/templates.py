@@ -15,7 +15,7 @@ from .claims import claim_tables
 from .highlight import compared
 from .records import Stored
 from .results import Audit
-from .summary import GOALS, beside, summarise
+from .summary import ALL_GOALS, GOALS, MEMBERS, beside, summarise
 from .traffic import seen
 
 WORDS = (
@@ -54,7 +54,9 @@ def facts(record: Stored) -> dict[str, Any]:
 def context(audit: Audit) -> Mapping[str, Any]:
     """What both templates are filled with."""
     summaries = summarise(audit)
+    membership = any(summary.of(MEMBERS) for summary in summaries)
     return {
+        "goals": ALL_GOALS if membership else GOALS,
         "audit": audit,
         "head": audit.head,
         "data_name": PurePath(audit.head.data.name).name,

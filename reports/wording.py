@@ -9,6 +9,12 @@ from .records import Budget, Cached, Estimate, Price
 from .rows import Control, Judged, Row
 
 DASH = "\N{EN DASH}"
+METRICS = {
+    "auc": "area under the ROC",
+    "tpr_at_1": "members found at 1 % of false positives",
+    "tpr_at_01": "members found at 0.1 % of false positives",
+}
+"""Metrics whose stored names tell too little."""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -116,7 +122,7 @@ def setting(value: Any) -> str:
 
 def words(name: str | None) -> str:
     """A stored name as words: `position_accuracy` as `position accuracy`."""
-    return DASH if not name else name.replace("held:", "held: ").replace("_", " ")
+    return DASH if not name else METRICS.get(name) or name.replace("held:", "held: ").replace("_", " ")
 
 
 def attack(row: Row) -> str:

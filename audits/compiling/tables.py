@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
+from ...attacks.attack import Goal
 from ...system.defences import DEFENCES
 from ..planning.layout import Control, Entry, Placed
 from ..statistics import Advantage, holm, succeeded, verdict
@@ -141,13 +142,17 @@ class Families:
         self._adjusted = {family: iter(holm(p)) for family, p in self._p.items()}
 
     def judged(self, row: Row) -> Row:
-        """The row with its verdict, None where it claims nothing."""
+        """The row with its verdict, None where it claims nothing.
+
+        Of membership the rates and their ratio are stated, and no advantage, though the verdict rests on one.
+        """
         gain = advantage_of(row)
         if row["family"] is None or gain is None:
             return {**row, "p_holm": None, "verdict": None}
         adjusted = next(self._adjusted[row["family"]])
         decided = controlled(row["controls"]) and not evaded(row["defence"])
-        return {**row, "p_holm": adjusted, "verdict": verdict(gain, adjusted, decided)}
+        shown = {} if row["goal"] != Goal.MEMBERS else dict.fromkeys(("advantage", "advantage_low", "advantage_high"))
+        return {**row, **shown, "p_holm": adjusted, "verdict": verdict(gain, adjusted, decided)}
 
 
 def controlled(controls: Mapping[str, Mapping[str, Any]]) -> bool:
