@@ -42,8 +42,8 @@ STEPS = 50
 FEW = 1e-12
 OPEN = frozenset(
     {
-        "activation-noise", "decoy", "label-dp", "layers", "noise", "project", "quantise", "rotate-activations",
-        "round-backbone",
+        "activation-noise", "decoy", "dp-side", "label-dp", "layers", "noise", "project", "quantise",
+        "rotate-activations", "round-backbone",
     }
 )  # fmt: skip
 """Defences behind which a candidate's difference is still known, as far as the backbone's share is."""

@@ -4,7 +4,8 @@ Each canary is in the server's cache by a coin of its own: neighbours differ by 
 promise, and batches are drawn by coins at the run's own rate. A canary is a random pattern of activations with a target
 far away in a random direction, so that its gradient is always clipped and hardly any two point the same way; the
 auditor looks for the network that was released leaning towards it, and guesses on the canaries of the highest and of
-the lowest scores. How many is fixed beforehand.
+the lowest scores. How many is fixed beforehand: 200 guesses that are all right show an epsilon of 3.3 and no more, so
+that promises above it can stand here even where they are broken.
 
 Shapes: m canaries, L layers, k width, D outputs.
 """
