@@ -11,6 +11,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from ...attacks.attack import Attack, Goal, Guess, LabelGuess, StolenModel, TextGuess
+from ...system import files
 from ...system.backbone import Backbone
 from ...system.defences import DEFENCES
 from ...system.public import load_public
@@ -42,6 +43,8 @@ class Judge:
         known = frozenset(one.id for one in self.public.known)
         self.answers = Answers(load_truth(run / "truth"), labels, targets, backbone.tokenizer.decode, known)
         self._vocabulary = backbone.vocabulary
+        about = run / "run.json"
+        self._retrained = files.read_json(about).get("retrained") if about.exists() else None
         view = load_view(run / "view")
         # a device may make up samples; whoever sees them cannot tell, so that naming them is no fault
         self._samples = frozenset(view.sample_ids()).union(row.id for row in self.answers.truth.rows)
@@ -112,6 +115,8 @@ class Judge:
             yield "the guess is the same for every row"
         if isinstance(guess, TextGuess) and "pii_recall" not in measured:
             yield "the data mark no personal spans, so that none can be recalled"
+        if goal is Goal.MODEL and self._retrained:
+            yield f"a victim trained again on the same rows agrees with the first in {self._retrained['value']:.3f}"
         for name in self.public.facts.get("defences", {}):
             if name in DEFENCES and DEFENCES[name].evaded:
                 yield f"{name}: {DEFENCES[name].evaded}"

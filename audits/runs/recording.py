@@ -143,7 +143,7 @@ def public_facts(protocol: Protocol, scene: Scene, threat: Threat, adversary: Ad
         "protocol": protocol.name,
         "source": protocol.source,
         **protocol.public_facts(scene, adversary.devices[0]),
-        "threat": asdict(threat),
+        "threat": threat.shown,
         "versions": {name: version(name) for name in LIBRARIES},
     }
 
@@ -251,7 +251,7 @@ def summary(
         "departures": list(protocol.departures),
         "settings": protocol.settings(),
         "defences": {one.name: one.settings() for one in protocol.defences},
-        "threat": asdict(threat),
+        "threat": threat.shown,
         "shows": sorted(kind for party in threat.parties for kind in protocol.shows.get(party, ())),
         "others": {party: sorted(kinds) for party, kinds in protocol.shows.items() if party not in threat.parties},
         "traffic": kinds,
