@@ -17,20 +17,20 @@ from ...system.backbone import Backbone
 from ...system.data import Sample, Split, with_reassigned_labels
 from ...system.errors import UsageError
 from ...system.message import Party
-from ...system.protocols import Protocol, Scene, interleave
+from ...system.protocols import Protocol, Scene
 from ...system.public import Example, Known, Public, Query
 from ...system.randomness import Streams
-from ...system.roles import Device, Role
 from ...system.truth import Truth, true_texts
 from ...system.view import ViewWriter
 from ...system.wire import Traffic, Wire
-from ..statistics import exact_count, information
+from ..statistics import exact_count
 from ..suites.building import build_protocol
 from ..suites.settings import build
 from ..suites.suite import Labels
 from ..suites.threat import Threat
 from .adversary import Adversary, adversary_of
 from .parts import load_parts
+from .training import held_labels, predictions, retrained, work
 
 LIBRARIES = ("sidelight", "torch", "transformers", "peft", "safetensors", "scikit-learn", "scipy", "numpy")
 
@@ -105,28 +105,6 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         again = retrained(protocol, scene, adversary, parts, outputs) if order.retrained else None
         more = {"cached": cached, "incidents": incidents, "retrained": again}
         files.write_json(root / "run.json", {**about, **price, **more})
-
-
-def retrained(
-    protocol: Protocol, scene: Scene, adversary: Adversary, parts: Split, outputs: torch.Tensor
-) -> dict[str, Any]:
-    """How often a victim that is trained again on the same rows agrees with the first one's outputs (queries, classes).
-
-    Initialisation, order, keys and noise are drawn anew: what a copy of the model by its data and recipe alone reaches.
-    """
-    other = replace(scene, streams=scene.streams.of("retrained"))
-    roles = protocol.roles(other)
-    work(roles, Wire(roles, lambda message: None))
-    found = predictions(roles[adversary.devices[0]], parts.victim_test)
-    return exact_count("agreement", (found.argmax(1) == outputs.argmax(1)).tolist())
-
-
-def work(roles: Mapping[Party, Role], wire: Wire) -> float:
-    """Run every device's work; CPU seconds, without those of other parties and of the recording."""
-    began = time.process_time()
-    interleave([role for role in roles.values() if isinstance(role, Device)], wire)
-    others = sum(wire.served[party] for party, role in roles.items() if not isinstance(role, Device))
-    return time.process_time() - began - others - wire.listened
 
 
 def victims_parts(order: RunOrder, streams: Streams) -> Split:
@@ -205,20 +183,6 @@ def draw(samples: Sequence[Sample], count: int, streams: Streams) -> tuple[str, 
     """Ids of the rows whose texts are asked for, drawn by the auditor."""
     order = torch.randperm(len(samples), generator=streams.torch("targets"))[:count]
     return tuple(samples[i].id for i in sorted(order.tolist()))
-
-
-def predictions(device: Role, samples: Sequence[Sample]) -> torch.Tensor:
-    """The tuned model's class scores (samples, classes)."""
-    assert isinstance(device, Device)
-    return device.predict([sample.text for sample in samples])
-
-
-def held_labels(device: Role, rows: Sequence[Sample], labels: Sequence[str]) -> dict[str, Any]:
-    """What a device reads, with its keys, off what the server trained and the activations, of the very rows."""
-    said = predictions(device, rows).argmax(1)
-    truth = torch.tensor([labels.index(sample.label) for sample in rows])
-    counts = torch.bincount(truth, minlength=len(labels)).tolist()
-    return information((said == truth).double().numpy(), counts)._asdict()
 
 
 def summary(
