@@ -10,7 +10,7 @@ last states say. Texts that were recovered wrongly are outliers in the fit.
 Threat model: a server that knows the public backbone, the prompt and the training recipe, has auxiliary texts, receives
 states and lengths in every pass, and holds the top.
 Source: own derivation; matching: SipIt (arXiv 2510.15511); shadow bottoms cf. PCAT (Gao and Zhang, USENIX Security
-2023), which trains one on labels alone.
+2023), which learns one from auxiliary labels.
 
 Shapes: Q queries, T positions, d width, K classes.
 """

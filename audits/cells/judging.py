@@ -11,6 +11,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from ...attacks.attack import Attack, Goal, Guess, LabelGuess, MembershipScores, StolenModel, TextGuess
+from ...system import files
 from ...system.backbone import Backbone
 from ...system.defences import DEFENCES
 from ...system.public import load_public
@@ -45,6 +46,8 @@ class Judge:
         game = Game(self.public.challenge, truth.members, truth.groups)
         self.answers = Answers(truth, labels, targets, backbone.tokenizer.decode, known, game)
         self._vocabulary = backbone.vocabulary
+        about = run / "run.json"
+        self._retrained = files.read_json(about).get("retrained") if about.exists() else None
         view = load_view(run / "view")
         # a device may make up samples; whoever sees them cannot tell, so that naming them is no fault
         self._samples = frozenset(view.sample_ids()).union(row.id for row in truth.rows)
@@ -141,6 +144,8 @@ class Judge:
             yield "the guess is the same for every row"
         if isinstance(guess, TextGuess) and "pii_recall" not in measured:
             yield "the data mark no personal spans, so that none can be recalled"
+        if goal is Goal.MODEL and self._retrained:
+            yield f"a victim trained again on the same rows agrees with the first in {self._retrained['value']:.3f}"
         for name in self.public.facts.get("defences", {}):
             if name in DEFENCES and DEFENCES[name].evaded:
                 yield f"{name}: {DEFENCES[name].evaded}"

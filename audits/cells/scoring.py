@@ -42,6 +42,9 @@ PARTITION = "partition_accuracy"
 belong together, whatever the class is called. Its chance level is far above 1/K. The matching is made once, on all
 scored rows, so that intervals are conditional on it; a twin has a matching of its own."""
 
+TASK = "task_accuracy"
+"""How often a stolen model is right about a query."""
+
 CLOSENESS = "closeness"
 """Of two models on a query: 1 less the total variation distance of their calibrated probabilities, 1 for equal ones."""
 SHARPNESS = tuple(2.0**power for power in range(-6, 9))
@@ -141,7 +144,7 @@ def _model(guess: StolenModel, answers: Answers) -> dict[str, Rows]:
     if truth.query_labels:
         labels = torch.tensor([answers.labels.index(label) for label in truth.query_labels])
         apart = (calibrated(outputs, labels) - calibrated(truth.outputs, labels)).abs().sum(1) / 2
-        found |= {"accuracy": asked & (said == labels), CLOSENESS: asked * (1 - apart).clamp(0, 1)}
+        found |= {TASK: asked & (said == labels), CLOSENESS: asked * (1 - apart).clamp(0, 1)}
     return {name: Rows(truth.queries, values.double().numpy()) for name, values in found.items()}
 
 

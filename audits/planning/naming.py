@@ -94,7 +94,8 @@ def name_run(inputs: Inputs, run: RunPlan, victim: int) -> RunIdentity:
 
 def _changed(table: str, own: DataPlan | Threat, suites: DataPlan | Threat) -> dict[str, Any]:
     """What differs from the suite's own, by dotted name."""
-    return {f"{table}.{name}": value for name, value in vars(own).items() if value != vars(suites)[name]}
+    shown = own.shown if isinstance(own, Threat) else vars(own)
+    return {f"{table}.{name}": shown[name] for name, value in vars(own).items() if value != vars(suites)[name]}
 
 
 def victim_streams(seed: str, victim: int) -> Streams:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ from ...system import files
 from ...system.backbone import Backbone
 from ...system.data import Sample, Split, with_reassigned_labels
 from ...system.message import Party
-from ...system.protocols import Protocol, Scene, interleave
+from ...system.protocols import Protocol, Scene
 from ...system.public import Challenge, Example, Public, Query
 from ...system.randomness import Streams
-from ...system.roles import Device, Role
+from ...system.roles import Device
 from ...system.truth import TrueText, Truth, true_texts
 from ...system.view import ViewWriter
 from ...system.wire import Traffic, Wire
 from ..privacy.auditing import audited
-from ..statistics import exact_count, information
+from ..statistics import exact_count
 from ..suites.building import build_protocol
 from ..suites.settings import build
 from ..suites.suite import Labels
@@ -32,6 +32,7 @@ from ..suites.threat import Threat
 from .adversary import Adversary, adversary_of
 from .drawing import draw, draw_candidates, draw_challenge, draw_known, groups, owners
 from .parts import load_parts
+from .training import held_labels, predictions, retrained, work
 
 LIBRARIES = ("sidelight", "torch", "transformers", "peft", "safetensors", "scikit-learn", "scipy", "numpy")
 
@@ -108,28 +109,6 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         files.write_json(root / "run.json", {**about, **price, **more})
 
 
-def retrained(
-    protocol: Protocol, scene: Scene, adversary: Adversary, parts: Split, outputs: torch.Tensor
-) -> dict[str, Any]:
-    """How often a victim that is trained again on the same rows agrees with the first one's outputs (queries, classes).
-
-    Initialisation, order, keys and noise are drawn anew: what a copy of the model by its data and recipe alone reaches.
-    """
-    other = replace(scene, streams=scene.streams.of("retrained"))
-    roles = protocol.roles(other)
-    work(roles, Wire(roles, lambda message: None))
-    found = predictions(roles[adversary.devices[0]], parts.victim_test)
-    return exact_count("agreement", (found.argmax(1) == outputs.argmax(1)).tolist())
-
-
-def work(roles: Mapping[Party, Role], wire: Wire) -> float:
-    """Run every device's work; CPU seconds, without those of other parties and of the recording."""
-    began = time.process_time()
-    interleave([role for role in roles.values() if isinstance(role, Device)], wire)
-    others = sum(wire.served[party] for party, role in roles.items() if not isinstance(role, Device))
-    return time.process_time() - began - others - wire.listened
-
-
 def victims_parts(order: RunOrder, streams: Streams) -> Split:
     """The victim's split, its training labels reassigned where the run is such a control."""
     parts = load_parts(Path(order.parts))
@@ -144,7 +123,7 @@ def public_facts(protocol: Protocol, scene: Scene, threat: Threat, adversary: Ad
         "protocol": protocol.name,
         "source": protocol.source,
         **protocol.public_facts(scene, adversary.devices[0]),
-        "threat": asdict(threat),
+        "threat": threat.shown,
         "versions": {name: version(name) for name in LIBRARIES},
     }
 
@@ -191,20 +170,6 @@ def truth_of(
     return Truth(rows, ids, outputs, labels, owners(scene, drawn), groups(drawn))
 
 
-def predictions(device: Role, samples: Sequence[Sample]) -> torch.Tensor:
-    """The tuned model's class scores (samples, classes)."""
-    assert isinstance(device, Device)
-    return device.predict([sample.text for sample in samples])
-
-
-def held_labels(device: Role, rows: Sequence[Sample], labels: Sequence[str]) -> dict[str, Any]:
-    """What a device reads, with its keys, off what the server trained and the activations, of the very rows."""
-    said = predictions(device, rows).argmax(1)
-    truth = torch.tensor([labels.index(sample.label) for sample in rows])
-    counts = torch.bincount(truth, minlength=len(labels)).tolist()
-    return information((said == truth).double().numpy(), counts)._asdict()
-
-
 def summary(
     order: RunOrder,
     protocol: Protocol,
@@ -235,7 +200,7 @@ def summary(
         "departures": list(protocol.departures),
         "settings": protocol.settings(),
         "defences": {one.name: one.settings() for one in protocol.defences},
-        "threat": asdict(threat),
+        "threat": threat.shown,
         "shows": sorted(kind for party in threat.parties for kind in protocol.shows.get(party, ())),
         "others": {party: sorted(kinds) for party, kinds in protocol.shows.items() if party not in threat.parties},
         "traffic": kinds,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 from ...system.backbone import TINY, local_folder
 from ...system.errors import UsageError
@@ -44,6 +45,11 @@ class Threat:
             raise UsageError(f"relative is {self.relative!r} and the backbone itself is public; leave relative away")
         if self.relative and local_folder(self.relative) is None:
             raise UsageError(f"relative is {self.relative!r}, which is no local folder; give {TINY!r} or a folder")
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """As results and reports name it: of a relative its name, not where it lies."""
+        return {**asdict(self), "relative": Path(self.relative).name}
 
     @property
     def parties(self) -> frozenset[Party]:

@@ -272,10 +272,10 @@ def test_a_stolen_model_is_also_scored_by_the_true_labels_and_by_how_near_its_pr
     queries = truth.queries
     same, turned = (score(Goal.MODEL, StolenModel(queries, outputs), answers) for outputs in (OUTPUTS, OUTPUTS.flip(1)))
     assert same["agreement"].values.tolist() == [1, 1, 1]
-    assert same["accuracy"].values.tolist() == [1, 1, 0]
+    assert same["task_accuracy"].values.tolist() == [1, 1, 0]
     assert same["closeness"].values.tolist() == pytest.approx([1, 1, 1])
     assert turned["agreement"].values.tolist() == [0, 0, 0]
-    assert turned["accuracy"].values.tolist() == [0, 0, 1]
+    assert turned["task_accuracy"].values.tolist() == [0, 0, 1]
     assert float(turned["closeness"].values.max()) < 1
 
 

@@ -163,6 +163,41 @@ def test_the_learner_is_trained_on_the_same_auxiliary_labels(view: View, public:
     assert (learner.outputs.argmax(1) == TRUE).float().mean() >= 0.9
 
 
+def test_who_knows_labels_of_rows_that_crossed_learns_a_model_from_them(
+    view: View, public: Public, backbone: Backbone
+) -> None:
+    told = replace(public, auxiliary=(), known=tuple(Known(IDS[i], LABELS[TRUE[i]]) for i in range(6)))
+    for attacked, names in (
+        (frozenset({"difference", "held:tuned"}), {"learner", "learner of known rows", "learner of all rows"}),
+        (frozenset({"activations", "held:tuned"}), {"learner"}),
+    ):
+        rest = blind(view, told, backbone).rest(Goal.MODEL, attacked)
+        assert set(rest) == names
+    learner = blind(view, told, backbone).rest(Goal.MODEL, frozenset({"difference"}))["learner of known rows"]
+    assert isinstance(learner, StolenModel)
+    assert learner.ids == tuple(query.id for query in public.queries)
+    assert (learner.outputs.argmax(1) == TRUE).float().mean() >= 0.9
+
+
+def test_behind_a_private_backbone_a_model_is_learnt_from_its_relative_or_not_at_all(
+    view: View, public: Public, backbone: Backbone
+) -> None:
+    private, attacked = replace(public, backbone=None), frozenset({"difference"})
+    for side in (
+        blind(view, private, backbone).outsider(Goal.MODEL),
+        blind(view, private, backbone).rest(Goal.MODEL, attacked),
+    ):
+        [prior] = side.values()
+        assert isinstance(prior, StolenModel)
+        assert prior.outputs.argmax(1).unique().tolist() == [LABELS.index("weather")]
+    related = replace(private, relative=public.backbone)
+    learner = blind(view, related, backbone).outsider(Goal.MODEL)["learner"]
+    same = blind(view, public, backbone).outsider(Goal.MODEL)["learner"]
+    assert isinstance(learner, StolenModel)
+    assert isinstance(same, StolenModel)
+    torch.testing.assert_close(learner.outputs, same.outputs)
+
+
 def test_a_class_without_auxiliary_rows_is_known_by_its_name(view: View, public: Public, backbone: Backbone) -> None:
     fewer = replace(public, auxiliary=tuple(e for e in public.auxiliary if e.label != "music"))
     learner = blind(view, fewer, backbone).rest(Goal.MODEL, frozenset({"held:tuned"}))["learner"]

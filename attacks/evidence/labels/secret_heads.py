@@ -27,6 +27,9 @@ ONE_POSITIVE = 0.95
 """Least share of differences with one positive entry for which that entry is taken to stand for the class."""
 LEAST = 1e-12
 """Least probability, or relative singular value, whose logarithm is taken."""
+LOST = 1e-3
+"""Probability of the class itself below which single precision has too few digits left."""
+FILLED = 100
 DROP = 2.5
 """Natural logarithm of the ratio of two singular values between which a head's end: a trained model's fall slowly."""
 
@@ -91,13 +94,20 @@ def one_positive(values: torch.Tensor) -> bool:
 def softmax_slope(values: torch.Tensor, features: torch.Tensor) -> Slope:
     """The head behind probability differences (N, D), up to what all classes share; its constant part is no zero.
 
-    The features get a column of ones at the end, since a head may have a bias.
+    The features get a column of ones at the end, since a head may have a bias. A small probability of the class itself
+    is lost in the rounding of one less it, and others may be rounded to zero: the fit fills these in, in turn.
     """
     kept = (values > 0).sum(1) == 1
-    softmax = one_hot(values[kept].argmax(1), values.shape[1]) - values[kept]
-    logs = softmax.double().clamp_min(LEAST).log()
-    x = with_ones(features[kept]).double()
-    weight = torch.linalg.lstsq(x, logs - logs.mean(1, keepdim=True), rcond=SMALLEST, driver="gelsd").solution
+    own = one_hot(values[kept].argmax(1), values.shape[1])
+    softmax, x = (own - values[kept]).double(), with_ones(features[kept]).double()
+    exact = softmax > torch.where(own > 0, LOST, LEAST)
+    logs = softmax.clamp_min(LEAST).log()
+    inverse = torch.linalg.pinv(x, rtol=SMALLEST)
+    for _ in range(FILLED):
+        weight = inverse @ (logs - logs.mean(1, keepdim=True))
+        fitted = x @ weight
+        level = torch.where(exact, logs - fitted, 0).sum(1, keepdim=True) / exact.sum(1, keepdim=True).clamp_min(1)
+        logs = torch.where(exact, logs, fitted + level)
     return Slope(weight, torch.zeros(x.shape[1], dtype=torch.float64))
 
 
