@@ -84,10 +84,11 @@ def cascade(
     ups: Sequence[torch.Tensor],
 ) -> torch.Tensor:
     """h_L (N, d) of L normalised taps (N, d), with mu (), W_down (d, r) and W_up (r, d) of every layer."""
-    state = torch.zeros_like(taps[0])
+    state: torch.Tensor | None = None
     for tap, mu, down, up in zip(taps, mus, downs, ups, strict=True):
-        mixed = torch.lerp(tap, state, mu)
+        mixed = (1 - mu) * tap if state is None else torch.lerp(tap, state, mu)
         state = mixed + gelu(mixed @ down) @ up
+    assert state is not None
     return state
 
 

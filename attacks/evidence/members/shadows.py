@@ -22,7 +22,7 @@ from torch.nn.functional import layer_norm
 from ....system.side_network import SideNetwork, SideShape, cascade
 from ...workbench import Workbench
 
-GROUP = 16
+GROUP = 32
 """Shadows trained at once: their weights, gradients and moments should stay near the processor."""
 
 
@@ -68,7 +68,7 @@ def shadows_of(
     """Train so many on halves of taps (C, L, k) with targets (C, D), group by group, going on where it was stopped."""
     none = torch.empty(0, len(taps))
     kept = bench.kept(generator) or {"inside": none.bool(), "errors": none}
-    normal = tuple(tap.contiguous() for tap in layer_norm(taps, taps.shape[-1:]).unbind(1))
+    normal = layer_norm(taps, taps.shape[-1:]).transpose(0, 1).contiguous()
     while (done := len(kept["inside"])) < count:
         inside = halves(min(GROUP, count - done), len(taps), generator)
         weights = trained(normal, targets, inside, recipe, generator)
@@ -88,14 +88,10 @@ def halves(shadows: int, rows: int, generator: torch.Generator) -> torch.Tensor:
 
 
 def trained(
-    taps: tuple[torch.Tensor, ...],
-    targets: torch.Tensor,
-    inside: torch.Tensor,
-    recipe: Recipe,
-    generator: torch.Generator,
+    taps: torch.Tensor, targets: torch.Tensor, inside: torch.Tensor, recipe: Recipe, generator: torch.Generator
 ) -> Weights:
-    """A group's weights after all epochs on normalised taps, L of (C, k), each shadow on its own rows."""
-    weights = drawn(len(inside), len(taps), taps[0].shape[1], targets.shape[1], recipe.bottleneck, generator)
+    """A group's weights after all epochs on normalised taps (L, C, k), each shadow on its own rows."""
+    weights = drawn(len(inside), len(taps), taps.shape[2], targets.shape[1], recipe.bottleneck, generator)
     optimizer = torch.optim.AdamW(weights.all(), lr=0.0, weight_decay=recipe.weight_decay, fused=True)
     own = torch.stack([rows.nonzero().squeeze(1) for rows in inside])
     for epoch in range(recipe.epochs):
@@ -104,7 +100,7 @@ def trained(
         order = torch.stack([rows[torch.randperm(len(rows), generator=generator)] for rows in own])
         for rows in order.split(recipe.batch, dim=1):
             optimizer.zero_grad()
-            outputs = _outputs(*weights, tuple(tap[rows] for tap in taps))
+            outputs = _outputs(*weights, taps[:, rows].unbind())
             (outputs - targets[rows]).square().sum(2).mean(1).sum().backward()
             optimizer.step()
     return weights
@@ -125,10 +121,9 @@ def drawn(shadows: int, layers: int, width: int, outputs: int, bottleneck: int, 
 
 
 @torch.no_grad()
-def answered(weights: Weights, taps: tuple[torch.Tensor, ...], chunk: int = 512) -> torch.Tensor:
+def answered(weights: Weights, taps: torch.Tensor, chunk: int = 256) -> torch.Tensor:
     """Outputs (G, C, D) for all rows."""
-    rows = torch.arange(len(taps[0])).split(chunk)
-    return torch.cat([_outputs_alike(*weights, tuple(tap[part] for tap in taps)) for part in rows], 1)
+    return torch.cat([_outputs_alike(*weights, part.unbind()) for part in taps.split(chunk, 1)], 1)
 
 
 def recipe_of(facts: Mapping[str, Mapping[str, float]]) -> Recipe:
