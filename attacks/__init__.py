@@ -39,6 +39,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "rmia": ".attacks.membership.rmia:RMIA",
         "search": ".attacks.reconstruction.search:Search",
         "shadow": ".attacks.extraction.shadow:Shadow",
+        "shared": ".attacks.membership.shared:Shared",
         "sign": ".attacks.labels.sign:Sign",
         "support": ".attacks.labels.support:Support",
         "unmix": ".attacks.reconstruction.unmix:Unmix",

@@ -56,11 +56,13 @@ class StolenModel:
 
 @dataclass(frozen=True)
 class MembershipScores:
-    """A score for each public candidate, higher where membership is likelier."""
+    """A score for each example of the public challenge, higher where membership is likelier."""
 
     ids: tuple[str, ...]
     scores: torch.Tensor
-    """(candidates,) float32"""
+    """(challenges,) float32"""
+    owners: tuple[str, ...] = ()
+    """For each, the device that it came from, if it is a member; empty where the attack does not say."""
 
 
 @dataclass(frozen=True)

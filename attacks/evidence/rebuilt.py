@@ -13,8 +13,9 @@ import torch
 from ...system.backbone import Backbone
 from ...system.fusion import pivot_activations
 from ...system.heads import scores, verbaliser
-from ...system.partial import Bottom
+from ...system.partial import Bottom, SelectedTop, stored_bottom, stored_top
 from ...system.public import Public
+from ...system.selector import select
 from ...system.side_network import from_state
 from ..attack import StolenModel
 from .labels.augmented import augmented
@@ -69,7 +70,7 @@ def stolen(public: Public, outputs: torch.Tensor) -> StolenModel:
 
 def answers(model: Model, public: Public) -> StolenModel:
     """Class scores (Q, K) on the queries."""
-    return stolen(public, _asked(model, [query.text for query in public.queries]))
+    return stolen(public, asked_of(model, [query.text for query in public.queries]))
 
 
 def upon_bottom(
@@ -86,6 +87,26 @@ def upon_bottom(
     return model
 
 
+def averaged(
+    backbone: Backbone, public: Public, average: Mapping[str, torch.Tensor], tuned: Mapping[str, torch.Tensor] | None
+) -> Model:
+    """The model of what devices tune and average, with the main server's `tuned` top where it is at hand."""
+    selector = public.facts["selector"]
+    if "head" in average:
+        whole = stored_bottom(backbone, len(backbone.blocks), average)
+
+        def headed(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return select(backbone.final_norm(states), mask, selector) @ average["head"].T + average["bias"]
+
+        return upon_bottom(backbone, public, headed, whole)
+    cut = public.facts["cut"]
+    bottom = stored_bottom(backbone, cut, average)
+    if tuned is not None:
+        return upon_bottom(backbone, public, stored_top(backbone, cut, selector, tuned), bottom)
+    top = SelectedTop(backbone, cut, 0, selector, torch.Generator())
+    return own_head(upon_bottom(backbone, public, top, bottom), backbone, public)
+
+
 def own_head(features: Model, backbone: Backbone, public: Public) -> Model:
     """A head of the attacker's own, in place of one that it does not have.
 
@@ -95,10 +116,10 @@ def own_head(features: Model, backbone: Backbone, public: Public) -> Model:
         head = verbaliser(backbone, public.labels)
         return lambda texts: features(texts) @ head.T
     learnt = augmented(public.auxiliary, public.labels, torch.Generator().manual_seed(0))
-    rows = _asked(features, list(learnt.texts))
+    rows = asked_of(features, list(learnt.texts))
     classifier = fitted(rows, learnt.labels, len(public.labels), groups=learnt.groups)
     return lambda texts: classifier.probabilities(features(texts))
 
 
-def _asked(model: Model, texts: list[str]) -> torch.Tensor:
+def asked_of(model: Model, texts: list[str]) -> torch.Tensor:
     return torch.cat([model(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)])

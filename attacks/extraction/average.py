@@ -15,13 +15,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ...system.backbone import Backbone, load_backbone
-from ...system.partial import SelectedTop, stored_bottom, stored_top
+from ...system.backbone import load_backbone
 from ...system.public import Public
-from ...system.selector import select
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, StolenModel
-from ..evidence.rebuilt import Model, answers, own_head, upon_bottom
+from ..evidence.rebuilt import answers, averaged
 
 
 @dataclass(frozen=True)
@@ -39,22 +37,4 @@ class Average(Attack):
         """Class scores (Q, K) of the rebuilt model on the queries."""
         assert public.backbone is not None
         backbone = load_backbone(public.backbone)
-        return answers(rebuilt(backbone, view, public), public)
-
-
-def rebuilt(backbone: Backbone, view: View, public: Public) -> Model:
-    """The model, as far as the view's parties hold its parts."""
-    average, selector = view.held["average"], public.facts["selector"]
-    if "head" in average:
-        whole = stored_bottom(backbone, len(backbone.blocks), average)
-
-        def headed(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            return select(backbone.final_norm(states), mask, selector) @ average["head"].T + average["bias"]
-
-        return upon_bottom(backbone, public, headed, whole)
-    cut = public.facts["cut"]
-    bottom = stored_bottom(backbone, cut, average)
-    if "tuned" in view.held:
-        return upon_bottom(backbone, public, stored_top(backbone, cut, selector, view.held["tuned"]), bottom)
-    top = SelectedTop(backbone, cut, 0, selector, torch.Generator())
-    return own_head(upon_bottom(backbone, public, top, bottom), backbone, public)
+        return answers(averaged(backbone, public, view.held["average"], view.held.get("tuned")), public)

@@ -28,7 +28,7 @@ from ..evidence.states import PLAIN, PROJECTED, crossed_states, features
 
 @dataclass(frozen=True)
 class Replay(Attack):
-    """The nearest sample's distance."""
+    """The nearest sample's distance, and its sender."""
 
     name = "replay"
     source = "own derivation"
@@ -42,6 +42,9 @@ class Replay(Attack):
         """A score (C,) for each challenge."""
         states = sent([one.text for one in public.challenge], public, device_backbone(public))
         scale = errors(states, public, generator)
-        _, received = crossed_states(view, public)
-        apart = torch.cdist(features(states) / scale, features(received) / scale)
-        return membership(public, -apart.min(1).values)
+        ids, received = crossed_states(view, public)
+        if not ids:
+            return membership(public, torch.zeros(len(states)))
+        apart, nearest = torch.cdist(features(states) / scale, features(received) / scale).min(1)
+        senders = {sample: message.sender for message in view.of("activations") for sample in message.sample_ids}
+        return membership(public, -apart, [senders[ids[at]] for at in nearest.tolist()])

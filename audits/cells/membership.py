@@ -8,6 +8,7 @@ Shapes: M members, N non-members.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,8 @@ RESOLVED = 10
 """False positives that must be possible among all non-members at a rate: 1,000 rows for 1 %."""
 POINTS = 40
 """Of a stored curve."""
+OWNER = "owner_accuracy"
+"""Members that are given to their own device."""
 TEXT_ONLY = "text-only classifier"
 
 
@@ -66,7 +69,14 @@ class Game:
         """By metric, each member's score (M,): found at a rate, and the share of non-members below it."""
         inside, outside = self._apart(self._aligned(guess))
         found = {name: (inside > self.threshold(outside, rate)).astype(float) for name, rate in self.rates.items()}
-        return {**found, "auc": _above(inside, outside)}
+        return {**found, "auc": _above(inside, outside), **self._attributed(guess)}
+
+    def _attributed(self, guess: MembershipScores) -> dict[str, Values]:
+        """Whether each member was given to its own device; nothing where there is one device, or no word of any."""
+        if not guess.owners or len(set(self.members.values())) < 2:
+            return {}
+        given = dict(zip(guess.ids, guess.owners, strict=True))
+        return {OWNER: numpy.array([float(given.get(name) == self.members[name]) for name in self.ids])}
 
     def threshold(self, outside: Values, rate: float) -> float:
         """The least score that the half of the non-members that sets it leaves at most at a rate."""
@@ -88,7 +98,7 @@ class Game:
         }
 
     def text_only(self) -> MembershipScores:
-        """What the texts and labels alone tell: a classifier learnt on each half of all groups, asked on the other.
+        """What texts, labels and devices alone tell: a classifier learnt on each half of all groups, asked on others.
 
         Near-duplicates lie on one side of the split and of the halves: a member's tells nothing about a new row.
         """
@@ -99,7 +109,9 @@ class Game:
             if len(set(self._inside[learnt])) == 2:
                 classifier = LogisticRegression(C=10.0, max_iter=1000).fit(rows[learnt], self._inside[learnt])
                 scores[~learnt] = classifier.decision_function(rows[~learnt])
-        return MembershipScores(tuple(one.id for one in self.challenge), torch.from_numpy(scores).float())
+        commonest = Counter(self.members.values()).most_common(1)
+        owners = tuple(name for name, _ in commonest) * len(texts)
+        return MembershipScores(tuple(one.id for one in self.challenge), torch.from_numpy(scores).float(), owners)
 
     @cached_property
     def _sets(self) -> Any:

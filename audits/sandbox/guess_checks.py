@@ -73,6 +73,8 @@ def _unlinked_fault(guess: TextGuess) -> str | None:
 
 def _row_fault(guess: LabelGuess | TextGuess | StolenModel | MembershipScores) -> str | None:
     match guess:
+        case MembershipScores(owners=owners) if len(owners) not in (0, len(guess.ids)):
+            return _rows_differ(len(guess.ids), (len(owners),))
         case LabelGuess(labels=rows) | MembershipScores(scores=rows):
             return None if rows.shape == (len(guess.ids),) else _rows_differ(len(guess.ids), tuple(rows.shape))
         case StolenModel(outputs=rows):

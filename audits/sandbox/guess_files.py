@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,7 +39,8 @@ def save(guess: Guess, scratch: Path) -> None:
     tensors = _tensors(guess)
     folder.write_tensors(scratch / TENSORS, tensors)
     ids = list(guess.ids) if not isinstance(guess, EpsilonBound) else []
-    files.write_json(scratch / INDEX, {"type": type(guess).__name__, "ids": ids})
+    owners = list(guess.owners) if isinstance(guess, MembershipScores) else []
+    files.write_json(scratch / INDEX, {"type": type(guess).__name__, "ids": ids, "owners": owners})
 
 
 def load(scratch: Path) -> Guess:
@@ -47,14 +49,16 @@ def load(scratch: Path) -> Guess:
     Links, pipes and oversized files are refused: the writer may have planted one that leads to the truth.
     """
     index = read_json(scratch / INDEX, LARGEST_INDEX)
-    well_formed = isinstance(index, dict) and _strings(index.get("ids")) and _strings([index.get("type")])
+    named = isinstance(index, dict) and all(_strings(index.get(part, [])) for part in ("ids", "owners"))
+    well_formed = named and "ids" in index and _strings([index.get("type")])
     if not well_formed or index["type"] not in _READERS:
         raise GuessError(f"{INDEX} is malformed: it must hold a type of guess and a list of ids")
     try:
         tensors = load_tensors(read_regular(scratch / TENSORS, LARGEST_TENSORS))
     except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a data type that torch does not have
         raise GuessError(f"{TENSORS} is malformed: {type(error).__name__}") from None
-    return _READERS[index["type"]](tuple(index["ids"]), tensors)
+    guess = _READERS[index["type"]](tuple(index["ids"]), tensors)
+    return replace(guess, owners=tuple(index.get("owners", ()))) if isinstance(guess, MembershipScores) else guess
 
 
 def read_regular(path: Path, most: int) -> bytes:

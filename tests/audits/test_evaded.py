@@ -19,7 +19,7 @@ def verdict_behind(defence: dict[str, Any] | None, low: float, high: float) -> s
         "advantage_low": low,
         "advantage_high": high,
     }
-    row = {"family": "table", "controls": WORKED, "defence": defence, **gain}
+    row = {"goal": "labels", "family": "table", "controls": WORKED, "defence": defence, **gain}
     families = Families()
     families.add(row)
     families.close()

@@ -9,11 +9,16 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from sidelight.system.protocols import Scene
+from sidelight.attacks import Attack
+from sidelight.system.federation import FEDERATION
+from sidelight.system.message import Party
+from sidelight.system.protocols import Protocol, Scene
+from sidelight.system.protocols.fleet import Fleet
+from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.side_training import SideTraining
 from sidelight.system.public import Challenge
 from sidelight.system.randomness import Streams
-from sidelight.system.roles import DEVICE
+from sidelight.system.roles import SERVER
 
 from .leaks_learned import attack
 from .micro import LABELS, Micro, record, samples
@@ -21,21 +26,32 @@ from .planted import Planted, Truth, made
 
 
 def by_heart(micro: Micro, name: str, **settings: object) -> Planted:
-    """A run on rows with random labels, until hardly any error is left, and a challenge of twice as many rows."""
+    """A side network's run on rows with random labels, until hardly any error is left."""
+    side = SideTraining(bottleneck=32, epochs=60, batch=24, learning_rate=2e-2, weight_decay=0.0)
+    return challenged(micro, made("pae", side=side), SERVER, attack(name, **settings))
+
+
+def federated(micro: Micro) -> Planted:
+    """The same of two devices that average."""
+    lora = LoraTraining(rank=16, epochs=200, batch=24, learning_rate=1e-2)
+    return challenged(micro, made("fedlora", lora=lora, fleet=Fleet(devices=2)), FEDERATION, attack("shared"))
+
+
+def challenged(micro: Micro, protocol: Protocol, party: Party, attacking: Attack) -> Planted:
+    """A run on half of the rows, and a challenge of all."""
     generator = random.Random(0)
     # more than are needed, as two draws may have texts in common
     rows = {row.text: replace(row, label=generator.choice(LABELS)) for seed in (1, 5) for row in samples(9, seed)}
     pool = list(rows.values())
     generator.shuffle(pool)
     inside = frozenset(row.id for row in pool[:48])
-    side = SideTraining(bottleneck=32, epochs=60, batch=24, learning_rate=2e-2, weight_decay=0.0)
-    protocol = made("pae", side=side)
-    scene = Scene(micro.backbone("opt"), LABELS, {DEVICE: tuple(pool[:48])}, Streams("the secret seed"))
+    streams = Streams("the secret seed")
+    scene = Scene(micro.backbone("opt"), LABELS, protocol.parties(pool[:48], streams), streams)
     run = record(protocol, scene)
     challenge = tuple(Challenge(f"c{at}", row.text, row.label) for at, row in enumerate(sorted(pool, key=str)))
     members = {one.id: rows[one.text].id in inside for one in challenge}
     public = replace(run.public(micro.folders["opt"]), challenge=challenge)
-    return Planted(run.view(), public, Truth({}, {}, None, members), protocol, attack(name, **settings))
+    return Planted(run.view(party), public, Truth({}, {}, None, members), protocol, attacking)
 
 
 LEAKS: dict[str, Callable[[Micro], Planted]] = {
@@ -44,5 +60,6 @@ LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "loss": lambda micro: by_heart(micro, "loss"),
     "replay": lambda micro: by_heart(micro, "replay"),
     "rmia": lambda micro: by_heart(micro, "rmia", shadows=8),
+    "shared": federated,
     "witness": lambda micro: by_heart(micro, "witness"),
 }

@@ -9,7 +9,7 @@ Shapes: S shadows, C challenges, D values of a difference.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -74,6 +74,7 @@ def released_errors(view: View, public: Public, own: Challenged) -> torch.Tensor
     return (outputs[:, :both] - own.targets[:, :both]).square().sum(1)
 
 
-def membership(public: Public, scores: torch.Tensor) -> MembershipScores:
+def membership(public: Public, scores: torch.Tensor, owners: Sequence[str] = ()) -> MembershipScores:
     """A guess by its scores (C,), in the challenge's order; what is no finite number says nothing."""
-    return MembershipScores(tuple(one.id for one in public.challenge), scores.float().nan_to_num(0.0, 1e30, -1e30))
+    finite = scores.float().nan_to_num(0.0, 1e30, -1e30)
+    return MembershipScores(tuple(one.id for one in public.challenge), finite, tuple(owners))
