@@ -1,8 +1,8 @@
 """Members, and whose they are, by what devices send to be averaged: which device knows an example, and since when?
 
-Averages carry what any device learnt to all, so that an example is known everywhere in the end, but nowhere in what all
-began from: by how much the odds of its label rose is the score. What a device sends after its own steps fits its own rows
-best: the device under which the label is likeliest is taken for the owner.
+Averages carry what any device learnt to all, so that an example is known everywhere in the end, but nowhere in what
+all began from: by how much the odds of its label rose is the score. What a device sends after its own steps fits its
+own rows best: the device under which the label is likeliest is taken for the owner.
 
 Threat model: an honest-but-curious federation server that knows the backbone, and a challenge of labelled texts. Where
 devices tune a part below a cut, it puts a head of its own upon it (evidence/rebuilt.py).

@@ -19,7 +19,7 @@ from sidelight.audits.sandbox.guess_files import GuessError
 LABELS = LabelGuess(("a", "b"), torch.tensor([1, 0]))
 TEXTS = TextGuess(("a", "b"), ((3, 1, 2), ()), (True, False))
 MODEL = StolenModel(("q0",), torch.tensor([[0.5, 0.25]]))
-MEMBERS = MembershipScores(("a",), torch.tensor([0.25]))
+MEMBERS = MembershipScores(("a",), torch.tensor([0.25]), ("device-1",))
 BOUND = EpsilonBound(1.5, 1e-5, 0.95)
 
 
@@ -58,6 +58,7 @@ def damaged(folder: Path, name: str, content: bytes) -> str:
         b'{"type": "LabelGuess"}',
         b'{"type": "Truth", "ids": []}',
         b'{"type": "LabelGuess", "ids": [1]}',
+        b'{"type": "MembershipScores", "ids": [], "owners": [1]}',
         b'{"type": ["LabelGuess"], "ids": []}',
     ],
     ids=[
@@ -152,6 +153,7 @@ def test_a_guess_that_can_be_scored_has_no_fault() -> None:
         (StolenModel(("q0",), torch.zeros(1, 3)), Goal.MODEL, "3 columns for 2 classes"),
         (StolenModel(("q0",), torch.tensor([[0.0, float("nan")]])), Goal.MODEL, "1 of 2 outputs are NaN"),
         (MembershipScores(("a",), torch.tensor([float("inf")])), Goal.MEMBERS, "infinite"),
+        (MembershipScores(("a",), torch.tensor([0.5]), ("x", "y")), Goal.MEMBERS, "1 ids for values of the shape"),
         (EpsilonBound(float("nan"), 1e-5, 0.95), Goal.EPSILON, "NaN"),
         (EpsilonBound(1.0, 1e-5, 95.0), Goal.EPSILON, "confidence in"),
     ],

@@ -108,3 +108,22 @@ def test_texts_are_not_learnt_from_their_own_near_duplicates() -> None:
     members = {row.id: "device-0" for at, row in enumerate(rows) if inside[at // 2]}
     found = Game(rows, members, {row.id: at // 2 for at, row in enumerate(rows)})
     assert found.scored(found.text_only())["auc"].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_members_given_to_their_devices_are_counted_beside_the_commonest_device() -> None:
+    found = game(300, 1000)
+    names = [one.id for one in found.challenge]
+    owners = {name: f"device-{at % 3 > 0:d}" for at, name in enumerate(found.ids)}  # two thirds are of device-1
+    shared = Game(found.challenge, owners, found.groups)
+    made = guess(shared, 1.0)
+    right = MembershipScores(made.ids, made.scores, tuple(owners.get(name, "device-0") for name in names))
+    assert shared.scored(right)["owner_accuracy"].mean() == 1
+    assert shared.scored(shared.text_only())["owner_accuracy"].mean() == pytest.approx(2 / 3)
+
+
+def test_without_a_second_device_or_a_word_of_any_no_owner_is_scored() -> None:
+    found = game(30, 1000)
+    made = guess(found, 1.0)
+    named = MembershipScores(made.ids, made.scores, ("device-0",) * len(made.ids))
+    assert "owner_accuracy" not in found.scored(named)
+    assert "owner_accuracy" not in found.scored(made)
