@@ -70,6 +70,7 @@ def damaged(folder: Path, name: str, content: bytes) -> str:
         "no ids",
         "unknown type",
         "numbers for ids",
+        "numbers for owners",
         "a list for type",
     ],
 )
