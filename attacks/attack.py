@@ -122,6 +122,9 @@ class Attack(ABC):
     studies: ClassVar[Studied | None] = None
     """What `prepare` sees; None for all that is public. Runs that differ in nothing else share what was prepared."""
 
+    shares_preparation: ClassVar[bool] = False
+    """Whether attacks that inherit `prepare`, and all that it reads but settings, may share what was prepared."""
+
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """Whatever public knowledge alone allows to be computed before a view is seen: an inverter, shadow models.
 

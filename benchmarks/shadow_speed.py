@@ -75,10 +75,11 @@ def main() -> int:
     # a shadow trains on a half of its rows: it is given all of them twice, so that both train on as many
     twice = taps.repeat(2, 1, 1), targets.repeat(2, 1)
     generator, bench = torch.Generator().manual_seed(0), Workbench()
-    shadows_of(*twice, Recipe(**{**vars(training), "epochs": 1}), 1, generator, bench)  # whatever torch does once
+    once = Recipe(**{**vars(training), "epochs": 1})
+    shadows_of(twice, lambda _: twice, once, 1, generator, bench)  # whatever torch does once
     looped(taps, targets, SideTraining(bottleneck=given.bottleneck, epochs=1), 0)
     loop = sum(seconds(lambda at=at: looped(taps, targets, training, at)) for at in range(LOOPED)) / LOOPED  # type: ignore[misc]
-    together = seconds(lambda: shadows_of(*twice, recipe, given.shadows, generator, bench))
+    together = seconds(lambda: shadows_of(twice, lambda _: twice, recipe, given.shadows, generator, bench))
     each = together / given.shadows
     print(
         f"{len(taps)} rows, bottleneck {given.bottleneck}, {torch.get_num_threads()} threads\n"

@@ -82,7 +82,8 @@ def holm(row: Judged) -> str:
 def _ratio(roc: Roc) -> str:
     """What the threshold for 1 % of false positives really gave."""
     ratio = "" if roc.log_ratio is None else f"; ln(TPR/FPR) {number(roc.log_ratio, 2)}"
-    return f"false positives {estimate(roc.false_positives)}{ratio}; epsilon at least {number(roc.epsilon, 2)}"
+    amounts = f"epsilon {number(roc.epsilon, 2)} or more, were rows independent"
+    return f"false positives {estimate(roc.false_positives)}{ratio}; {amounts}"
 
 
 def behind(row: Row) -> Iterator[str]:

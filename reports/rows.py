@@ -78,7 +78,7 @@ class Roc(Stored):
     log_ratio: float | None = None
     """Natural logarithm of true over false positives there."""
     epsilon: float = 0.0
-    """No mechanism that lets so many members be found there has a smaller one at delta 0, by both 95 % intervals."""
+    """The least at delta 0 under which so many would be found there by both 95 % intervals, were rows independent."""
     fpr: tuple[float, ...] = ()
     tpr: tuple[float, ...] = ()
 

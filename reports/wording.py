@@ -11,8 +11,8 @@ from .rows import Control, Judged, Row
 DASH = "\N{EN DASH}"
 METRICS = {
     "auc": "area under the ROC",
-    "tpr_at_1": "members found at 1 % of false positives",
-    "tpr_at_01": "members found at 0.1 % of false positives",
+    "tpr_at_1": "members found at a threshold for 1 % of false positives",
+    "tpr_at_01": "members found at a threshold for 0.1 % of false positives",
 }
 """Metrics whose stored names tell too little."""
 

@@ -21,6 +21,7 @@ from math import log
 
 import torch
 
+from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
@@ -43,6 +44,10 @@ class Witness(Attack):
 
     rounds: int = 30
     """Of expectation maximisation."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise UsageError(f"rounds of witness is {self.rounds}; give at least 1")
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> MembershipScores:

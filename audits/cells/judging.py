@@ -142,6 +142,8 @@ class Judge:
             yield f"{len(absent)} rows have no guess and count as wrong"
         if constant(guess):
             yield "the guess is the same for every row"
+        if isinstance(guess, MembershipScores) and (area := self.answers.game.biased()) is not None:
+            yield f"texts alone tell members from others (area under the ROC {area:.3f}): no fair game"
         if isinstance(guess, TextGuess) and "pii_recall" not in measured:
             yield "the data mark no personal spans, so that none can be recalled"
         if goal is Goal.MODEL and self._retrained:

@@ -1,7 +1,8 @@
 """Scores guesses of membership: how many members are found at a fixed rate of false positives.
 
 The threshold comes from one half of the non-members; false positives are counted on the other half, true positives on
-all members, which no threshold saw. The curve and what follows from it are stated for one victim.
+all members, which no threshold saw. Intervals are of that threshold, as it was drawn: its own rate of false positives
+stands beside it, and is 1 % only about so. The curve and what follows from it are stated for one victim.
 
 Shapes: M members, N non-members.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy
 import torch
+from scipy.stats import mannwhitneyu
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -34,6 +36,8 @@ POINTS = 40
 """Of a stored curve."""
 OWNER = "owner_accuracy"
 """Members that are given to their own device."""
+BIASED = 1e-3
+"""P-value from which members and others are told by their texts alone, so that the game is no fair one."""
 TEXT_ONLY = "text-only classifier"
 
 
@@ -84,7 +88,11 @@ class Game:
         return float(kept[int(rate * len(kept))])
 
     def curve(self, guess: MembershipScores) -> dict[str, Any]:
-        """The whole curve, and what the threshold at 1 % tells, with bounds of 95 % each side's own."""
+        """The whole curve, and what the threshold at 1 % tells, with bounds of 95 % each side's own.
+
+        `epsilon` is the least of a mechanism under which so many would be found, at delta 0, were the rows independent
+        draws; they were trained on together, so that it describes the ratio and proves no bound.
+        """
         inside, outside = self._apart(self._aligned(guess))
         at = self.threshold(outside, RATES["tpr_at_1"])
         true, false = _share(inside > at), _share(outside[~self._sets] > at)
@@ -96,6 +104,13 @@ class Game:
             "epsilon": max(0.0, log(true.low / false.high)) if true.low else 0.0,
             **_points(inside, outside),
         }
+
+    def biased(self) -> float | None:
+        """The area under the curve of texts alone, where it differs from a half (Mann and Whitney, p below 0.001)."""
+        inside, outside = self._apart(self._aligned(self.text_only()))
+        found = mannwhitneyu(inside, outside)
+        area = float(found.statistic) / (len(inside) * len(outside))
+        return area if found.pvalue < BIASED else None
 
     def text_only(self) -> MembershipScores:
         """What texts, labels and devices alone tell: a classifier learnt on each half of all groups, asked on others.

@@ -182,8 +182,9 @@ def reference(attack: Attack) -> str:
 
 
 def preparer(attack: Attack) -> type[Attack]:
-    """The class whose `prepare` an attack has."""
-    return next(one for one in type(attack).__mro__ if "prepare" in vars(one))
+    """The class by whose name preparations are kept: the attack's own, unless it inherits one that is shared."""
+    made = next(one for one in type(attack).__mro__ if "prepare" in vars(one))
+    return made if attack.shares_preparation else type(attack)
 
 
 def studied_by(attack: Attack, settings: Mapping[str, Any], public: Public) -> tuple[Mapping[str, Any], Public]:

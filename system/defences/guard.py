@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import hypot, prod
+from typing import Any
 
 import torch
 from torch.nn.functional import one_hot
@@ -20,7 +22,9 @@ from ..difference import DifferenceKind, fused
 from ..heads import scores
 from ..message import Party
 from ..randomness import Streams
-from .defence import Budget, Defence, Targets
+from .defence import Budget, Defence, Part, Targets
+from .label_dp import LabelDP
+from .noise import Noise
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,25 @@ class Guard:
         if self.targets.head is None:
             return torch.zeros(len(pivots), self.targets.width)
         return fused(self.kind, scores(self.targets.head, backbone, pivots))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What anybody knows of how differences come about.
+
+        `difference_key`: `none`, `known` where a control reveals every key, else `secret`. `difference_spread` is the
+        standard deviation of the noise on every value, `difference_clip` the largest length before it, 0 for none, and
+        `labels_redrawn` how often a label is drawn anew.
+        """
+        keyed = [one for one in self.defences if one.keyed and one.part is Part.DIFFERENCE]
+        noises = [one for one in self.defences if isinstance(one, Noise)]
+        kept = prod(1 - one.redrawn(len(self.head)) for one in self.defences if isinstance(one, LabelDP))
+        secret = any(not one.revealed for one in keyed)
+        return {
+            "difference_key": "secret" if secret else "known" if keyed else "none",
+            "difference_spread": hypot(*(one.deviation(self.targets.sensitivity) for one in noises)),
+            "difference_clip": min((one.clip for one in noises if one.clip), default=0.0),
+            "labels_redrawn": 1 - kept,
+        }
 
     @property
     def public_head(self) -> torch.Tensor | None:

@@ -31,11 +31,13 @@ class LabelDP(Defence):
         check_epsilon("label-dp", self.epsilon, LARGEST)
 
     def relabel(self, labels: torch.Tensor, classes: int, generator: torch.Generator) -> torch.Tensor:
-        # uniform over all K with this probability is uniform over the others with the one above
-        mixed = classes / (classes + expm1(self.epsilon))
-        redrawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) < mixed
+        redrawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) < self.redrawn(classes)
         uniform = torch.randint(classes, (len(labels),), generator=generator)
         return torch.where(redrawn, uniform, labels)
+
+    def redrawn(self, classes: int) -> float:
+        """How often a label is drawn anew, uniformly over all K: over the others, that is as often as stated above."""
+        return classes / (classes + expm1(self.epsilon))
 
     def budget(self, classes: int, releases: int = 1) -> Budget:
         # whatever is sent of a sample, its label was drawn once

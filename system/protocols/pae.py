@@ -86,6 +86,7 @@ class PAE(Protocol):
             "positions": "mean" if self.selector == "mean" else "pivot",
             "fusion": "additive",
             "resent": False,
+            **self.guard(scene).facts,
             **self.cover(scene).facts(self.precision),
         }
 

@@ -15,6 +15,7 @@ from sidelight.attacks.evidence.members.shadows import Recipe, Weights, answered
 from sidelight.attacks.membership.lira import log_density
 from sidelight.attacks.workbench import Workbench
 from sidelight.audits.sandbox.preparing import prepared_key
+from sidelight.system.errors import UsageError
 from sidelight.system.protocols.side_training import SideTraining, squared_error
 from sidelight.system.public import Public
 from sidelight.system.side_network import SideNetwork, from_state
@@ -81,8 +82,12 @@ def test_every_shadow_trains_on_a_half_of_its_own() -> None:
 
 def test_what_was_trained_before_a_stop_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadows, "GROUP", 2)
-    taps, targets = material()
-    whole = shadows_of(taps, targets, RECIPE, 6, generator(), Workbench())
+    pair = material()
+
+    def sent(_: torch.Generator) -> shadows.Pair:
+        return pair
+
+    whole = shadows_of(pair, sent, RECIPE, 6, generator(), Workbench())
 
     class Stopped(Exception):
         pass
@@ -95,7 +100,7 @@ def test_what_was_trained_before_a_stop_is_not_trained_again(tmp_path: Path, mon
 
     monkeypatch.setattr(bench, "progress", stop)
     with pytest.raises(Stopped):
-        shadows_of(taps, targets, RECIPE, 6, generator(), bench)
+        shadows_of(pair, sent, RECIPE, 6, generator(), bench)
     trainings: list[int] = []
 
     def counted(*given: Any) -> Weights:
@@ -103,7 +108,7 @@ def test_what_was_trained_before_a_stop_is_not_trained_again(tmp_path: Path, mon
         return trained(*given)
 
     monkeypatch.setattr(shadows, "trained", counted)
-    rest = shadows_of(taps, targets, RECIPE, 6, generator(9), Workbench(tmp_path))
+    rest = shadows_of(pair, sent, RECIPE, 6, generator(9), Workbench(tmp_path))
     assert len(trainings) == 1
     assert torch.equal(rest.inside, whole.inside)
     assert torch.equal(rest.errors, whole.errors)
@@ -124,3 +129,14 @@ def test_the_density_is_that_of_a_gaussian_whose_variance_is_half_its_own() -> N
     found = log_density(torch.tensor([4.0, 10.5]), values, counted)
     expected = torch.tensor([-4 / 2.5, -0.25 / 0.5]) - torch.tensor([1.25, 0.25]).log() / 2
     assert torch.allclose(found, expected)
+
+
+@pytest.mark.parametrize("name", ["lira", "rmia", "calibrated"])
+def test_too_few_shadows_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"shadows of {name} is 1; give at least 8"):
+        ATTACKS[name](shadows=1)  # type: ignore[call-arg]
+
+
+def test_an_attack_with_a_preparation_of_its_own_shares_none() -> None:
+    keys = {prepared_key(ATTACKS[name](), {}, Public({}, ()), "") for name in ("retrieve", "inverter")}
+    assert {key.rpartition("-")[0] for key in keys} == {"retrieve", "inverter"}

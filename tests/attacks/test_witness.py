@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from sidelight.attacks.evidence.members.accounts import Account
-from sidelight.attacks.membership.witness import explained
+from sidelight.attacks.membership.witness import Witness, explained
+from sidelight.system.errors import UsageError
 
 EXAMPLES, MEMBERS, VALUES = 60, 25, 12
 
@@ -49,3 +51,8 @@ def test_a_sample_of_nobody_in_the_challenge_makes_no_member() -> None:
     counts = explained([known._replace(received=torch.cat([known.received, strangers]))], rounds=20).exp()
     assert torch.allclose(counts[:MEMBERS], torch.ones(MEMBERS), atol=1e-2)
     assert float(counts[MEMBERS:].max()) < 0.5
+
+
+def test_no_round_is_refused() -> None:
+    with pytest.raises(UsageError, match="rounds of witness is 0; give at least 1"):
+        Witness(rounds=0)

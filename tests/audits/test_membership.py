@@ -127,3 +127,10 @@ def test_without_a_second_device_or_a_word_of_any_no_owner_is_scored() -> None:
     named = MembershipScores(made.ids, made.scores, ("device-0",) * len(made.ids))
     assert "owner_accuracy" not in found.scored(named)
     assert "owner_accuracy" not in found.scored(made)
+
+
+def test_a_pool_whose_texts_tell_members_is_called_no_fair_game() -> None:
+    assert game(400, 1600).biased() is None
+    area = game(400, 1600, telling=True).biased()
+    assert area is not None
+    assert area > 0.95

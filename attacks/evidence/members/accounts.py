@@ -20,6 +20,8 @@ from ..likeness import EXACT, device_backbone, errors, sent
 from ..states import PLAIN, PROJECTED, ROTATED, features, form_of
 from .challenged import challenged
 
+FARTHEST = 10.0
+"""Times the largest value that an example would send."""
 TURNED = frozenset({"rotate", "permute"})
 """Defences behind which a difference keeps its length."""
 KEPT = frozenset({"label-dp", "noise"})
@@ -43,11 +45,17 @@ def accounts(view: View, public: Public, generator: torch.Generator) -> Iterator
     found = differences(view, public)
     form = public.facts.get("activations", PLAIN)
     if form in (PLAIN, PROJECTED, ROTATED):
-        yield _of_states(found, public, generator, lengths=form == ROTATED)
+        yield _bounded(_of_states(found, public, generator, lengths=form == ROTATED))
     revealed = public.keys is not None
     defences = ON_DIFFERENCES & set(public.facts.get("defences", {}))
     if public.head is not None and (revealed or defences <= TURNED | KEPT):
-        yield _of_differences(found, public, lengths=bool(defences & TURNED) and not revealed)
+        yield _bounded(_of_differences(found, public, lengths=bool(defences & TURNED) and not revealed))
+
+
+def _bounded(account: Account) -> Account:
+    """Values that no device sends are cut: their squares must stay finite, whatever a hostile one sent."""
+    most = FARTHEST * account.expected.abs().max().clamp(min=1.0)
+    return account._replace(received=account.received.clamp(-most, most))
 
 
 def _of_states(found: Differences, public: Public, generator: torch.Generator, *, lengths: bool) -> Account:

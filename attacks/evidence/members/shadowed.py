@@ -11,22 +11,32 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 
+from ....system.errors import UsageError
 from ....system.public import Public
 from ....system.side_network import from_state
-from ....system.view import View
+from ....system.view import View, finite
 from ...attack import Attack, Goal, MembershipScores, Needs, Prepared, Studied
 from ...workbench import Workbench
-from ..states import FACTS, PLAIN, PROJECTED
-from .challenged import Challenged, challenged
+from ..differences import undone
+from ..states import PLAIN, PROJECTED
+from .challenged import STUDIED, Challenged, challenged
 from .shadows import Shadows, recipe_of, shadows_of
 
 RELEASED = Needs(view=frozenset({"held:tuned"}), public=frozenset({"backbone", "challenge", "head"}))
-ADDITIVE: Mapping[str, tuple[str, ...]] = {"fusion": ("additive",), "activations": (PLAIN, PROJECTED)}
-"""A side network on pivots that regresses a difference, behind no secret map of the activations."""
+ADDITIVE: Mapping[str, tuple[str, ...]] = {
+    "fusion": ("additive",),
+    "activations": (PLAIN, PROJECTED),
+    "difference_key": ("none", "known"),
+}
+"""A side network on pivots that regresses a difference, behind no secret map or code of either."""
+FEWEST = 8
+"""Shadows: with fewer, many an example would lie inside of none, or of all."""
+LARGEST = 1e30
 LEAST = 1e-8
 """A squared error below which rounding is all there is."""
 
@@ -41,18 +51,25 @@ class Shadowed(Attack):
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = ADDITIVE
     studies = Studied(
         frozenset({"backbone", "challenge", "head", "keys"}),
-        FACTS | {"depth", "difference", "scale", "side", "weight_bits"},
+        STUDIED | {"side"},
         frozenset({"shadows"}),
     )
 
+    shares_preparation = True
+
     shadows: int = 64
     """Shadow side networks, each trained on a half of the challenge."""
+
+    def __post_init__(self) -> None:
+        if self.shadows < FEWEST:
+            raise UsageError(f"shadows of {self.name} is {self.shadows}; give at least {FEWEST}")
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:
         """`inside` and `errors` of Shadows."""
         own = challenged(public)
         recipe = recipe_of(public.facts)
-        return shadows_of(own.taps, own.targets, recipe, self.shadows, generator, bench)._asdict()
+        sent = partial(own.crossed, public)
+        return shadows_of((own.taps, own.targets), sent, recipe, self.shadows, generator, bench)._asdict()
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> MembershipScores:
@@ -69,12 +86,12 @@ class Shadowed(Attack):
 @torch.no_grad()
 def released_errors(view: View, public: Public, own: Challenged) -> torch.Tensor:
     """(C,) squared distance of the released side network's output from each example's difference."""
-    outputs: torch.Tensor = from_state(view.held["tuned"])(own.taps)
+    outputs = undone(finite(from_state(view.held["tuned"])(own.taps)), public)
     both = min(outputs.shape[1], own.targets.shape[1])  # decoy classes have outputs of their own
     return (outputs[:, :both] - own.targets[:, :both]).square().sum(1)
 
 
 def membership(public: Public, scores: torch.Tensor, owners: Sequence[str] = ()) -> MembershipScores:
-    """A guess by its scores (C,), in the challenge's order; what is no finite number says nothing."""
-    finite = scores.float().nan_to_num(0.0, 1e30, -1e30)
-    return MembershipScores(tuple(one.id for one in public.challenge), finite, tuple(owners))
+    """A guess by its scores (C,), in the challenge's order; what is no number stands below all."""
+    said = scores.float().nan_to_num(-LARGEST, LARGEST, -LARGEST)
+    return MembershipScores(tuple(one.id for one in public.challenge), said, tuple(owners))

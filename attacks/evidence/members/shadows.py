@@ -1,7 +1,8 @@
 """Shadow side networks: many, each trained as the server trains its own, on a random half of the challenge.
 
 The backbone is frozen, so that a shadow costs no forward pass of it; and all shadows of a group are one batched
-computation: torch.func.vmap over their weights, one optimiser for all, which treats every weight by itself.
+computation: torch.func.vmap over their weights, one optimiser for all, which treats every weight by itself. A group
+has one draw of a defence's noise. DP-SGD at the server is left out: shadows then remember more than what they imitate.
 
 Source: shadow models with and without every example, as for LiRA (Carlini et al. 2022, arXiv 2112.03570, section IV).
 
@@ -10,7 +11,7 @@ Shapes: S shadows, G of them in a group, C challenges, L layers, k width of a ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import cos, pi
 from typing import NamedTuple
@@ -24,6 +25,11 @@ from ...workbench import Workbench
 
 GROUP = 32
 """Shadows trained at once: their weights, gradients and moments should stay near the processor."""
+
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+Sent = Callable[[torch.Generator], Pair]
+"""Taps and targets as devices would send them: each group of shadows trains on a draw of its own."""
 
 
 class Weights(NamedTuple):
@@ -63,20 +69,29 @@ class Shadows(NamedTuple):
 
 
 def shadows_of(
-    taps: torch.Tensor, targets: torch.Tensor, recipe: Recipe, count: int, generator: torch.Generator, bench: Workbench
+    clean: Pair, sent: Sent, recipe: Recipe, count: int, generator: torch.Generator, bench: Workbench
 ) -> Shadows:
-    """Train so many on halves of taps (C, L, k) with targets (C, D), group by group, going on where it was stopped."""
-    none = torch.empty(0, len(taps))
+    """Train so many on halves of what is sent, group by group, going on where it was stopped.
+
+    `clean` are the taps (C, L, k) and targets (C, D) that errors are taken of.
+    """
+    (taps, targets), none = clean, torch.empty(0, len(clean[0]))
     kept = bench.kept(generator) or {"inside": none.bool(), "errors": none}
-    normal = layer_norm(taps, taps.shape[-1:]).transpose(0, 1).contiguous()
+    normal = normalised(taps)
     while (done := len(kept["inside"])) < count:
         inside = halves(min(GROUP, count - done), len(taps), generator)
-        weights = trained(normal, targets, inside, recipe, generator)
+        read, told = sent(generator)
+        weights = trained(normalised(read), told, inside, recipe, generator)
         errors = (answered(weights, normal) - targets).square().sum(2)
         kept = {"inside": torch.cat([kept["inside"], inside]), "errors": torch.cat([kept["errors"], errors])}
         bench.keep(kept, generator)
         bench.progress(len(kept["inside"]), count)
     return Shadows(kept["inside"], kept["errors"])
+
+
+def normalised(taps: torch.Tensor) -> torch.Tensor:
+    """Taps (C, L, k) of zero mean and unit variance, layer by layer (L, C, k)."""
+    return layer_norm(taps, taps.shape[-1:]).transpose(0, 1).contiguous()
 
 
 def halves(shadows: int, rows: int, generator: torch.Generator) -> torch.Tensor:
