@@ -23,7 +23,8 @@ from .cells.judging import Judge
 from .cells.scoring import PRIMARY
 from .planning.plan import Plan
 from .progress import Progress
-from .sandbox.preparing import Shelf, Shelved, prepares, reference
+from .sandbox.prepared_key import reference
+from .sandbox.preparing import Shelf, Shelved, prepares
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
 from .suites.settings import named
 

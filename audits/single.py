@@ -21,7 +21,8 @@ from ..system.view import load_view
 from .cells.applies import outside
 from .runs.parts import NAMES, save_parts
 from .runs.recording import RunOrder, record
-from .sandbox.preparing import Shelf, prepares, reference
+from .sandbox.prepared_key import reference
+from .sandbox.preparing import Shelf, prepares
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
 from .suites.building import Recipe, build_protocol, called, unfolded
 from .suites.suite import DataPlan

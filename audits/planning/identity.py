@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..digest import SCHEMA, digest
-from ..sandbox.preparing import code_version
+from ..sandbox.prepared_key import code_version
 from ..suites.building import Recipe, called, differing, folded
 from ..suites.settings import changed, named
 from ..suites.suite import Labels

@@ -14,7 +14,7 @@ from sidelight.attacks.evidence.members import shadows
 from sidelight.attacks.evidence.members.shadows import Recipe, Weights, answered, drawn, halves, shadows_of, trained
 from sidelight.attacks.membership.lira import log_density
 from sidelight.attacks.workbench import Workbench
-from sidelight.audits.sandbox.preparing import prepared_key
+from sidelight.audits.sandbox.prepared_key import prepared_key
 from sidelight.system.errors import UsageError
 from sidelight.system.protocols.side_training import SideTraining, squared_error
 from sidelight.system.public import Public

@@ -9,7 +9,8 @@ import torch
 
 from sidelight.audits.sandbox import prepared_files
 from sidelight.audits.sandbox.guess_files import GuessError
-from sidelight.audits.sandbox.preparing import Shelf, prepared_key, read_progress
+from sidelight.audits.sandbox.prepared_key import prepared_key
+from sidelight.audits.sandbox.preparing import Shelf, read_progress
 from sidelight.audits.sandbox.workers import Limits, Workers
 from sidelight.system import folder
 from sidelight.system.public import load_public

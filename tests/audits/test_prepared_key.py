@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from sidelight.attacks.reconstruction.match import Match
-from sidelight.audits.sandbox import preparing
-from sidelight.audits.sandbox.preparing import prepared_key
+from sidelight.audits.sandbox.prepared_key import code_version, prepared_key
 from sidelight.system.public import Example, Known, Public
 
 PUBLIC = Public(
@@ -76,20 +75,20 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("__init__", "helper"):
         (tmp_path / "some_plugin" / f"{name}.py").write_text("VALUE = 1\n", encoding="ascii")
     monkeypatch.syspath_prepend(tmp_path)
-    preparing.code_version.cache_clear()
+    code_version.cache_clear()
     yield tmp_path / "some_plugin"
-    preparing.code_version.cache_clear()
+    code_version.cache_clear()
 
 
 def test_a_plug_in_that_was_rewritten_prepares_again(plugin: Path) -> None:
-    before = preparing.code_version("some_plugin.attack")
+    before = code_version("some_plugin.attack")
     (plugin / "notes.txt").write_text("no code", encoding="ascii")
-    preparing.code_version.cache_clear()
-    assert preparing.code_version("some_plugin.attack") == before
+    code_version.cache_clear()
+    assert code_version("some_plugin.attack") == before
     (plugin / "helper.py").write_text("VALUE = 2\n", encoding="ascii")
-    preparing.code_version.cache_clear()
-    assert preparing.code_version("some_plugin.attack") != before
-    assert preparing.code_version("sidelight.attacks.labels.sign") not in (
+    code_version.cache_clear()
+    assert code_version("some_plugin.attack") != before
+    assert code_version("sidelight.attacks.labels.sign") not in (
         before,
-        preparing.code_version("some_plugin"),
+        code_version("some_plugin"),
     )

@@ -18,7 +18,8 @@ import torch
 
 from sidelight.attacks.attack import LabelGuess
 from sidelight.audits.sandbox import landlock, preparing
-from sidelight.audits.sandbox.preparing import Shelf, Shelved, prepared_key
+from sidelight.audits.sandbox.prepared_key import prepared_key
+from sidelight.audits.sandbox.preparing import Shelf, Shelved
 from sidelight.audits.sandbox.workers import Broken, Done, Limits, Ready, Study, Workers
 from sidelight.system import folder
 from sidelight.system.public import load_public
