@@ -8,7 +8,8 @@ from pathlib import PurePath
 from .claims import claim_tables
 from .elsewhere import AND
 from .results import Audit
-from .summary import ALL_GOALS, Summary, beside
+from .summarise import beside
+from .summary import ALL_GOALS, Summary
 from .wording import count, listed
 
 MAIN = "server"

@@ -17,7 +17,8 @@ from .curve_table import curve_tables
 from .remarks import ON_HALVES, controls, doubt, judged_on
 from .results import Audit, read_audit
 from .rows import Row
-from .summary import GOALS, Summary, beside, summarise
+from .summarise import beside, summarise
+from .summary import GOALS, Summary
 from .wording import advantage, attack, count, estimate, listed, loss, milliseconds, number, promise, words
 
 STYLES = {

@@ -15,7 +15,8 @@ from .claims import claim_tables
 from .highlight import compared
 from .records import Stored
 from .results import Audit
-from .summary import ALL_GOALS, GOALS, MEMBERS, beside, summarise
+from .summarise import beside, summarise
+from .summary import ALL_GOALS, GOALS, MEMBERS
 from .traffic import seen
 
 WORDS = (

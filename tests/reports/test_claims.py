@@ -9,7 +9,7 @@ import pytest
 from sidelight.reports.claims import claim_tables, judgement
 from sidelight.reports.results import read_audit
 from sidelight.reports.rows import Row, Verdict
-from sidelight.reports.summary import summarise
+from sidelight.reports.summarise import summarise
 
 
 def scored(verdict: Verdict | None) -> Row:

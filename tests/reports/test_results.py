@@ -11,7 +11,7 @@ import pytest
 
 from sidelight.reports.answer import answer
 from sidelight.reports.results import read_audit
-from sidelight.reports.summary import summarise
+from sidelight.reports.summarise import summarise
 from sidelight.system.errors import UsageError
 
 from .folder import group, row, run, unscored

@@ -10,7 +10,8 @@ import pytest
 from sidelight.reports.html import html
 from sidelight.reports.results import read_audit
 from sidelight.reports.roc_figure import roc
-from sidelight.reports.summary import Summary, summarise
+from sidelight.reports.summarise import summarise
+from sidelight.reports.summary import Summary
 
 from .conftest import build_audit
 from .folder import row, run, scored

@@ -13,7 +13,8 @@ from sidelight.reports.answer import answer
 from sidelight.reports.claims import claim_tables
 from sidelight.reports.results import read_audit
 from sidelight.reports.rows import Row
-from sidelight.reports.summary import Summary, beside, summarise
+from sidelight.reports.summarise import beside, summarise
+from sidelight.reports.summary import Summary
 from sidelight.reports.written import FORMATS
 
 from .every_case import DEFENDED, MOBILLM, REASSIGNED, UNDEFENDED, WEAKEST, every_case
