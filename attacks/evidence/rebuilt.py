@@ -110,7 +110,8 @@ def averaged(
 def own_head(features: Model, backbone: Backbone, public: Public) -> Model:
     """A head of the attacker's own, in place of one that it does not have.
 
-    It learns from auxiliary labels; without any it is the verbaliser, from which trained heads start.
+    It learns from auxiliary labels, and scores by logarithms of probabilities; without any it is the verbaliser, from
+    which trained heads start. Either way differences of scores are logarithms of odds.
     """
     if len({example.label for example in public.auxiliary}) < 2:
         head = verbaliser(backbone, public.labels)
@@ -118,7 +119,7 @@ def own_head(features: Model, backbone: Backbone, public: Public) -> Model:
     learnt = augmented(public.auxiliary, public.labels, torch.Generator().manual_seed(0))
     rows = asked_of(features, list(learnt.texts))
     classifier = fitted(rows, learnt.labels, len(public.labels), groups=learnt.groups)
-    return lambda texts: classifier.probabilities(features(texts))
+    return lambda texts: classifier.logarithms(features(texts))
 
 
 def asked_of(model: Model, texts: list[str]) -> torch.Tensor:

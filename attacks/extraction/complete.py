@@ -33,7 +33,7 @@ from ..evidence.labels.completing import completed
 from ..evidence.labels.mixture import linear_features
 from ..evidence.labels.secret_heads import slope_of
 from ..evidence.rebuilt import Pivots, asked_pivots, stolen
-from ..evidence.states import PLAIN, PROJECTED, share_known
+from ..evidence.states import PLAIN, PROJECTED, share_known, within
 
 FOLDS = 5
 RIDGES = (1e-6, 1e-4, 1e-2)
@@ -83,7 +83,8 @@ class Sides(NamedTuple):
 def both_sides(view: View, public: Public, found: Differences, asked: Pivots, labels: torch.Tensor) -> list[Sides]:
     """Outputs; with what the backbone takes away, where it is known; without its linear part; with the pivots."""
     outputs = Sides(finite(from_state(view.held["tuned"])(found.received)), asked.outputs)
-    read = Sides(linear_features(public, found.pivots), linear_features(public, asked.states))
+    states = within(asked.states, public)  # of what crossed, a revealed projection has kept a part
+    read = Sides(linear_features(public, found.pivots), linear_features(public, states))
     slope = slope_of(found.values, read.rows, labels)
     rest = Sides(*(out - slope.share(features) for out, features in zip(outputs, read, strict=True)))
     sides = [outputs, rest, beside(outputs, read)]

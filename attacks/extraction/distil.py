@@ -64,11 +64,10 @@ class Distil(Attack):
         """Class scores (Q, K) of the copy on the queries."""
         assert public.relative is not None
         relative, found = load_backbone(public.relative), differences(view, public)
+        check_fits(relative, found, public)
         states = states_by(relative, public)
         known = share_by(relative, states, public)
         moved = states[:, [layer - 1 for layer in public.facts["layers"]]]
-        if found.ids and found.pivots.shape[2] != relative.width:
-            raise UsageError(f"{relative.name} is {relative.width} wide and states are not; give another relative")
         if found.ids:
             moved = brought(moved, found, known, public, generator)
         outputs = undone(from_state(view.held["tuned"])(as_sent(moved, public)), public)
@@ -76,6 +75,15 @@ class Distil(Attack):
             return stolen(public, class_scores(public, outputs, known))
         share = estimated(found, public, generator)
         return stolen(public, share.scores(linear_features(public, moved), outputs))
+
+
+def check_fits(relative: Backbone, found: Differences, public: Public) -> None:
+    """Raises UsageError for a relative whose states cannot stand for those that crossed."""
+    blocks, deepest = len(relative.blocks), max(public.facts["layers"])
+    if blocks < deepest:
+        raise UsageError(f"{relative.name} has {blocks} blocks and layer {deepest} crossed; give another relative")
+    if found.ids and found.pivots.shape[2] != relative.width:
+        raise UsageError(f"{relative.name} is {relative.width} wide and states are not; give another relative")
 
 
 def states_by(relative: Backbone, public: Public) -> torch.Tensor:
@@ -121,6 +129,13 @@ def logged(share: torch.Tensor, public: Public) -> torch.Tensor:
 def shift(states: torch.Tensor, received: torch.Tensor) -> torch.Tensor:
     """(L, d) from the mean of states (Q, L, d) to that of those received (N, L, d), shrunk by what chance makes."""
     apart = received.mean(0) - states.mean(0)
-    chance = sum(part.var(0).sum(1) / len(part) for part in (states, received))
+    chance = wavering(states, received) + wavering(received, states)
     kept = (1 - chance / apart.square().sum(1).clamp_min(1e-30)).clamp_min(0)
     return kept.unsqueeze(1) * apart
+
+
+def wavering(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """(L,) the variance of the mean of rows (N, L, d); a single row is taken to vary as others do."""
+    varying = rows if len(rows) > 1 else others
+    spread: torch.Tensor = varying.var(0, correction=min(1, len(varying) - 1)).sum(1)
+    return spread / len(rows)

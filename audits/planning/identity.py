@@ -23,6 +23,7 @@ class RunIdentity:
     default: Mapping[str, Any]
     """The protocol's settings where the suite says nothing: only for the name that people read."""
     threat: Mapping[str, Any]
+    """As results show it: of a relative its name, not where it lies."""
     backbone: str
     data: str
     sizes: Mapping[str, Any]
@@ -33,7 +34,8 @@ class RunIdentity:
     """By name, all their settings, in the order in which they act."""
     labels: Labels = "own"
     models: tuple[str, ...] = ()
-    """Digests of the models that the protocol needs beside the backbone: its settings hold their names alone."""
+    """Digests of the models that the protocol needs beside the backbone, then of the adversary's relative: the settings
+    hold their names alone."""
     varied: Mapping[str, Any] = field(default_factory=dict)
     """What else differs from the suite, such as data.max_classes: only for the name that people read."""
 

@@ -71,12 +71,13 @@ def name_runs(inputs: Inputs, planned: Sequence[Planned]) -> Iterator[Named]:
 def name_run(inputs: Inputs, run: RunPlan, victim: int) -> RunIdentity:
     """One run on one victim."""
     suite, data = inputs.suite, inputs.suite.data_of(run)
-    protocol, bare = suite.protocol_of(run), RunPlan(protocol=run.protocol)
+    protocol, bare, threat = suite.protocol_of(run), RunPlan(protocol=run.protocol), suite.threat_of(run)
+    others = (*protocol.models, *([threat.relative] if threat.relative else []))
     return RunIdentity(
         protocol=run.protocol,
         settings=protocol.settings(),
         default=suite.protocol_of(bare).settings(),
-        threat=asdict(suite.threat_of(run)),
+        threat=threat.shown,
         backbone=inputs.backbone,
         data=inputs.data[data],
         sizes=data.model_dump(),
@@ -84,10 +85,10 @@ def name_run(inputs: Inputs, run: RunPlan, victim: int) -> RunIdentity:
         seed=hashlib.sha256(victim_streams(inputs.seed, victim).seed.encode()).hexdigest(),
         defences={one.name: one.settings() for one in protocol.defences},
         labels=run.labels,
-        models=tuple(other_backbone(reference).digest for reference in protocol.models),
+        models=tuple(other_backbone(reference).digest for reference in others),
         varied={
             **_changed("data", data, suite.data),
-            **_changed("threat", suite.threat_of(run), suite.threat_of(bare)),
+            **_changed("threat", threat, suite.threat_of(bare)),
         },
     )
 
@@ -119,7 +120,7 @@ def order_run(request: Request, folder: Path, seed: str, run: RunPlan, name: Run
         protocol=name.protocol,
         settings=name.settings,
         defences=name.defences,
-        threat=name.threat,
+        threat=asdict(request.suite.threat_of(run)),
         labels=name.labels,
         backbone=TINY if folder == local_folder(TINY) else str(folder),
         parts=str(parts_path(request, data, name.victim)),

@@ -9,12 +9,17 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import StolenModel
+from sidelight.attacks.evidence.rebuilt import asked_of, averaged
+from sidelight.attacks.evidence.updates.sent import updates
+from sidelight.attacks.membership.shared import odds
+from sidelight.system.backbone import load_backbone
 from sidelight.system.federation import FEDERATION
 from sidelight.system.protocols import Protocol
 from sidelight.system.protocols.fleet import Fleet
+from sidelight.system.public import Challenge
 from sidelight.system.roles import SERVER
 
-from ..contracts.micro import Micro, Run, make_scene, record
+from ..contracts.micro import LABELS, VICTIM, Micro, Run, make_scene, record
 from ..contracts.planted import Planted, attacked, made, planted_in
 from ..contracts.variants import FULL, LORA
 
@@ -55,3 +60,18 @@ def test_without_auxiliary_rows_the_head_is_the_one_that_training_began_from(mic
     found = stolen(replace(alone, public=replace(alone.public, auxiliary=())))
     assert found.shape == stolen(alone).shape
     assert not torch.allclose(found, stolen(alone))
+
+
+@torch.no_grad()
+def test_a_head_of_ones_own_scores_by_logarithms_whose_odds_are_those_of_its_probabilities(micro: Micro) -> None:
+    run = run_of(micro, made("splitfed", lora=LORA, fleet=Fleet(2)))
+    alone = planted_in(run, micro, ATTACKS["average"](), party=FEDERATION)
+    rows = VICTIM[:12]
+    public = replace(alone.public, challenge=tuple(Challenge(row.id, row.text, row.label) for row in rows))
+    state = next(updates(alone.view)).after
+    model = averaged(load_backbone(str(micro.folders["opt"])), public, state, None)
+    chances = asked_of(model, [row.text for row in rows]).double().exp()
+    torch.testing.assert_close(chances.sum(1), torch.ones(len(rows), dtype=torch.float64), atol=1e-5, rtol=0)
+    labels = torch.tensor([[LABELS.index(row.label)] for row in rows])
+    expected = (chances.gather(1, labels).squeeze(1) / chances.scatter(1, labels, 0.0).sum(1)).log()
+    torch.testing.assert_close(odds(public, state).double(), expected, atol=1e-3, rtol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,23 @@ def test_another_model_under_the_name_that_the_settings_give_has_other_keys(
         shutil.copytree(micro.folders[family], other, dirs_exist_ok=True)
         keys.add(naming.name_run(Inputs(suite, "01", {suite.data: "02"}, "a seed"), suite.runs[0], 0).key)
     assert len(keys) == 2
+
+
+def test_a_relative_counts_by_what_it_is_and_not_by_where_it_lies(
+    micro: Micro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named_at(place: Path, family: str) -> RunIdentity:
+        monkeypatch.setattr(naming, "other_backbone", load_backbone)  # as another process would read it
+        shutil.copytree(micro.folders[family], place, dirs_exist_ok=True)
+        threat = {"backbone": "private", "relative": str(place)}
+        suite = Suite(runs=[RunPlan(protocol="pae", threat=threat)])
+        return naming.name_run(Inputs(suite, "01", {suite.data: "02"}, "a seed"), suite.runs[0], 0)
+
+    here, there = (named_at(tmp_path / place / "kin", "opt") for place in ("here", "there"))
+    assert here.key == there.key
+    assert str(tmp_path) not in json.dumps(here.own)
+    assert here.own["threat"]["relative"] == "kin"
+    assert named_at(tmp_path / "here" / "kin", "llama").key != here.key
 
 
 def test_the_default_only_names_the_row() -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from ..states import features
+from .unseen import below_seen
 
 FOLDS = 5
 SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9)
@@ -32,6 +33,13 @@ class Linear(NamedTuple):
         if self.bias.isneginf().all():
             return torch.full((len(rows), len(self.bias)), 1 / len(self.bias))
         return (rows @ self.weight + self.bias).softmax(1)
+
+    def logarithms(self, rows: torch.Tensor) -> torch.Tensor:
+        """(N, K) of those probabilities, of rows (N, F); a class without a row stands below the others."""
+        seen = ~self.bias.isneginf()
+        if not seen.any():
+            return self.probabilities(rows).log()
+        return below_seen((rows @ self.weight + self.bias).log_softmax(1), seen)
 
 
 def probabilities(

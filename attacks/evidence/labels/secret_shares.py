@@ -17,9 +17,7 @@ from .grouping import means, whitened
 from .mixture import Mixture, linear_features
 from .regressing import hidden, regressed
 from .secret_heads import Slope, in_span, one_positive, slope_of, softmax_slope, with_ones
-
-UNSEEN = -1e6
-"""Score of a class that no difference was about."""
+from .unseen import below_seen
 
 
 class Share(ABC):
@@ -42,7 +40,7 @@ class LinearShare(Share):
         """By nearness to the centres."""
         targets = outputs - self.slope.share(features)
         near = targets @ self.centres.T - 0.5 * self.centres.square().sum(1)
-        return near.nan_to_num(nan=UNSEEN)
+        return below_seen(near, ~self.centres.isnan().any(1))
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,15 @@ class SoftmaxShare(Share):
 
     slope: Slope
     names: torch.Tensor
-    """(D,) the class of each value."""
+    """(D,) the class of each value; K where it is of none that is known."""
     classes: int
 
     def scores(self, features: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         """The largest value that is a class's own."""
         values = self.slope.share(with_ones(features)).softmax(1) + outputs
-        found = torch.full((len(values), self.classes), UNSEEN)
-        return found.scatter_reduce(1, self.names.expand_as(values), values, "amax")
+        found = torch.full((len(values), self.classes + 1), -torch.inf)
+        found = found.scatter_reduce(1, self.names.expand_as(values), values, "amax")[:, : self.classes]
+        return below_seen(found, torch.isin(torch.arange(self.classes), self.names))
 
 
 def estimated(found: Differences, public: Public, generator: torch.Generator) -> Share:
@@ -72,13 +71,16 @@ def estimated(found: Differences, public: Public, generator: torch.Generator) ->
 
 
 def _names(found: Differences, public: Public) -> torch.Tensor:
-    """(D,) the class of each value of the differences; a class's own unless their order is secret."""
+    """(D,) the class of each value of the differences; a class's own unless their order is secret.
+
+    K stands for a decoy class's, and in a secret order for one that no sample had.
+    """
     width, classes = found.values.shape[1], len(public.labels)
     if not hidden(public):
-        return torch.arange(width).clamp(max=classes - 1)
+        return torch.arange(width).clamp(max=classes)
     columns = found.values.argmax(1)
     named = named_groups(columns, public, found.ids, found.pivots)
-    return torch.zeros(width, dtype=torch.int64).scatter(0, columns, named)
+    return torch.full((width,), classes).scatter(0, columns, named)
 
 
 def _linear(found: Differences, public: Public, generator: torch.Generator) -> LinearShare:
