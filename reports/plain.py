@@ -55,7 +55,8 @@ def _flat(row: Row) -> Iterator[tuple[str, Any]]:
         yield from ((f"{twin}_{name}", getattr(found, name, None)) for name in TWIN_FIELDS)
     yield "defence", _json(row.defence) if row.defence else None
     yield from ((name, getattr(row.epsilon, name, None)) for name in BUDGET)
-    yield "epsilon_low", row.epsilon and row.epsilon.audit and row.epsilon.audit.epsilon_low
+    for name in ("epsilon_low", "epsilon_most"):
+        yield name, getattr(row.epsilon and row.epsilon.audit, name, None)
     yield from ((name, row.price and attrgetter(path)(row.price)) for name, path in PRICE.items())
     yield from ((name, ";".join(map(str, getattr(row, name)))) for name in LISTS)
     yield "sweep_setting", row.sweep and row.sweep.setting

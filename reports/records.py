@@ -61,6 +61,8 @@ class Audited(Stored):
 
     epsilon_low: float
     """At the promise's delta."""
+    epsilon_most: float | None = None
+    """What the audit could show at most."""
     pairs: int
     mu_low: float | None = None
     confidence: float
@@ -80,6 +82,12 @@ class Budget(Stored):
     def broken(self) -> bool:
         """Whether the audit shows more than is promised."""
         return self.audit is not None and self.audit.epsilon_low > self.epsilon
+
+    @property
+    def untested(self) -> bool:
+        """Whether the audit could not show as much as is promised, whatever it found."""
+        most = None if self.audit is None else self.audit.epsilon_most
+        return most is not None and most <= self.epsilon
 
 
 class Cached(Stored):

@@ -77,12 +77,14 @@ def promise(budget: Budget | None) -> str:
 
 
 def audited(budget: Budget) -> str:
-    """The lower bound of a promise's audit; nothing where there was none."""
+    """The lower bound of a promise's audit, and how large it could be."""
     if (found := budget.audit) is None:
-        return ""
-    said = "BROKEN PROMISE: an audit shows" if budget.broken else "audited:"
+        return " (not audited)"
+    said = "audited, but it could not be refuted:" if budget.untested else "audited:"
+    said = "BROKEN PROMISE: an audit shows" if budget.broken else said
+    most = "" if found.epsilon_most is None else f", can show at most {found.epsilon_most:.3g}"
     share = f"{100 * found.confidence:g} % confidence, {count(found.pairs)} canaries"
-    return f" ({said} epsilon at least {found.epsilon_low:.3g}, {share})"
+    return f" ({said} epsilon at least {found.epsilon_low:.3g}{most}, {share})"
 
 
 def loss(price: Price | None, digits: int = 3) -> str:

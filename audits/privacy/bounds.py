@@ -83,6 +83,12 @@ def at_least(scores: Numbers, coins: NDArray[numpy.bool_], bound: Bound) -> floa
     return float(bound(_errors(scores[half:] > (ends[cut] + ends[cut + 1]) / 2, coins[half:])))
 
 
+def at_best(coins: NDArray[numpy.bool_], bound: Bound) -> float:
+    """What `at_least` could be at most: the bound if no guess on the second half were wrong."""
+    counted = coins[len(coins) // 2 :]
+    return float(bound(_errors(counted, counted)))
+
+
 def _errors(guessed: NDArray[numpy.bool_], true: NDArray[numpy.bool_]) -> Errors:
     counts = ((guessed & ~true).sum(), (~true).sum(), (~guessed & true).sum(), true.sum())
     return Errors(*(numpy.asarray(one, dtype=numpy.float64) for one in counts))

@@ -12,6 +12,8 @@ class Found:
     """A lower bound on epsilon, at the delta of what was promised."""
 
     epsilon_low: float
+    epsilon_most: float
+    """What the bound would be if every guess were right: a promise that is no smaller cannot be refuted."""
     pairs: int
     """Canaries, each with a coin of its own."""
     mu_low: float | None = None

@@ -3,8 +3,9 @@
     python -m sidelight.audits.proofs.privacy [--seeds 20] [--backbone sidelight-tiny] [--processes 2]
 
 Every promise that is kept is audited once a seed, and so is every planted bug. A lower bound above the promise of a
-correct mechanism is a false alarm: none may be among the seeds. A bug must be seen under every seed. Leaves with 1
-where it is otherwise. 20 seeds take ten minutes of processor time.
+correct mechanism is a false alarm: none may be among the seeds, and none of these audits may be one that could not
+fail. A bug must be seen under every seed. Leaves with 1 where it is otherwise. 20 seeds take ten minutes of processor
+time.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ...system.randomness import Streams
 from ...system.roles import DEVICE
 from ..privacy.auditing import audit
 from ..privacy.bounds import CONFIDENCE
+from ..privacy.found import Found
 from .privacy_mistakes import BROKEN, KEPT, Case
 
 WIDTH = 130
@@ -43,6 +45,8 @@ class Outcome:
 
     case: Case
     promised: float
+    most: float
+    """What these audits could show."""
     found: tuple[float, ...]
 
     @property
@@ -57,11 +61,19 @@ def scene_of(backbone: Backbone, seed: int) -> Scene:
     return Scene(backbone, LABELS, {DEVICE: samples}, Streams(f"privacy proof {seed}"))
 
 
-def bound(case: Case, backbone: Backbone, seed: int) -> float:
+def found_of(case: Case, backbone: Backbone, seed: int) -> Found:
     """What one audit of a case shows."""
     scene = scene_of(backbone, seed)
-    found = audit(case.promise, case.promised(scene), case.protocol, scene, scene.streams.of("privacy audits"))
-    return found.epsilon_low
+    found = audit(case.promise(scene), scene.streams.of("privacy audits"))
+    assert found is not None
+    return found
+
+
+def promised(case: Case, backbone: Backbone) -> float:
+    """The epsilon that a case says it keeps, whatever the seed."""
+    budget = case.promise(scene_of(backbone, 0)).budget
+    assert budget is not None
+    return budget.epsilon
 
 
 @lru_cache(maxsize=1)
@@ -70,8 +82,8 @@ def _loaded(backbone: str) -> Backbone:
     return load_backbone(backbone)
 
 
-def _bound(at: int, backbone: str, seed: int) -> float:
-    return bound((*KEPT, *BROKEN)[at], _loaded(backbone), seed)
+def _found(at: int, backbone: str, seed: int) -> Found:
+    return found_of((*KEPT, *BROKEN)[at], _loaded(backbone), seed)
 
 
 def audit_all(seeds: int, backbone: str, processes: int, advance: Callable[[], None]) -> list[Outcome]:
@@ -79,34 +91,39 @@ def audit_all(seeds: int, backbone: str, processes: int, advance: Callable[[], N
     cases = (*KEPT, *BROKEN)
     with ProcessPoolExecutor(processes) as pool:
         jobs = {
-            pool.submit(_bound, at, backbone, seed): (at, seed) for at in range(len(cases)) for seed in range(seeds)
+            pool.submit(_found, at, backbone, seed): (at, seed) for at in range(len(cases)) for seed in range(seeds)
         }
         found = {}
         for done in as_completed(jobs):
             found[jobs[done]] = done.result()
             advance()
-    scene = scene_of(_loaded(backbone), 0)
     return [
-        Outcome(case, case.promised(scene).epsilon, tuple(found[at, seed] for seed in range(seeds)))
-        for at, case in enumerate(cases)
+        outcome(case, _loaded(backbone), [found[at, seed] for seed in range(seeds)]) for at, case in enumerate(cases)
     ]
 
 
+def outcome(case: Case, backbone: Backbone, found: Sequence[Found]) -> Outcome:
+    """What audits of a case found together."""
+    most = min(one.epsilon_most for one in found)
+    return Outcome(case, promised(case, backbone), most, tuple(one.epsilon_low for one in found))
+
+
 def report(outcomes: Sequence[Outcome], console: Console) -> bool:
-    """Print both tables; whether no promise that is kept was called broken, and every bug was seen."""
+    """Print both tables; whether no promise that is kept was called broken, though it could be, and every bug seen."""
     kept, broken = outcomes[: len(KEPT)], outcomes[len(KEPT) :]
     console.print(_table(f"Promises that are kept, audited at {CONFIDENCE:.2%} each", "false alarms", kept))
     console.print(_table("Planted bugs: each must be seen", "seen", broken))
-    return not any(one.above for one in kept) and all(one.above == len(one.found) for one in broken)
+    passed = all(not one.above and one.most > one.promised for one in kept)
+    return passed and all(one.above == len(one.found) for one in broken)
 
 
 def _table(title: str, last: str, outcomes: Sequence[Outcome]) -> Table:
     table = Table(title=title)
-    for name in ("mechanism", "promised epsilon", "lower bounds: least", "mean", "most", last):
+    for name in ("mechanism", "promised epsilon", "lower bounds: least", "mean", "most", "could be", last):
         table.add_column(name, overflow="fold")
     for one in outcomes:
         low, high, mean = min(one.found), max(one.found), sum(one.found) / len(one.found)
-        numbers = (one.promised, low, mean, high)
+        numbers = (one.promised, low, mean, high, one.most)
         table.add_row(one.case.told, *(f"{number:.2f}" for number in numbers), f"{one.above} of {len(one.found)}")
     return table
 

@@ -13,22 +13,25 @@ from typing import ClassVar
 import torch
 
 from ...system.data import Sample
+from ...system.defences.accounting import Ledger
 from ...system.defences.activation_noise import ActivationNoise
-from ...system.defences.defence import Budget, Loss, PrivateSteps
+from ...system.defences.defence import Loss, PrivateSteps
 from ...system.defences.dp_side import DPSide
 from ...system.defences.label_dp import LabelDP
 from ...system.defences.layers import Layers
 from ...system.defences.noise import Noise
+from ...system.defences.project import Project
 from ...system.defences.rotate import Rotate
 from ...system.defences.rotate_activations import RotateActivations
 from ...system.gaussian import standard_deviation
-from ...system.message import Party
+from ...system.message import Message, Party
 from ...system.protocols import Protocol, Scene
-from ...system.protocols.mobillm import MobiLLM
+from ...system.protocols.mobillm import MobiLLM, MobiLLMDevice
 from ...system.protocols.pae import PAE, PAEDevice, Pair
 from ...system.protocols.side_training import SideTraining
+from ...system.roles import DEVICE
+from ..privacy.promises import EXAMPLE, LABEL, RELEASED, Promise
 
-LABEL, EXAMPLE, RELEASED = "budget", "example_budget", "released_budget"
 SIDE = SideTraining(bottleneck=8, epochs=20, batch=64)
 
 
@@ -38,13 +41,13 @@ class Case:
 
     told: str
     protocol: Protocol
-    promise: str
+    name: str
+    releases: int = 1
+    """Of a sample in the run that is promised about."""
 
-    def promised(self, scene: Scene) -> Budget:
+    def promise(self, scene: Scene) -> Promise:
         """What the protocol says of itself."""
-        found: Budget | None = getattr(self.protocol, self.promise)(scene)
-        assert found is not None
-        return found
+        return Promise(self.name, self.protocol, scene, self.releases)
 
 
 # --- bugs -----------------------------------------------------------------------------------------------------
@@ -81,11 +84,19 @@ class OneClip(ActivationNoise):
         return Loss(self.clip * sqrt(layers) / self.deviation(layers), self.delta)
 
 
-class Forgetful(PAEDevice):
-    """A device that keeps nothing of what it has sent."""
+class Fresh(PAEDevice):
+    """A device that keeps nothing of what it has sent: every send is another release, and charged as one."""
 
     def _made(self, rows: Sequence[Sample]) -> list[Pair]:
         self._kept.clear()
+        return super()._made(rows)
+
+
+class Forgetful(Fresh):
+    """One that keeps no account either."""
+
+    def _made(self, rows: Sequence[Sample]) -> list[Pair]:
+        self._ledger = Ledger()
         return super()._made(rows)
 
 
@@ -97,16 +108,19 @@ class Redrawing(PAEDevice):
         self._again, self._times = (protocol, scene, samples), 0
 
     def _made(self, rows: Sequence[Sample]) -> list[Pair]:
-        protocol, scene, samples = self._again
         self._times += 1
-        other = replace(scene, streams=scene.streams.of(str(self._times)))
-        self._targets = protocol.targets(other, self.party, samples)
+        self._targets = redrawn(*self._again, self._times)
         self._kept.clear()
         return super()._made(rows)
 
 
+def redrawn(protocol: Protocol, scene: Scene, samples: tuple[Sample, ...], times: int) -> dict[str, int]:
+    """Labels of the first device, randomised once more."""
+    return protocol.targets(replace(scene, streams=scene.streams.of(str(times))), DEVICE, samples)
+
+
 @dataclass(frozen=True)
-class OfDevices(PAE):
+class OfForgetful(PAE):
     """`pae` with other devices."""
 
     kind: ClassVar[type[PAEDevice]] = Forgetful
@@ -115,10 +129,52 @@ class OfDevices(PAE):
         return self.kind(party, self, scene, scene.samples[party])
 
 
-class OfRedrawing(OfDevices):
+class OfFresh(OfForgetful):
+    """`pae` with devices that draw new noise for every send."""
+
+    kind = Fresh
+
+
+class OfRedrawing(OfForgetful):
     """`pae` with devices that randomise labels again."""
 
     kind = Redrawing
+
+
+class Truthful(MobiLLMDevice):
+    """A device that tells true labels."""
+
+    def __init__(self, party: Party, protocol: MobiLLM, scene: Scene, samples: tuple[Sample, ...]) -> None:
+        super().__init__(party, protocol, scene, samples)
+        self._targets = {sample.id: scene.labels.index(sample.label) for sample in samples}
+
+
+class RedrawingInClear(MobiLLMDevice):
+    """A device that randomises its labels in every epoch."""
+
+    def __init__(self, party: Party, protocol: MobiLLM, scene: Scene, samples: tuple[Sample, ...]) -> None:
+        super().__init__(party, protocol, scene, samples)
+        self._again = protocol, scene, samples
+
+    def labels(self, epoch: int, ids: tuple[str, ...]) -> Message:
+        self._targets = redrawn(*self._again, epoch)
+        return super().labels(epoch, ids)
+
+
+@dataclass(frozen=True)
+class OfTruthful(MobiLLM):
+    """`mobillm` with other devices."""
+
+    kind: ClassVar[type[MobiLLMDevice]] = Truthful
+
+    def device(self, scene: Scene, party: Party) -> MobiLLMDevice:
+        return self.kind(party, self, scene, scene.samples[party])
+
+
+class OfRedrawingInClear(OfTruthful):
+    """`mobillm` with devices that randomise labels in every epoch."""
+
+    kind = RedrawingInClear
 
 
 class Noiseless(DPSide):
@@ -140,6 +196,8 @@ class UnclippedGradients(DPSide):
 
 QUIET = Noise(epsilon=0.5)
 """Next to it, activations make up most of what an example tells."""
+HUSHED = Noise(epsilon=0.1)
+"""Next to it, all but all."""
 KEPT = (
     Case("noise, one label", PAE(defences=(Noise(epsilon=2.0),)), LABEL),
     Case("noise on clipped logits, rotated", PAE(difference="logit", defences=(Noise(2.0, clip=3.0), Rotate())), LABEL),
@@ -153,20 +211,29 @@ KEPT = (
         ),
         EXAMPLE,
     ),
+    Case("noise behind a projection, one example", PAE(defences=(ActivationNoise(2.0), Project(), HUSHED)), EXAMPLE),
+    Case("fresh noise for every re-send, charged", OfFresh(defences=(Noise(epsilon=2.0),)), LABEL, releases=4),
     Case("randomised labels", PAE(defences=(LabelDP(2.0),)), LABEL),
     Case("randomised labels, rotated", PAE(defences=(LabelDP(1.0), Rotate())), LABEL),
     Case("randomised labels in clear", MobiLLM(defences=(LabelDP(2.0),)), LABEL),
     Case("DP-SGD at epsilon 1", PAE(side=SIDE, defences=(DPSide(1.0),)), RELEASED),
-    Case("DP-SGD at epsilon 8", PAE(side=SIDE, defences=(DPSide(8.0),)), RELEASED),
+    Case("DP-SGD at epsilon 2", PAE(side=SIDE, defences=(DPSide(2.0),)), RELEASED),
 )
 BROKEN = (
     Case("noise on differences halved", PAE(defences=(HalvedNoise(epsilon=2.0),)), LABEL),
     Case("noise on activations halved", PAE(defences=(HalvedBlur(2.0), QUIET)), EXAMPLE),
+    Case(
+        "noise on activations halved behind a projection",
+        PAE(defences=(HalvedBlur(2.0), Project(), HUSHED)),
+        EXAMPLE,
+    ),
     Case("clipping skipped", PAE(defences=(Unclipped(2.0), QUIET)), EXAMPLE),
     Case("sensitivity C instead of 2 C", PAE(defences=(OneClip(2.0), QUIET)), EXAMPLE),
-    Case("fresh noise for every re-send, one label", OfDevices(defences=(Noise(epsilon=2.0),)), LABEL),
-    Case("fresh noise for every re-send, one example", OfDevices(defences=(ActivationNoise(2.0), QUIET)), EXAMPLE),
+    Case("fresh noise for every re-send, one label", OfForgetful(defences=(Noise(epsilon=2.0),)), LABEL),
+    Case("fresh noise for every re-send, one example", OfForgetful(defences=(ActivationNoise(2.0), QUIET)), EXAMPLE),
     Case("label randomised twice", OfRedrawing(defences=(LabelDP(2.0),)), LABEL),
+    Case("true labels in clear", OfTruthful(defences=(LabelDP(2.0),)), LABEL),
+    Case("labels in clear randomised in every epoch", OfRedrawingInClear(defences=(LabelDP(2.0),)), LABEL),
     Case("DP-SGD without noise", PAE(side=SIDE, defences=(Noiseless(1.0),)), RELEASED),
     Case("DP-SGD without clipping", PAE(side=SIDE, defences=(UnclippedGradients(1.0),)), RELEASED),
 )

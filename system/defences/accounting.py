@@ -5,7 +5,8 @@ The activations of L layers and the difference are one release with Gaussian noi
     mu^2 = sum over layers and difference of (sensitivity / standard deviation)^2
 
 and epsilon follows from mu exactly (Balle and Wang 2018, theorem 8). A sample may be sent again: with the same bytes
-for nothing, with other ones as another release, and mu grows with the root of their number. What carries the example
+for nothing, with other ones as another release, and mu grows with the root of their number. The account is of one run:
+who runs again on the same samples releases them once more, and has to add that up. What carries the example
 without noise makes epsilon infinite: bare activations, or a bare difference, which holds the backbone's output.
 So do samples that the device makes up from pieces of other samples' texts. Rounding, secret maps and layers that are
 left away act on what was noised, or before it, and change nothing.
@@ -24,7 +25,7 @@ from .defence import Budget, Defence, Loss, Part, Targets
 
 
 class Ledger:
-    """What a device has released of each sample, told apart by the bytes themselves."""
+    """What a device has released of each sample within a run, told apart by the bytes themselves."""
 
     def __init__(self) -> None:
         self._released: dict[str, set[bytes]] = {}

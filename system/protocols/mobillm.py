@@ -92,20 +92,15 @@ class MobiLLMDevice(Device):
     def _send(self, wire: Wire, rows: list[Sample], epoch: int) -> None:
         states, lengths = self._packed([row.text for row in rows])
         ids = tuple(row.id for row in rows)
-        labels = torch.tensor([self._targets[row.id] for row in rows])
-        contents = {"activations": {"activations": states, "lengths": lengths}, "labels": {"labels": labels}}
-        for kind, tensors in contents.items():
-            wire.request(
-                Message(
-                    kind,
-                    self.party,
-                    SERVER,
-                    round=epoch,
-                    sample_ids=ids,
-                    tensors=tensors,
-                    precision=self._protocol.precision,
-                )
-            )
+        wire.request(self._message("activations", epoch, ids, {"activations": states, "lengths": lengths}))
+        wire.request(self.labels(epoch, ids))
+
+    def labels(self, epoch: int, ids: tuple[str, ...]) -> Message:
+        """A batch's labels, for the server's loss."""
+        return self._message("labels", epoch, ids, {"labels": torch.tensor([self._targets[i] for i in ids])})
+
+    def _message(self, kind: str, epoch: int, ids: tuple[str, ...], tensors: dict[str, torch.Tensor]) -> Message:
+        return Message(kind, self.party, SERVER, epoch, 0, ids, tensors, self._protocol.precision)
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:

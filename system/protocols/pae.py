@@ -198,8 +198,8 @@ class PAEDevice(Device):
     def _made(self, rows: Sequence[Sample]) -> list[Pair]:
         """What is sent of each sample (L, k) and (D,).
 
-        Behind a defence it is kept before any of it crosses, and sent again as it was: fresh noise on a sample would be
-        another release.
+        Behind a defence it is kept before any of it crosses, and sent again as it was while the device lives: fresh
+        noise on a sample would be another release, and a second run's is one.
         """
         if all(row.id in self._kept for row in rows):
             return [self._kept[row.id] for row in rows]

@@ -2,7 +2,8 @@
 
 Opacus takes over how gradients are summed, and goes on without a word where a per-sample gradient is wrong, where
 frozen weights have a share in the clip, or where several batches become one step. Here the gradients of single samples
-are compared with a plain loop before anything is trained, and every step is checked before it is taken.
+are compared with a plain loop before anything is trained, and every step is checked before it is taken. A sample whose
+gradient is no finite number moves nothing.
 
 Shapes: N samples in the cache, B samples of a step (none is possible), L layers, d width, K outputs.
 """
@@ -10,7 +11,7 @@ Shapes: N samples in the cache, B samples of a step (none is possible), L layers
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -114,6 +115,7 @@ class CheckedOptimizer(DPOptimizer):  # type: ignore[misc] # Opacus ships no typ
         self._check_single()
         for name, weight in self._network.named_parameters():
             check_gradients(name, weight, self.rows)
+        drop_endless(self.params)
         super().clip_and_accumulate()
 
     def _check_single(self) -> None:
@@ -149,6 +151,19 @@ def check_gradients(name: str, weight: nn.Parameter, rows: int) -> None:
         raise PrivacyError(f"{name} has no gradient of single samples; freeze it, or use it")
     if found.shape != (rows, *weight.shape):
         raise PrivacyError(f"{name} has {len(found)} gradients for {rows} samples; keep samples apart")
+
+
+def drop_endless(weights: Sequence[nn.Parameter]) -> None:
+    """Zero the whole gradient of every sample whose length is no finite number.
+
+    No clip makes it shorter, and a sum with it is no number whatever the noise: that one sample would show.
+    """
+    found = [getattr(weight, GRADIENTS) for weight in weights]
+    finite = torch.stack([one.flatten(1).norm(dim=1) for one in found]).norm(dim=0).isfinite()
+    if not bool(finite.all()):
+        for weight, one in zip(weights, found, strict=True):
+            kept = finite.view(-1, *[1] * (one.dim() - 1))
+            setattr(weight, GRADIENTS, torch.where(kept, one, torch.zeros_like(one)))
 
 
 def probe(network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> None:

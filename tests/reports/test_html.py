@@ -206,7 +206,7 @@ def test_each_victim_s_own_row_says_whose_it_is(victims: Callable[[int], Path]) 
 def test_a_defended_run_shows_what_it_promises_and_costs_beside_the_undefended_one(full: Path) -> None:
     page = html(read_audit(full))
     assert page.count("<h3>Defences and their price</h3>") == 1
-    assert "Promised: epsilon 2, delta 1e-05 for one label" in page
+    assert "Promised: epsilon 2, delta 1e-05 for one label (not audited)" in page
     assert "at least 1.25 of the 2.50 nats of a label" in page
     lines = [" ".join(text.split()) for _, text in Page(page).rows]
     lost = "0.220 [0.180,\N{NO-BREAK SPACE}0.260],\N{NO-BREAK SPACE}more than 2 points"

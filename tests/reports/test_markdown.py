@@ -68,7 +68,7 @@ def test_curves_victims_controls_and_what_failed_are_there(victims: Callable[[in
         "undefended 0.990 \\[0.970, 1.000\\] (advantage 0.988 \\[0.958, 1.018\\]) **succeeded**",
         "- **failed**: control pae (defence.name=gaussian, defence.sigma=0.01), norm on labels: ran past 300 s",
         "reported on the other: sign; among addback, sign, norm, composite",
-        "Promised: epsilon 2, delta 1e-05 for one label.",
+        "Promised: epsilon 2, delta 1e-05 for one label (not audited).",
         "Bound (Fano): the device reads the true label of 0.750 of the ",
         "| defended | 0.580 | 0.220 \\[0.180, 0.260\\], more than 2 points | 4,704 | 310 | 4.2 |",
         "| undefended | 0.800 | \N{EN DASH} | 4,600 | 300 | 3.1 |",

@@ -101,21 +101,21 @@ def test_best_controls_and_doubts_are_noted(victims: OfVictims) -> None:
 def test_what_a_defence_promises_and_costs_is_noted(full: Path) -> None:
     text = printed(full, 120)
     told = re.sub(r"\s+", " ", text)
-    assert "  promised: epsilon 2, delta 1e-05 for one label\n" in text
+    assert "  promised: epsilon 2, delta 1e-05 for one label (not audited)\n" in text
     assert "at least 1.25 of the 2.50 nats of a label" in told
     assert "  utility loss 0.220 [0.180, 0.260], more than 2 points; bytes/sample up 4,704, undefended 4,600; " in text
     assert told.count("device ms/sample 4.2, undefended 3.1") == 1
 
 
-AUDIT = {"epsilon_low": 1.25, "pairs": 10000, "mu_low": 0.3, "confidence": 0.9975}
+AUDIT = {"epsilon_low": 1.25, "epsilon_most": 38.5, "pairs": 10000, "mu_low": 0.3, "confidence": 0.9975}
 
 
-def promising(tmp_path: Path, low: float) -> str:
+def promising(tmp_path: Path, low: float, most: float = 38.5) -> str:
     """The table of an audit whose defended runs have an audited promise, those of later victims a bound of 1.25."""
     parts = every_case(2)
     for one in parts["runs"]:
         if one["label"] == DEFENDED:
-            shown = {**AUDIT, "epsilon_low": low} if one["victim"] == 0 else AUDIT
+            shown = {**AUDIT, "epsilon_most": most, **({"epsilon_low": low} if one["victim"] == 0 else {})}
             one["budget"] = {**one["budget"], "against": "whoever sees what crosses", "audit": shown}
             one["released_budget"] = {"epsilon": 8.0, "delta": 1e-5, "unit": "example", "against": "those who receive"}
     return re.sub(r"\s+", " ", printed(write_audit(tmp_path / f"low {low}", **parts), 250))
@@ -124,15 +124,22 @@ def promising(tmp_path: Path, low: float) -> str:
 def test_a_promise_stands_beside_its_audit_and_says_whom_it_is_about(tmp_path: Path) -> None:
     text = promising(tmp_path, 0.5)
     # of two victims the one whose audit shows more
-    audited = "(audited: epsilon at least 1.25, 99.75 % confidence, 10,000 canaries)"
+    audited = "(audited: epsilon at least 1.25, can show at most 38.5, 99.75 % confidence, 10,000 canaries)"
     assert f"promised: epsilon 2, delta 1e-05 for one label, against whoever sees what crosses {audited}" in text
-    assert "promised: epsilon 8, delta 1e-05 for one example, against those who receive" in text
+    assert "promised: epsilon 8, delta 1e-05 for one example, against those who receive (not audited)" in text
     assert "BROKEN" not in text
+
+
+def test_an_audit_that_could_not_refute_a_promise_is_not_called_passed(tmp_path: Path) -> None:
+    assert "(audited, but it could not be refuted: epsilon at least 1.25, can show at most 1.9, " in promising(
+        tmp_path, 0.5, 1.9
+    )
 
 
 def test_a_broken_promise_is_said(tmp_path: Path) -> None:
     text = promising(tmp_path, 2.5)
-    assert "against whoever sees what crosses (BROKEN PROMISE: an audit shows epsilon at least 2.5, 99.75 %" in text
+    said = "(BROKEN PROMISE: an audit shows epsilon at least 2.5, can show at most 38.5, 99.75 %"
+    assert f"against whoever sees what crosses {said}" in text
 
 
 def test_curves_are_a_line_a_value(victims: OfVictims) -> None:

@@ -13,6 +13,7 @@ from sidelight.audits.privacy.bounds import (
     CONFIDENCE,
     ERROR,
     Errors,
+    at_best,
     at_least,
     epsilon_at_least,
     highest_share,
@@ -79,6 +80,15 @@ def test_scores_that_are_right_about_all_reach_what_so_many_rows_can_show() -> N
     coins = numpy.arange(MANY) % 2 == 0
     wanted = 2 * stats.norm.isf(1 - (ERROR / 2) ** (4 / MANY))
     assert at_least(coins.astype(float), coins, mu_at_least) == pytest.approx(wanted, rel=1e-3)
+    assert at_best(coins, mu_at_least) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_what_an_audit_can_show_at_most_is_counted_on_the_half_that_is_counted() -> None:
+    """400 and 600 of 1,000 rows, none wrong: ln((1 - u) / u') at their own exact upper ends."""
+    coins = numpy.concatenate([numpy.ones(1000, dtype=bool), numpy.arange(1000) < 400])
+    few, many = (1 - (ERROR / 2) ** (1 / rows) for rows in (400, 600))
+    wanted = math.log(max((1 - few) / many, (1 - many) / few))
+    assert at_best(coins, partial(epsilon_at_least, delta=0.0)) == pytest.approx(wanted, rel=1e-6)
 
 
 def test_the_half_that_a_threshold_is_chosen_on_is_not_counted() -> None:
