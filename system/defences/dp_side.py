@@ -36,6 +36,7 @@ class DPSide(Defence):
     source = "DP-SGD, Abadi et al. 2016, arXiv 1607.00133; PRV accountant, Gopi et al. 2021, arXiv 2106.02848; Opacus"
     part = Part.TRAINING
     keyed = False
+    evaded = "attacks on membership here learn from side networks that were trained without it"
 
     epsilon: float = 8.0
     """Of one example, over the whole run."""
