@@ -11,7 +11,6 @@ from typing import Any
 
 from ..attacks.attack import Attack
 from ..system import files
-from ..system.backbone import local_folder
 from ..system.errors import SidelightError, place
 from ..system.public import Public, load_public
 from ..system.randomness import Streams
@@ -25,6 +24,7 @@ from .planning.plan import Plan
 from .progress import Progress
 from .sandbox.prepared_key import reference
 from .sandbox.preparing import Shelf, Shelved, prepares
+from .sandbox.readable import model_folders
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
 from .suites.settings import named
 
@@ -102,7 +102,7 @@ class Running:
                 yield partial(self._prepare, attack, cell.settings, public)
 
     def _prepare(self, attack: Attack, settings: Mapping[str, Any], public: Public) -> Shelved | Broken | None:
-        return self._shelf.ensure(attack, settings, public, self._plan.backbone.digest, self._models(public))
+        return self._shelf.ensure(attack, settings, public, self._plan.backbone.digest, model_folders(public))
 
     def _jobs(self, waiting: Sequence[Cell], asked: list[tuple[Cell, str] | None]) -> Iterator[Job]:
         """The jobs of what applies, noted in `asked`; what does not is stored with its reason."""
@@ -148,15 +148,9 @@ class Running:
             # both guesses draw from one stream, so that only the view differs between an attack and its twin
             seed=Streams(self._plan.seed).of("attacks").integer(cell.key),
             twin=twin,
-            readable=self._models(self._open(cell.run).public),
+            readable=model_folders(self._open(cell.run).public),
             prepared=prepared,
         )
-
-    def _models(self, public: Public) -> tuple[Path, ...]:
-        """Folders of the models that an adversary has: a private backbone is not among them."""
-        named = {name for name in (public.backbone, public.relative) if name is not None}
-        found = {folder for name in named if (folder := local_folder(name)) is not None}
-        return tuple(sorted(found))
 
     def _judged(self, cell: Cell, guesses: Mapping[str, Done | Broken]) -> Scored:
         """The score of a cell's guesses; whatever goes wrong in scoring it fails this cell and no other."""

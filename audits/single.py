@@ -23,6 +23,7 @@ from .runs.parts import NAMES, save_parts
 from .runs.recording import RunOrder, record
 from .sandbox.prepared_key import reference
 from .sandbox.preparing import Shelf, prepares
+from .sandbox.readable import model_folders
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
 from .suites.building import Recipe, build_protocol, called, unfolded
 from .suites.suite import DataPlan
@@ -117,8 +118,7 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
 
 def _attacked(attack: Attack, at: Folders, known: Public, workers: Workers, shelf: Shelf) -> Done | Broken:
     at.guess.parent.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
-    named = {name for name in (known.backbone, known.relative) if name is not None}
-    readable = tuple(sorted(folder for name in named if (folder := local_folder(name)) is not None))
+    readable = model_folders(known)
     digest = load_backbone(known.backbone).digest if known.backbone and prepares(attack) else ""
     made = shelf.ensure(attack, {}, known, digest, readable)
     if isinstance(made, Broken):

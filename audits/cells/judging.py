@@ -106,7 +106,7 @@ class Judge:
     def _sides_of(self, attack: Attack) -> tuple[Mapping[str, Guess], Mapping[str, Guess]]:
         """The harness's own guesses without what is attacked."""
         if attack.goal is Goal.MEMBERS:
-            alone = {TEXT_ONLY: self.answers.game.text_only()}
+            alone = {TEXT_ONLY: self.answers.game.text_only}
             return alone, alone
         sides = (self._blind.outsider(attack.goal), self._blind.rest(attack.goal, attack.attacked))
         if attack.linked:
@@ -142,7 +142,7 @@ class Judge:
             yield f"{len(absent)} rows have no guess and count as wrong"
         if constant(guess):
             yield "the guess is the same for every row"
-        if isinstance(guess, MembershipScores) and (area := self.answers.game.biased()) is not None:
+        if isinstance(guess, MembershipScores) and (area := self.answers.game.biased) is not None:
             yield f"texts alone tell members from others (area under the ROC {area:.3f}): no fair game"
         if isinstance(guess, TextGuess) and "pii_recall" not in measured:
             yield "the data mark no personal spans, so that none can be recalled"

@@ -105,13 +105,15 @@ class Game:
             **_points(inside, outside),
         }
 
+    @cached_property
     def biased(self) -> float | None:
         """The area under the curve of texts alone, where it differs from a half (Mann and Whitney, p below 0.001)."""
-        inside, outside = self._apart(self._aligned(self.text_only()))
+        inside, outside = self._apart(self._aligned(self.text_only))
         found = mannwhitneyu(inside, outside)
         area = float(found.statistic) / (len(inside) * len(outside))
         return area if found.pvalue < BIASED else None
 
+    @cached_property
     def text_only(self) -> MembershipScores:
         """What texts, labels and devices alone tell: a classifier learnt on each half of all groups, asked on others.
 

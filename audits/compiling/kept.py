@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...system import files
-
-PROMISES = ("budget", "example_budget", "released_budget")
+from ..privacy.promises import PROMISES
 
 
 def promises_kept(out: Path, runs: Iterable[str]) -> bool:

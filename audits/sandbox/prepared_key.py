@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from ...attacks.attack import Attack
+from ...system.protocols.alignment import other_backbone
 from ...system.public import Public
 from ..digest import digest
 from .readable import PACKAGE, module_paths
@@ -58,6 +59,7 @@ def prepared_key(attack: Attack, settings: Mapping[str, Any], public: Public, ba
         "facts": dict(public.facts),
         "labels": public.labels,
         "backbone": None if public.backbone is None else backbone,
+        "relative": None if public.relative in (None, public.backbone) else other_backbone(public.relative).digest,
         "head": None if public.head is None else {name: _tensor_digest(t) for name, t in public.head.items()},
         "auxiliary": list(map(astuple, public.auxiliary)),
         "candidates": public.candidates,

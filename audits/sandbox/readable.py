@@ -11,6 +11,9 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from ...system.backbone import local_folder
+from ...system.public import Public
+
 PACKAGE = __name__.partition(".")[0]
 ROOMS = ("system", "attacks", "audits")
 """The code folders that a worker imports from."""
@@ -34,6 +37,12 @@ def module_paths(reference: str) -> tuple[Path, ...]:
         return ()
     found = spec.submodule_search_locations or ([spec.origin] if spec.has_location and spec.origin else [])
     return tuple(Path(path).resolve() for path in found)
+
+
+def model_folders(public: Public) -> tuple[Path, ...]:
+    """Folders of the models that an adversary has: a private backbone is not among them."""
+    named = {name for name in (public.backbone, public.relative) if name is not None}
+    return tuple(sorted({folder for name in named if (folder := local_folder(name)) is not None}))
 
 
 def _code() -> Iterator[Path]:

@@ -9,19 +9,17 @@ the backbone's output: without noise of its own it is not, whatever epsilon stan
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite, sqrt
+from math import sqrt
 
 import torch
 
 from ..clipping import clipped
-from ..errors import UsageError
 from ..gaussian import standard_deviation
 from .defence import Defence, Loss, Part
 from .label_dp import check_epsilon
-from .noise import check_delta
+from .noise import check_delta, check_strength
 
 LARGEST = 1e6
-LEAST_RATIO, LARGEST_RATIO = 1e-6, 1e6
 WEAKEST = 1e-3
 """Standard deviation over the clip: all 192 values of a state together move it by 1.4 % of its length."""
 
@@ -47,13 +45,7 @@ class ActivationNoise(Defence):
     def __post_init__(self) -> None:
         check_epsilon(self.name, self.epsilon, LARGEST)
         check_delta(self.name, self.delta)
-        if not (self.clip > 0 and isfinite(self.clip)):
-            raise UsageError(f"the clip of {self.name} is {self.clip}; give a finite length above 0")
-        if self.ratio and not LEAST_RATIO <= self.ratio <= LARGEST_RATIO:
-            raise UsageError(
-                f"the ratio of {self.name} is {self.ratio}; give 0, which leaves it to epsilon, or "
-                f"{LEAST_RATIO:g} to {LARGEST_RATIO:g}"
-            )
+        check_strength(self.name, self.clip, self.ratio)
 
     def bounded(self, states: torch.Tensor) -> torch.Tensor:
         return clipped(states, self.clip)

@@ -13,16 +13,15 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil, isfinite, sqrt
+from math import ceil, sqrt
 
 from ..errors import UsageError
 from ..gaussian import epsilon_of
 from .defence import Budget, Defence, Part, PrivateSteps
 from .label_dp import check_epsilon
-from .noise import check_delta
+from .noise import check_delta, check_strength
 
 LARGEST = 20.0
-LEAST_RATIO, LARGEST_RATIO = 1e-6, 1e6
 WEAKEST = 1e-3
 RECEIVERS = "those who receive the side network, not those who see what crosses"
 
@@ -49,13 +48,7 @@ class DPSide(Defence):
     def __post_init__(self) -> None:
         check_epsilon(self.name, self.epsilon, LARGEST)
         check_delta(self.name, self.delta)
-        if not (self.clip > 0 and isfinite(self.clip)):
-            raise UsageError(f"the clip of {self.name} is {self.clip}; give a finite length above 0")
-        if self.ratio and not LEAST_RATIO <= self.ratio <= LARGEST_RATIO:
-            raise UsageError(
-                f"the ratio of {self.name} is {self.ratio}; give 0, which leaves it to epsilon, or "
-                f"{LEAST_RATIO:g} to {LARGEST_RATIO:g}"
-            )
+        check_strength(self.name, self.clip, self.ratio)
 
     def private_steps(self, rows: int, batch: int, epochs: int) -> PrivateSteps:
         rate = min(1.0, batch / rows)

@@ -8,7 +8,7 @@ are noised as well, there is one about the example: see accounting.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf, sqrt
+from math import inf, isfinite, sqrt
 
 import torch
 
@@ -22,6 +22,7 @@ LARGEST = 10_000.0
 LARGEST_DELTA = 1e-3
 """A promise that fails once in a thousand samples is none."""
 WEAKEST = 1000.0
+LEAST_RATIO, LARGEST_RATIO = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,17 @@ class Noise(Defence):
 
     def weakest(self) -> Noise:
         return replace(self, epsilon=max(self.epsilon, WEAKEST), revealed=False)
+
+
+def check_strength(name: str, clip: float, ratio: float) -> None:
+    """Raise UsageError unless the clip is a length, and the noise's ratio to it is none or one that can be kept."""
+    if not (clip > 0 and isfinite(clip)):
+        raise UsageError(f"the clip of {name} is {clip}; give a finite length above 0")
+    if ratio and not LEAST_RATIO <= ratio <= LARGEST_RATIO:
+        raise UsageError(
+            f"the ratio of {name} is {ratio}; give 0, which leaves it to epsilon, or {LEAST_RATIO:g} to "
+            f"{LARGEST_RATIO:g}"
+        )
 
 
 def check_delta(name: str, delta: float) -> None:

@@ -97,8 +97,8 @@ def test_a_guess_that_finds_nobody_bounds_epsilon_by_nothing() -> None:
 
 def test_texts_that_say_nothing_tell_nothing_and_telling_texts_all() -> None:
     silent, telling = game(400, 1600), game(400, 1600, telling=True)
-    assert silent.scored(silent.text_only())["auc"].mean() == pytest.approx(0.5, abs=0.05)
-    assert telling.scored(telling.text_only())["tpr_at_1"].mean() > 0.95
+    assert silent.scored(silent.text_only)["auc"].mean() == pytest.approx(0.5, abs=0.05)
+    assert telling.scored(telling.text_only)["tpr_at_1"].mean() > 0.95
 
 
 def test_texts_are_not_learnt_from_their_own_near_duplicates() -> None:
@@ -107,7 +107,7 @@ def test_texts_are_not_learnt_from_their_own_near_duplicates() -> None:
     inside = numpy.random.default_rng(0).random(1000) < 0.4
     members = {row.id: "device-0" for at, row in enumerate(rows) if inside[at // 2]}
     found = Game(rows, members, {row.id: at // 2 for at, row in enumerate(rows)})
-    assert found.scored(found.text_only())["auc"].mean() == pytest.approx(0.5, abs=0.05)
+    assert found.scored(found.text_only)["auc"].mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_members_given_to_their_devices_are_counted_beside_the_commonest_device() -> None:
@@ -118,7 +118,7 @@ def test_members_given_to_their_devices_are_counted_beside_the_commonest_device(
     made = guess(shared, 1.0)
     right = MembershipScores(made.ids, made.scores, tuple(owners.get(name, "device-0") for name in names))
     assert shared.scored(right)["owner_accuracy"].mean() == 1
-    assert shared.scored(shared.text_only())["owner_accuracy"].mean() == pytest.approx(2 / 3)
+    assert shared.scored(shared.text_only)["owner_accuracy"].mean() == pytest.approx(2 / 3)
 
 
 def test_without_a_second_device_or_a_word_of_any_no_owner_is_scored() -> None:
@@ -130,7 +130,7 @@ def test_without_a_second_device_or_a_word_of_any_no_owner_is_scored() -> None:
 
 
 def test_a_pool_whose_texts_tell_members_is_called_no_fair_game() -> None:
-    assert game(400, 1600).biased() is None
-    area = game(400, 1600, telling=True).biased()
+    assert game(400, 1600).biased is None
+    area = game(400, 1600, telling=True).biased
     assert area is not None
     assert area > 0.95

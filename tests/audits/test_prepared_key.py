@@ -14,6 +14,9 @@ from sidelight.attacks.reconstruction.match import Match
 from sidelight.audits.sandbox.prepared_key import code_version, prepared_key
 from sidelight.system.public import Example, Known, Public
 
+from ..contracts.micro import make_micro
+from .small import Small
+
 PUBLIC = Public(
     {"layers": [1], "precision": "fp32", "longest": 9, "prompt": "", "cut": 2},
     ("no", "yes"),
@@ -92,3 +95,12 @@ def test_a_plug_in_that_was_rewritten_prepares_again(plugin: Path) -> None:
         before,
         code_version("some_plugin"),
     )
+
+
+def test_a_relative_counts_by_its_weights_where_it_is_not_the_backbone(small: Small, tmp_path: Path) -> None:
+    other = make_micro(tmp_path).folders["llama"]
+    private = replace(PUBLIC, backbone=None)
+    relatives = (None, str(small.backbone), str(other))
+    assert len({prepared_key(Match(), {}, replace(private, relative=one), "") for one in relatives}) == 3
+    itself = replace(PUBLIC, relative=PUBLIC.backbone)
+    assert prepared_key(Match(), {}, itself, "") == prepared_key(Match(), {}, PUBLIC, "")
