@@ -12,6 +12,7 @@ from .errors import ProtocolError
 from .message import Message, Party
 
 if TYPE_CHECKING:
+    from .cache import Cache
     from .wire import Wire
 
 SERVER: Party = "server"
@@ -57,6 +58,42 @@ class Server(Role):
     def answer(self, message: Message, kind: str, **tensors: torch.Tensor) -> Message:
         """An answer to a message, in its round, at full precision."""
         return Message(kind, self.party, message.sender, message.round, tensors=tensors)
+
+    def answer_ids(self, message: Message, kind: str, sample_ids: tuple[str, ...]) -> Message:
+        """An answer that names samples."""
+        return Message(kind, self.party, message.sender, message.round, sample_ids=sample_ids)
+
+
+class ResumableServer(Server):
+    """A server that one device drives, whose work goes on in another process where this one's broke off.
+
+    What it learned lies in a cache and in `state`. Whoever hosts it saves the state before an answer leaves, where it
+    is `unsaved`, and may let it take steps while no message is there.
+    """
+
+    unsaved: bool = False
+    """Whether something that must not be lost has changed since the state was last saved."""
+
+    @abstractmethod
+    def keep_in(self, cache: Cache) -> None:
+        """Keep samples in a cache, before any message comes."""
+
+    @abstractmethod
+    def step(self) -> bool:
+        """Do a part of the work that needs no message; False where there is none to do."""
+
+    @property
+    @abstractmethod
+    def progress(self) -> tuple[int, int]:
+        """Parts of the work that are done, and all."""
+
+    @abstractmethod
+    def state(self) -> dict[str, torch.Tensor]:
+        """Copies of what another process needs, beside the cache, to go on bit for bit."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a state; raises KeyError or RuntimeError where it is another role's."""
 
 
 class Device(Role):

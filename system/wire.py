@@ -53,22 +53,37 @@ class Wire:
 
     def request(self, message: Message) -> Message:
         """Send a message, return the receiver's answer, both as decoded from their bytes."""
-        received = self._cross(message)
-        began = time.process_time()
-        with torch.enable_grad():  # the sender's gradient mode is its own, as in another process
-            answer = self._roles[message.receiver].handle(received)
-        self.served[message.receiver] += time.process_time() - began
+        answer = decode(self._carry(self._encoded(message)))
         if (answer.sender, answer.receiver) != (message.receiver, message.sender):
             raise ProtocolError(f"{message.receiver} answered as {answer.sender} to {answer.receiver}")
-        return self._cross(answer)
+        return answer
 
-    def _cross(self, message: Message) -> Message:
+    def post(self, message: Message) -> None:
+        """Send a message of which only the arrival matters; that it was refused is raised now or by a later call."""
+        self.request(message)
+
+    def _carry(self, data: bytes) -> bytes:
+        """Take a message's bytes to its receiver and bring back those of its answer."""
+        received = decode(data)
+        self._note(received, len(data))
+        began = time.process_time()
+        with torch.enable_grad():  # the sender's gradient mode is its own, as in another process
+            answer = self._roles[received.receiver].handle(received)
+        self.served[received.receiver] += time.process_time() - began
+        answered = self._encoded(answer)
+        self._note(decode(answered), len(answered))
+        return answered
+
+    def _encoded(self, message: Message) -> bytes:
+        """A message's bytes, with its place among the sender's messages of this kind."""
         key = (message.kind, message.sender)
         data = encode(replace(message, step=self._steps[key]))
         self._steps[key] += 1
-        received = decode(data)
-        self.traffic.count(received, len(data))
+        return data
+
+    def _note(self, message: Message, size: int) -> None:
+        """Count a message, and hand it on to whoever listens."""
+        self.traffic.count(message, size)
         began = time.process_time()
-        self._listener(received)
+        self._listener(message)
         self.listened += time.process_time() - began
-        return received

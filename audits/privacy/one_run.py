@@ -73,6 +73,7 @@ def _draw(shape: SideShape, streams: Streams, count: int) -> Canaries:
 def _leaning(server: Role, epochs: int, canaries: Canaries) -> torch.Tensor:
     """How far the released network's outputs go towards each canary's target (m,), beyond those on the others."""
     ids = tuple(f"{i:016x}" for i in canaries.coins.nonzero().squeeze(1).tolist())
+    server.handle(Message("samples", DEVICE, SERVER, sample_ids=ids))
     for kind, values in (("activations", canaries.activations), ("difference", canaries.targets)):
         server.handle(Message(kind, DEVICE, SERVER, sample_ids=ids, tensors={kind: values[canaries.coins]}))
     for epoch in range(epochs):

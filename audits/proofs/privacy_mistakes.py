@@ -87,7 +87,7 @@ class OneClip(ActivationNoise):
 class Fresh(PAEDevice):
     """A device that keeps nothing of what it has sent: every send is another release, and charged as one."""
 
-    def _made(self, rows: Sequence[Sample]) -> list[Pair]:
+    def _made(self, rows: Sequence[Sample]) -> Pair:
         self._kept.clear()
         return super()._made(rows)
 
@@ -95,7 +95,7 @@ class Fresh(PAEDevice):
 class Forgetful(Fresh):
     """One that keeps no account either."""
 
-    def _made(self, rows: Sequence[Sample]) -> list[Pair]:
+    def _made(self, rows: Sequence[Sample]) -> Pair:
         self._ledger = Ledger()
         return super()._made(rows)
 
@@ -107,7 +107,7 @@ class Redrawing(PAEDevice):
         super().__init__(party, protocol, scene, samples)
         self._again, self._times = (protocol, scene, samples), 0
 
-    def _made(self, rows: Sequence[Sample]) -> list[Pair]:
+    def _made(self, rows: Sequence[Sample]) -> Pair:
         self._times += 1
         self._targets = redrawn(*self._again, self._times)
         self._kept.clear()

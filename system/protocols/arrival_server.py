@@ -24,6 +24,7 @@ from ..message import Message, Party
 from ..roles import Server
 from ..side_network import PROJECT, SideNetwork
 from .alignment import Kind
+from .batch_order import ordered
 from .protocol import batches
 from .side_training import descend, squared_error
 
@@ -54,9 +55,10 @@ class ArrivalServer(Server):
         kinds: Mapping[Party, Kind],
         outputs: int,
         protocol: FedMobiLLM,
-        generator: torch.Generator,
+        seed: str,
     ) -> None:
-        self._side, self._kinds, self._outputs, self._generator = network, kinds, outputs, generator
+        """`seed` settles the order in which the cache is trained on."""
+        self._side, self._kinds, self._outputs, self._seed = network, kinds, outputs, seed
         self._training, self._at_once, self._patience = protocol.side, protocol.at_once, protocol.patience
         self._labelled = protocol.label_site == "server"
         self._optimizer = self._training.optimizer(network)
@@ -168,9 +170,13 @@ class ArrivalServer(Server):
         """Once nobody is missing: all passes over the cache, each shuffled over the devices."""
         if self._active or self._over:
             return
-        self._over, rows = True, list(self._cache.values())
+        self._over = True
+        of_id: dict[str, list[Row]] = {}
+        for (_, sample_id), row in sorted(self._cache.items(), key=lambda item: item[0]):
+            of_id.setdefault(sample_id, []).append(row)
         for epoch in range(self._training.epochs):
-            self._descend(epoch, list(batches(rows, self._training.batch, self._generator)))
+            rows = [row for sample_id in ordered(self._seed, epoch, of_id) for row in of_id[sample_id]]
+            self._descend(epoch, list(batches(rows, self._training.batch)))
 
     # --- the download ---------------------------------------------------------------------------------------------
 

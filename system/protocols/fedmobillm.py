@@ -148,10 +148,10 @@ class FedMobiLLM(PAE):
         by_party = {party: kinds[device_number(party)] for party in scene.samples}
         outputs = self.guard(scene).targets.width if self.label_site == "difference" else len(scene.labels)
         shape = SideShape(len(kinds[0].layers), width, self.side.bottleneck, outputs)
-        generator = scene.streams.torch("server")
+        streams = scene.streams.of("server")
         widths = {kind.projection: kind.width for kind in kinds if kind.projection}
-        network = SideNetwork(shape, generator, widths)
-        return {SERVER: ArrivalServer(network, by_party, outputs, self, generator)}
+        network = SideNetwork(shape, streams.torch("weights"), widths)
+        return {SERVER: ArrivalServer(network, by_party, outputs, self, streams.seed)}
 
     def device(self, scene: Scene, party: Party) -> Device:
         return FedDevice(party, self, scene, scene.samples[party])
@@ -174,6 +174,7 @@ class FedDevice(PAEDevice):
         kind = protocol.kind_of(scene, party)
         super().__init__(party, protocol, replace(scene, backbone=kind.backbone), samples)
         self.pace = float(_dealt(protocol.speeds, device_number(party)))
+        self._order = scene.streams.torch(f"{party}:order")
         self._kind, self._site = kind, protocol.label_site
 
     def work(self, wire: Wire) -> Iterator[None]:

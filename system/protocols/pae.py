@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 
 from ..backbone import Backbone
+from ..cache import Cache, MemoryCache
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
 from ..defences.accounting import Ledger, example_budget
@@ -25,15 +26,21 @@ from ..errors import ProtocolError, UsageError
 from ..fusion import pivot_activations
 from ..heads import HEAD_KINDS, HeadKind, linear, verbaliser
 from ..message import Message, Party
+from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
+from .batch_order import ordered
 from .pae_server import PAEServer
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
 from .side_training import SideTraining
 
 Pair = tuple[torch.Tensor, torch.Tensor]
-"""What one sample sends: activations, and what the server is told beside them."""
+"""What samples send: activations, and what the server is told beside them."""
+
+ACTIVATIONS = "activations"
+LOSSES = 8
+"""Times in one epoch that a device sends again what its server has lost, or says it has."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +137,7 @@ class PAE(Protocol):
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         return {
-            SERVER: PAEServer(
-                self.side_shape(scene), self.side, scene.streams.torch("server"), self.private_steps(scene)
-            )
+            SERVER: PAEServer(self.side_shape(scene), self.side, scene.streams.of("server"), self.private_steps(scene))
         }
 
     def device(self, scene: Scene, party: Party) -> Device:
@@ -157,24 +162,53 @@ class PAEDevice(Device):
         self._samples = (*samples, *made_up)
         own = protocol.targets(scene, party, samples)
         self._targets = {**own, **{sample.id: target for sample, target in made_up.items()}}
-        self._order = scene.streams.torch(f"{party}:order")
-        self._noise = scene.streams.torch(f"{party}:noise")
-        self._blur = scene.streams.torch(f"{party}:activation noise")
-        self._kept: dict[str, Pair] = {}
+        self._by_id = {sample.id: sample for sample in self._samples}
+        self._order_seed = scene.streams.of("server").seed
+        self.draw_from(scene.streams)
+        self._kept: Cache = MemoryCache()
         self._ledger = Ledger()
         self.states = self._pivots
         """What the device computes of texts: (B, N, d)."""
         self._side: SideNetwork | None = None
 
+    def keep_in(self, cache: Cache) -> None:
+        """Keep what was made in a cache, before anything is sent: it outlives the process where the cache does."""
+        self._kept = cache
+
+    def draw_from(self, streams: Streams) -> None:
+        """Draw noise from streams that were never drawn from: a process that goes on from another's must not repeat."""
+        self._noise = streams.torch(f"{self.party}:noise")
+        self._blur = streams.torch(f"{self.party}:activation noise")
+
+    def take(self, side: Mapping[str, torch.Tensor]) -> None:
+        """Predict with a side network's weights."""
+        self._side = from_state(side)
+
     def work(self, wire: Wire) -> Iterator[None]:
-        for rows in batches(self._samples, self._protocol.batch, self._order):
-            self.contribute(wire, rows)
-            yield
+        announced = Message("samples", self.party, SERVER, sample_ids=tuple(sorted(self._by_id)))
+        yield from self._send(wire, wire.request(announced).sample_ids)
         for epoch in range(self._protocol.side.epochs):
-            wire.request(Message("train", self.party, SERVER, round=epoch))
+            yield from self._train(wire, epoch)
+        self.take(wire.request(Message("download", self.party, SERVER)).tensors)
+
+    def _send(self, wire: Wire, wanted: Sequence[str]) -> Iterator[None]:
+        """Send samples that the server wants, in the order in which it first trains on them."""
+        if strange := set(wanted) - self._by_id.keys():
+            raise ProtocolError(f"the server wants {len(strange)} samples that the device does not have")
+        rows = [self._by_id[sample_id] for sample_id in ordered(self._order_seed, 0, wanted)]
+        for some in batches(rows, self._protocol.batch):
+            self.contribute(wire, some)
             yield
-        answer = wire.request(Message("download", self.party, SERVER))
-        self._side = from_state(answer.tensors)
+
+    def _train(self, wire: Wire, epoch: int) -> Iterator[None]:
+        """Let the server train; what it has lost, or says it has, is sent again as it was."""
+        for _ in range(LOSSES + 1):
+            answer = wire.request(Message("train", self.party, SERVER, round=epoch))
+            yield
+            if not answer.sample_ids:
+                return
+            yield from self._send(wire, answer.sample_ids)
+        raise ProtocolError(f"the server has lost samples of epoch {epoch} {LOSSES} times; look after its store")
 
     @property
     def releases(self) -> int:
@@ -182,33 +216,39 @@ class PAEDevice(Device):
 
     def contribute(self, wire: Wire, rows: Sequence[Sample]) -> None:
         """Send samples of the device's own; those that were sent before, as they were."""
-        sent, told = (torch.stack(parts) for parts in zip(*self._made(rows), strict=True))
         ids, own = tuple(row.id for row in rows), self._protocol.precision
+        sent, told = self._made(rows)
         if self._protocol.defences:
             for parts in zip(ids, sent, told, strict=True):
                 self._ledger.charge(*parts)
         for kind, tensor, precision in (
-            ("activations", sent, self.cover.precision(own)),
+            (ACTIVATIONS, sent, self.cover.precision(own)),
             (self._tells, told, own),
         ):
             tensors = {kind: tensor}
-            wire.request(Message(kind, self.party, SERVER, sample_ids=ids, tensors=tensors, precision=precision))
+            wire.post(Message(kind, self.party, SERVER, sample_ids=ids, tensors=tensors, precision=precision))
 
     @torch.no_grad()
-    def _made(self, rows: Sequence[Sample]) -> list[Pair]:
-        """What is sent of each sample (L, k) and (D,).
+    def _made(self, rows: Sequence[Sample]) -> Pair:
+        """What is sent of samples, (B, L, k) and (B, D).
 
-        Behind a defence it is kept before any of it crosses, and sent again as it was while the device lives: fresh
-        noise on a sample would be another release, and a second run's is one.
+        It is kept before any of it crosses, and sent again as it was while it is kept: fresh noise on a sample would be
+        another release, and another run's is one.
         """
-        if all(row.id in self._kept for row in rows):
-            return [self._kept[row.id] for row in rows]
-        pivots = self.states([row.text for row in rows])
-        labels = torch.tensor([self._targets[row.id] for row in rows])
-        found = list(zip(self._sent(pivots), self._told(pivots, labels), strict=True))
-        if not self._protocol.defences:
-            return found
-        return [self._kept.setdefault(row.id, made) for row, made in zip(rows, found, strict=True)]
+        new = set(self._kept.missing(self._tells, [row.id for row in rows]))
+        if fresh := [row for row in rows if row.id in new]:
+            pivots = self.states([row.text for row in fresh])
+            labels = torch.tensor([self._targets[row.id] for row in fresh])
+            self._keep(fresh, self._sent(pivots), self._told(pivots, labels))
+        ids = [row.id for row in rows]
+        return self._kept.rows(ACTIVATIONS, ids), self._kept.rows(self._tells, ids)
+
+    def _keep(self, rows: Sequence[Sample], sent: torch.Tensor, told: torch.Tensor) -> None:
+        ids, own = [row.id for row in rows], self._protocol.precision
+        halves = set(ids) - set(self._kept.missing(ACTIVATIONS, ids))
+        self._kept.forget(halves)  # a crash between the two: nothing of such a sample has crossed
+        self._kept.put(ACTIVATIONS, ids, sent, self.cover.precision(own))
+        self._kept.put(self._tells, ids, told, own)
 
     def _sent(self, pivots: torch.Tensor) -> torch.Tensor:
         """What crosses (B, L, k) of pivots (B, N, d)."""

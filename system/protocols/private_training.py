@@ -11,7 +11,7 @@ Shapes: N samples in the cache, B samples of a step (none is possible), L layers
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,9 @@ from ..errors import PrivacyError, ProtocolError
 
 Sizes = tuple[tuple[int, ...], tuple[int, ...]]
 """Of one sample's activations and of its target."""
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+"""Activations (B, L, d) and targets (B, K)."""
 
 GRADIENTS = "grad_sample"
 """Where Opacus puts a weight's gradients of single samples (B, ...)."""
@@ -48,19 +51,28 @@ class PrivateTraining:
         """`generator` draws batches and noise, and stays secret. Raises PrivacyError where the network does not fit."""
         inputs, outputs = (torch.randn(PROBED, *size, generator=generator) for size in sizes)
         probe(network, inputs, outputs, generator)
-        self._network, self._steps, self._generator = sampled(network), steps, generator
+        self._network, self._steps, self.generator = sampled(network), steps, generator
+        self._none = inputs[:0], outputs[:0]
         self._optimizer = CheckedOptimizer(network, optimizer, steps, generator)
         self._epochs = 0
 
-    def epoch(self, rate: float, activations: torch.Tensor, targets: torch.Tensor) -> None:
-        """One epoch at a learning rate on (N, L, d) and (N, K); ProtocolError where the promise is spent."""
+    def epoch(self, rate: float, count: int, rows: Callable[[list[int]], Pair]) -> None:
+        """One epoch at a learning rate on N samples; ProtocolError where the promise is spent.
+
+        `rows` gives activations (B, L, d) and targets (B, K) of samples by their places.
+        """
         if self._epochs == self._steps.epochs:
             raise ProtocolError(f"the privacy promised is spent after {self._epochs} epochs; ask for no more")
         self._epochs += 1
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        for rows in self._drawn(len(activations)):
-            self.step(activations[rows], targets[rows])
+        for places in self._drawn(count):
+            self.step(*(rows(places) if places else self._none))
+
+    def resume(self, epochs: int, generator: torch.Tensor) -> None:
+        """Go on behind so many epochs, with the generator's state at that time."""
+        self._epochs = epochs
+        self.generator.set_state(generator)
 
     def step(self, activations: torch.Tensor, targets: torch.Tensor) -> None:
         """One step on (B, L, d) and (B, K); without samples it is noise alone."""
@@ -76,7 +88,7 @@ class PrivateTraining:
     def _drawn(self, count: int) -> Iterator[list[int]]:
         rate, steps = self._steps.rate, self._steps.an_epoch
         yield from UniformWithReplacementSampler(
-            num_samples=count, sample_rate=rate, generator=self._generator, steps=steps
+            num_samples=count, sample_rate=rate, generator=self.generator, steps=steps
         )
 
 

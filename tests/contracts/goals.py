@@ -68,10 +68,14 @@ def _right(tokens: Sequence[int], goal: Sequence[int]) -> int:
 
 
 def texts_chance(planted: Planted) -> float:
-    """Repeating the commonest token is the most that a guess without information can do a position."""
-    tokens = [token for text in planted.truth.tokens.values() for token in text]
+    """Repeating the commonest token is the most that a guess without information can do a position.
+
+    A text's positions are guessed together, so that the texts are the draws.
+    """
+    texts = planted.truth.tokens.values()
+    tokens = [token for text in texts for token in text]
     commonest = max(tokens.count(token) for token in set(tokens)) / len(tokens)
-    return float(binom.isf(RARE, len(tokens), commonest)) / len(tokens)
+    return float(binom.isf(RARE, len(texts), commonest)) / len(texts)
 
 
 def strangers_chance(planted: Planted) -> float:

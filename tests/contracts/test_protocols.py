@@ -40,13 +40,20 @@ def predictions(run: Run) -> torch.Tensor:
 def breaches(run: Run) -> list[str]:
     """Where the parties other than devices received or hold something else than the protocol declares.
 
-    A message that steers the run, with neither tensors nor sample ids, need not be declared.
+    A message that steers the run need not be declared: one without tensors, and without sample ids or with those of all
+    the sender's samples in an order that says nothing.
     """
     shows = run.protocol.shows
     helpers = {party for party, role in run.roles.items() if not isinstance(role, Device)}
     found = [f"{party} is not declared" for party in sorted(helpers - set(shows))]
+    sent: dict[Party, set[str]] = {}
+    for message in run.messages:
+        if message.tensors:
+            sent.setdefault(message.sender, set()).update(message.sample_ids)
+    lists = {sender: tuple(sorted(ids)) for sender, ids in sent.items()}
     for party, declared in shows.items():
-        seen = {m.kind for m in run.messages if m.receiver == party and (m.tensors or m.sample_ids)}
+        received = [m for m in run.messages if m.receiver == party]
+        seen = {m.kind for m in received if m.tensors or m.sample_ids not in ((), lists.get(m.sender))}
         seen |= {HELD + item for item in run.roles[party].held()}
         found += [f"{party} receives or holds {kind} undeclared" for kind in sorted(seen - declared)]
         found += [f"{party} never receives or holds {kind}" for kind in sorted(declared - seen)]

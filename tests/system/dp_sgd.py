@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -25,6 +27,12 @@ def steps(ratio: float = 0.0, clip: float = 1.0, expected: float = 4.0, epochs: 
 
 def rows(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(count, LAYERS, TAP, generator=generator(2)), torch.randn(count, OUTPUTS, generator=generator(3))
+
+
+def drawn_from(count: int) -> tuple[int, Callable[[list[int]], tuple[torch.Tensor, torch.Tensor]]]:
+    """So many samples, and how a training asks for them."""
+    activations, targets = rows(count)
+    return count, lambda places: (activations[places], targets[places])
 
 
 def side() -> SideNetwork:

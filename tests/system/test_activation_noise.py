@@ -18,9 +18,10 @@ from sidelight.system.defences.noise import Noise
 from sidelight.system.defences.rotate_activations import RotateActivations
 from sidelight.system.difference import DifferenceKind
 from sidelight.system.gaussian import epsilon_of, standard_deviation
+from sidelight.system.message import Message
 from sidelight.system.protocols import interleave
 from sidelight.system.protocols.pae import PAEDevice
-from sidelight.system.roles import DEVICE, Device
+from sidelight.system.roles import DEVICE, SERVER, Device, Server
 from sidelight.system.wire import Wire
 
 from ..contracts.micro import VICTIM, WIDTH, Micro, make_scene
@@ -52,7 +53,7 @@ def test_a_ratio_says_the_deviation_over_the_clip() -> None:
 
 
 def test_a_sample_that_is_sent_again_is_sent_with_the_same_noise(micro: Micro) -> None:
-    """In the same session by what the device keeps, in another one of the same seed by its streams."""
+    """To a server that forgot it by what the device keeps, in another one of the same seed by its streams."""
     protocol = pae(defences=(ActivationNoise(), Noise()))
     sent: list[dict[str, torch.Tensor]] = []
     scene = make_scene(micro.backbone("opt"), protocol=protocol)
@@ -62,6 +63,7 @@ def test_a_sample_that_is_sent_again_is_sent_with_the_same_noise(micro: Micro) -
         device = roles[DEVICE]
         assert isinstance(device, Device)
         interleave([device], wire)
+        wire.request(Message("forget", DEVICE, SERVER))
         interleave([device], wire)
     for wanted in (BLOCKS, None):
         rows = [(i, t) for one in sent for i, t in one.items() if (t.dim() == 2) == (wanted is not None)]
@@ -160,12 +162,18 @@ def test_the_same_bytes_again_are_free_and_others_are_charged() -> None:
     assert ledger.releases == 2
 
 
+class Taking(Server):
+    """Takes whatever comes."""
+
+    def handle(self, message: Message) -> Message:
+        return self.answer(message, "ready")
+
+
 def test_a_device_charges_what_it_really_sends(micro: Micro) -> None:
     """What is kept is free; a device that forgets and draws afresh is charged for it."""
     protocol = pae(defences=(ActivationNoise(), Noise()))
     scene = make_scene(micro.backbone("opt"), protocol=protocol)
-    roles = protocol.roles(scene)
-    device, wire = roles[DEVICE], Wire(roles, lambda _: None)
+    device, wire = protocol.device(scene, DEVICE), Wire({SERVER: Taking()}, lambda _: None)
     assert isinstance(device, PAEDevice)
     for _ in range(3):
         device.contribute(wire, VICTIM[:5])

@@ -15,10 +15,11 @@ from sidelight.system.message import Message
 from sidelight.system.protocols.pae_server import PAEServer
 from sidelight.system.protocols.private_training import PrivateTraining
 from sidelight.system.protocols.side_training import SideTraining
+from sidelight.system.randomness import Streams
 from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.side_network import SideNetwork, SideShape
 
-from .dp_sgd import LAYERS, OUTPUTS, PROMISED, SHAPE, alone, generator, rows, side, steps, trained, weights
+from .dp_sgd import LAYERS, OUTPUTS, PROMISED, SHAPE, alone, drawn_from, generator, rows, side, steps, trained, weights
 
 
 @pytest.mark.parametrize("clip", [0.3, 1e6])
@@ -61,7 +62,7 @@ def test_batches_are_drawn_by_independent_coins(monkeypatch: pytest.MonkeyPatch)
     seen: list[int] = []
     training = trained(side(), PrivateSteps(0.3, 3.0, 400, 1, 1.0, 1.0, PROMISED))
     monkeypatch.setattr(training, "step", lambda activations, _: seen.append(len(activations)))
-    training.epoch(0.1, *rows(10))
+    training.epoch(0.1, *drawn_from(10))
     counts = torch.tensor(seen).double()
     assert len(seen) == 400
     # Binomial(10, 0.3): mean 3, variance 2.1; five standard errors of each
@@ -71,9 +72,9 @@ def test_batches_are_drawn_by_independent_coins(monkeypatch: pytest.MonkeyPatch)
 
 def test_no_epoch_is_trained_beyond_those_accounted_for() -> None:
     training = trained(side(), steps(epochs=1))
-    training.epoch(0.1, *rows(4))
+    training.epoch(0.1, *drawn_from(4))
     with pytest.raises(ProtocolError, match="spent after 1 epochs"):
-        training.epoch(0.1, *rows(4))
+        training.epoch(0.1, *drawn_from(4))
 
 
 @pytest.mark.parametrize(
@@ -94,14 +95,19 @@ def test_a_sample_whose_gradient_is_no_finite_number_moves_nothing(what: str, va
 
 
 @pytest.mark.parametrize("kind", ["activations", "difference"])
-def test_an_endless_value_that_a_device_sends_does_not_show_in_the_released_network(kind: str) -> None:
-    server = PAEServer(SHAPE, SideTraining(4, 2, batch=4), generator(), replace(steps(ratio=0.1), rate=1.0))
+def test_an_endless_value_that_a_device_sends_is_refused_and_the_others_are_kept(kind: str) -> None:
+    server = PAEServer(SHAPE, SideTraining(4, 2, batch=4), Streams("s"), replace(steps(ratio=0.1), rate=1.0))
     sent = dict(zip(("activations", "difference"), rows(8), strict=True))
-    sent[kind][5] = inf
     ids = tuple(f"{i:016x}" for i in range(8))
+    server.handle(Message("samples", DEVICE, SERVER, sample_ids=ids))
+    endless = {name: values.clone() for name, values in sent.items()}
+    endless[kind][5] = inf
+    with pytest.raises(ProtocolError, match=f"'{kind}' of device-0 holds values that are no numbers"):
+        server.handle(Message(kind, DEVICE, SERVER, sample_ids=ids, tensors={kind: endless[kind]}))
+    assert server.handle(Message("train", DEVICE, SERVER)).sample_ids == ids
     for name, values in sent.items():
         server.handle(Message(name, DEVICE, SERVER, sample_ids=ids, tensors={name: values}))
     for epoch in range(2):
-        server.handle(Message("train", DEVICE, SERVER, round=epoch))
+        assert server.handle(Message("train", DEVICE, SERVER, round=epoch)).kind == "ready"
     released = server.handle(Message("download", DEVICE, SERVER)).tensors
     assert all(bool(tensor.isfinite().all()) for tensor in released.values())
