@@ -30,6 +30,7 @@ from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
+from .agreed import Agreed, SideAgreed
 from .batch_order import ordered
 from .pae_server import PAEServer
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
@@ -62,6 +63,7 @@ class PAE(Protocol):
     )
 
     defended: ClassVar[frozenset[Part]] = frozenset(Part)
+    resumable: ClassVar[bool] = True
 
     difference: DifferenceKind = "probability"
     scale: float = 5.0
@@ -135,10 +137,19 @@ class PAE(Protocol):
         cover = self.cover(scene)
         return SideShape(len(cover.layers), cover.width, self.side.bottleneck, self.guard(scene).targets.width)
 
+    def agreed(self, scene: Scene) -> Agreed:
+        side = SideAgreed(self.side_shape(scene), self.side, self.private_steps(scene))
+        return Agreed(self.name, scene.streams.of("server").seed, side)
+
+    @classmethod
+    def host(cls, agreed: Agreed, backbone: Backbone | None) -> PAEServer:
+        if agreed.side is None:
+            raise UsageError(f"{cls.name} trains a side network, and its sizes were not told; tell them")
+        side = agreed.side
+        return PAEServer(side.shape, side.training, Streams(agreed.seed), side.private)
+
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
-        return {
-            SERVER: PAEServer(self.side_shape(scene), self.side, scene.streams.of("server"), self.private_steps(scene))
-        }
+        return {SERVER: self.host(self.agreed(scene), None)}
 
     def device(self, scene: Scene, party: Party) -> Device:
         return PAEDevice(party, self, scene, scene.samples[party])

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from heapq import heapify, heappop, heapreplace
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
@@ -20,6 +20,9 @@ from ..randomness import Streams
 from ..roles import DEVICE, Device, Role
 from ..selector import SELECTORS, Selector
 from ..wire import Wire
+
+if TYPE_CHECKING:
+    from .agreed import Agreed
 
 T = TypeVar("T")
 
@@ -62,6 +65,8 @@ class Protocol(ABC):
     """Where the implementation departs from its source or fills a gap; the report prints them."""
     defended: ClassVar[frozenset[Part]] = frozenset()
     """What of its messages defences may change."""
+    resumable: ClassVar[bool] = False
+    """Whether its main server goes on in another process where this one's broke off."""
 
     selector: Selector = "mean"
     """`last` is PAE MobiLLM's choice for decoders; `mean`, ours, serves the small default backbone better."""
@@ -108,6 +113,15 @@ class Protocol(ABC):
     @abstractmethod
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         """The parties that have no data of their own."""
+
+    def agreed(self, scene: Scene) -> Agreed:
+        """What a server on another machine is told; UsageError where the protocol is not served there."""
+        raise UsageError(f"{self.name} runs in one process only; use `sidelight record` or `sidelight audit`")
+
+    @classmethod
+    def host(cls, agreed: Agreed, backbone: Backbone | None) -> Role:
+        """The main server, from what was agreed on; UsageError where that does not suffice."""
+        raise UsageError(f"{cls.name} is not served over a network; ask for one of pae, mobillm, split and ushape")
 
     @abstractmethod
     def device(self, scene: Scene, party: Party) -> Device:
