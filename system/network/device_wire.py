@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import grpc
 
-from ..errors import ProtocolError, SidelightError, UsageError
+from ..errors import ProtocolError, SidelightError, StoreFull, UsageError
 from ..message import Message, decode
 from ..protocols.agreed import Agreed
 from ..wire import Wire
@@ -43,6 +43,11 @@ AGAIN = (
 
 LARGEST_ANSWER = 1 << 30
 """Bytes of the largest answer that a device takes."""
+REFUSED: dict[grpc.StatusCode, type[SidelightError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: ProtocolError,
+    grpc.StatusCode.FAILED_PRECONDITION: UsageError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: StoreFull,
+}
 HANDSHAKE = ("ssl", "tls", "certificate", "handshake")
 """Words in gRPC's reasons that say so."""
 
@@ -224,21 +229,19 @@ def watched(cancel: Callable[[], object], seconds: float) -> Iterator[Callable[[
 
 def said(connection: Connection, code: grpc.StatusCode, details: str) -> SidelightError:
     """What a failed call means for the user."""
+    where, reason = f"the server at {connection.server}", _first_line(details)
+    if code in REFUSED:
+        return REFUSED[code](details)
     if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        return UsageError(f"the server at {connection.server} lets this device not in: {details}")
-    if code is grpc.StatusCode.INVALID_ARGUMENT:
-        return ProtocolError(details)
-    if code is grpc.StatusCode.FAILED_PRECONDITION:
-        return UsageError(details)
+        return UsageError(f"{where} does not let this device in: {details}")
     if code is grpc.StatusCode.UNAVAILABLE and any(word in details.lower() for word in HANDSHAKE):
         return UsageError(
-            f"the server at {connection.server} and this device do not trust each other ({_first_line(details)}); give "
-            "--tls-ca, and where the server asks for them --tls-cert and --tls-key, that are valid today"
+            f"{where} and this device do not trust each other ({reason}); give --tls-ca, and where the server asks for "
+            "them --tls-cert and --tls-key, that are valid today"
         )
     if code in AGAIN:
-        reason = _first_line(details)
-        return Unreachable(f"the server at {connection.server} does not answer ({reason}); try again later")
-    return SidelightError(f"the server at {connection.server} refused: {details}")
+        return Unreachable(f"{where} does not answer ({reason}); try again later")
+    return SidelightError(f"{where} refused: {details}")
 
 
 def _first_line(details: str) -> str:

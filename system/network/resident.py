@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -26,6 +28,7 @@ class Resident:
         self.device, self.role, self._area = device, role, area
         self._lock = threading.Lock()
         self._last: tuple[bytes, bytes] | None = None
+        self._steps: Counter[str] = Counter()
         self._saved = 0.0
         self.used = time.monotonic()
         self._users = 0
@@ -63,13 +66,13 @@ class Resident:
         """The answer to a message that came as these bytes; one that came last already is not taken twice."""
         with self._lock:
             if isinstance(self.role, ResumableServer):
-                answer = self.role.handle(message)
+                answer = self._encoded(self.role.handle(message))
                 self._save()
-                return encode(answer)
+                return answer
             asked = hashlib.sha256(data).digest()
             if self._last is None or self._last[0] != asked:
                 with torch.enable_grad():
-                    self._last = asked, encode(self.role.handle(message))
+                    self._last = asked, self._encoded(self.role.handle(message))
             return self._last[1]
 
     def due(self, message: Message) -> bool:
@@ -96,6 +99,12 @@ class Resident:
         """Batches trained on, and all."""
         with self._lock:
             return self.role.progress if isinstance(self.role, ResumableServer) else (0, 0)
+
+    def _encoded(self, answer: Message) -> bytes:
+        """An answer's bytes, with its place among those of its kind, as on a wire in one process."""
+        data = encode(replace(answer, step=self._steps[answer.kind]))
+        self._steps[answer.kind] += 1
+        return data
 
     def _save(self) -> None:
         role = self.role

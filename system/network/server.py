@@ -90,7 +90,7 @@ class Running:
         self._credentials = credentials(settings)
         backbone = load_backbone(settings.backbone) if settings.backbone else None
         torch.set_num_threads(1)
-        self._store = Store(settings.store, settings.quota, settings.capacity)
+        self._store = Store(settings.store, settings.quota, settings.capacity, self._evicted)
         self._turns = Turns(settings.threads, self._turn_failed)
         access = Access(tokens, settings.client_ca is not None)
         house = House(self._store, backbone, settings.devices)
@@ -128,6 +128,9 @@ class Running:
             raise UsageError(
                 f"cannot listen on {self._settings.listen}; give an address and a port that are free"
             ) from None
+
+    def _evicted(self, device: str) -> None:
+        self._log.say("evicted", device=device)
 
     def _turn_failed(self, resident: Resident, error: Exception) -> None:
         self._log.say("failed", device=resident.device, reason=place(error))

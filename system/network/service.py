@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import grpc
 
 from ..errors import ProtocolError, SidelightError, StoreFull, UsageError, place
-from ..message import Message
+from ..message import Message, encode
 from . import network_pb2 as schema
 from .access import Access, Refused
 from .chunks import pieces
@@ -30,6 +30,8 @@ from .turns import Turns
 T = TypeVar("T")
 
 NAME = "sidelight.v1.Sidelight"
+FORGET = "forget"
+"""The kind of a message that, without sample ids, asks for everything of the device to go."""
 HANDLERS = 8
 """Messages that are handled at a time."""
 HEARTBEAT = 2.0
@@ -96,15 +98,17 @@ class Service:
             return
         async with self._room.taken(first.size):
             data = await self._whole(first, chunks, context)
-            resident = await self._safely(context, device, "exchange", lambda: self._house.of(device))
-            with resident.in_use():
-                message = await self._safely(
-                    context, device, "decode", lambda: received(data, self._limits.largest // 4)
-                )
-                async for progress in self._trained(resident, message):
-                    yield progress
-                answer = await self._safely(context, device, message.kind, lambda: resident.answer(data, message))
-                self._turns.join(resident)
+            message = await self._safely(context, device, "decode", lambda: received(data, self._limits.largest // 4))
+            if message.kind == FORGET and not message.sample_ids:
+                await self._safely(context, device, FORGET, lambda: self._house.leave(device))
+                answer = encode(Message("ready", message.receiver, message.sender))
+            else:
+                resident = await self._safely(context, device, message.kind, lambda: self._house.of(device))
+                with resident.in_use():
+                    async for progress in self._trained(resident, message):
+                        yield progress
+                    answer = await self._safely(context, device, message.kind, lambda: resident.answer(data, message))
+                    self._turns.join(resident)
         self._log.say(
             "answered",
             device=device,
@@ -137,9 +141,7 @@ class Service:
         try:
             return await asyncio.wait_for(anext(aiter(chunks), None), self._limits.patience)
         except TimeoutError:
-            await context.abort(
-                grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly; send it again"
-            )
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly; send it again")
             raise
 
     async def _whole(

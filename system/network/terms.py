@@ -74,9 +74,7 @@ def _read_side(terms: schema.SideTerms) -> SideAgreed:
     shape = SideShape(terms.layers, terms.width, terms.bottleneck, terms.outputs)
     weights = shape.width * (2 * shape.layers * shape.bottleneck + shape.outputs)
     if not min(shape.layers, shape.width, shape.bottleneck, shape.outputs) >= 1 or weights > MOST_WEIGHTS:
-        raise UsageError(
-            f"the side network has a size below 1 or more than {MOST_WEIGHTS} weights; ask for less"
-        )
+        raise UsageError(f"the side network has a size below 1 or more than {MOST_WEIGHTS} weights; ask for less")
     _within("layers", shape.layers, MOST_LAYERS)
     _within("epochs", terms.epochs, MOST_EPOCHS)
     _within("batch", terms.batch, MOST_BATCH)
@@ -101,9 +99,7 @@ def _read_private(terms: schema.SideTerms) -> PrivateSteps:
         and 0 <= asked.ratio < math.inf
     )
     if not sound:
-        raise UsageError(
-            "the private steps of the terms are no rate, clip and noise; give those of the defence"
-        )
+        raise UsageError("the private steps of the terms are no rate, clip and noise; give those of the defence")
     return PrivateSteps(asked.rate, asked.expected, asked.an_epoch, terms.epochs, asked.clip, asked.ratio, promised)
 
 
