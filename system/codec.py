@@ -69,6 +69,16 @@ def pack(tensor: torch.Tensor, precision: Precision) -> Packed:
     return Packed(_packed(integers, BITS[precision]), scales.numpy().astype("<f2").tobytes(), BLOCK)
 
 
+def packed_bytes(shape: tuple[int, ...], precision: Precision) -> int:
+    """How many bytes `pack` makes of a tensor, scales included."""
+    count = math.prod(shape)
+    values = math.ceil(count * BITS[precision] / 8)
+    if precision not in LARGEST or not count:
+        return values
+    last = shape[-1] if shape else 1
+    return values + 2 * (count // last) * math.ceil(last / BLOCK)
+
+
 def unpack(packed: Packed, shape: tuple[int, ...], precision: Precision) -> torch.Tensor:
     """The float32 tensor that a receiver reads; raises ProtocolError for bytes that `pack` makes of no such shape."""
     count = math.prod(shape)

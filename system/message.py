@@ -10,7 +10,7 @@ import torch
 
 from . import envelope as claims
 from . import message_pb2 as schema
-from .codec import PRECISIONS, Packed, Precision, pack, unpack
+from .codec import PRECISIONS, Packed, Precision, pack, packed_bytes, unpack
 from .errors import ProtocolError
 
 Party = str
@@ -61,6 +61,12 @@ class Message:
         if not found.isfinite().all():
             raise ProtocolError(f"{name!r} of {self.sender} holds values that are no numbers; send finite ones")
         return found
+
+    @property
+    def payload(self) -> int:
+        """Bytes of the tensors' values and scales alone, as they cross."""
+        sizes = ((tuple(tensor.shape), tensor.is_floating_point()) for tensor in self.tensors.values())
+        return sum(packed_bytes(shape, self.precision) if real else 8 * math.prod(shape) for shape, real in sizes)
 
 
 def encode(message: Message) -> bytes:

@@ -23,11 +23,14 @@ class Traffic:
 
     bytes: Counter[tuple[str, Party, Party]] = field(default_factory=Counter)
     messages: Counter[tuple[str, Party, Party]] = field(default_factory=Counter)
+    payload: Counter[tuple[str, Party, Party]] = field(default_factory=Counter)
+    """Bytes of tensors alone."""
 
     def count(self, message: Message, size: int) -> None:
         key = (message.kind, message.sender, message.receiver)
         self.bytes[key] += size
         self.messages[key] += 1
+        self.payload[key] += message.payload
 
     def sent_by(self, party: Party) -> int:
         """Bytes that a party sent."""

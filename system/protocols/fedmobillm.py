@@ -200,7 +200,7 @@ class FedDevice(PAEDevice):
         outputs: torch.Tensor = side(pivots, self._kind.projection)
         if self._site == "server":
             return outputs
-        return self.guard.scores(self.backbone, pivots[:, -1], outputs)
+        return self.guard.reading.scores(self.backbone, pivots[:, -1], outputs)
 
     def _pivots(self, texts: list[str]) -> torch.Tensor:
         protocol = self._protocol

@@ -23,7 +23,6 @@ from ..defences.defence import Budget, Defence, Part, PrivateSteps
 from ..defences.guard import Guard, decoys
 from ..difference import DIFFERENCE_KINDS, DifferenceKind
 from ..errors import ProtocolError, UsageError
-from ..fusion import pivot_activations
 from ..heads import HEAD_KINDS, HeadKind, linear, verbaliser
 from ..message import Message, Party
 from ..randomness import Streams
@@ -35,6 +34,7 @@ from .batch_order import ordered
 from .pae_server import PAEServer
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
 from .side_training import SideTraining
+from .tuned import Pivots, Tuned
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """What samples send: activations, and what the server is told beside them."""
@@ -276,13 +276,25 @@ class PAEDevice(Device):
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
-        if self._side is None:
-            raise ProtocolError("the device has not downloaded a side network; run its work to the end first")
-        return torch.cat([self._scores(self._side, self._pivots(chunk)) for chunk in batches(texts, CHUNK)])
+        side = self.tuned.side
+        return torch.cat([self._scores(side, self._pivots(chunk)) for chunk in batches(texts, CHUNK)])
 
     def _scores(self, side: SideNetwork, pivots: torch.Tensor) -> torch.Tensor:
-        return self.guard.scores(self.backbone, pivots[:, -1], side(self.cover.shown(pivots)))
+        return self._merged(side).scores(pivots)
 
     def _pivots(self, texts: list[str]) -> torch.Tensor:
-        protocol = self._protocol
-        return pivot_activations(self.backbone, texts, protocol.longest, protocol.prompt, protocol.selector)
+        return self._positions.of(self.backbone, texts)
+
+    @property
+    def tuned(self) -> Tuned:
+        """Backbone and downloaded side network; ProtocolError where nothing was downloaded."""
+        if self._side is None:
+            raise ProtocolError("the device has not downloaded a side network; run its work to the end first")
+        return self._merged(self._side)
+
+    def _merged(self, side: SideNetwork) -> Tuned:
+        return Tuned(self.backbone, self._positions, self.cover.tapping, self.guard.reading, side)
+
+    @property
+    def _positions(self) -> Pivots:
+        return Pivots(self._protocol.longest, self._protocol.prompt, self._protocol.selector)

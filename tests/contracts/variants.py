@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from sidelight.audits.suites.settings import named
 from sidelight.system.backbone import TINY
 from sidelight.system.defences.activation_noise import ActivationNoise
 from sidelight.system.defences.code import Code
@@ -32,6 +31,7 @@ from sidelight.system.protocols import PROTOCOLS, Protocol, Scene
 from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.side_training import SideTraining
+from sidelight.system.settings import named
 
 from .micro import Micro, Run, make_scene, record
 

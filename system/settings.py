@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from ...system.errors import UnknownName, UsageError
+from .errors import UnknownName, UsageError
 
 T = TypeVar("T")
 
