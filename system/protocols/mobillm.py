@@ -69,7 +69,7 @@ class MobiLLM(Protocol):
 
     def agreed(self, scene: Scene) -> Agreed:
         shape = SideShape(len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels))
-        return Agreed(self.name, scene.streams.of("server").seed, SideAgreed(shape, self.side, selector=self.selector))
+        return Agreed(self.name, scene.server_streams.seed, SideAgreed(shape, self.side, selector=self.selector))
 
     @classmethod
     def host(cls, agreed: Agreed, backbone: Backbone | None) -> MobiLLMServer:

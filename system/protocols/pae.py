@@ -139,7 +139,7 @@ class PAE(Protocol):
 
     def agreed(self, scene: Scene) -> Agreed:
         side = SideAgreed(self.side_shape(scene), self.side, self.private_steps(scene))
-        return Agreed(self.name, scene.streams.of("server").seed, side)
+        return Agreed(self.name, scene.server_streams.seed, side)
 
     @classmethod
     def host(cls, agreed: Agreed, backbone: Backbone | None) -> PAEServer:
@@ -174,7 +174,7 @@ class PAEDevice(Device):
         own = protocol.targets(scene, party, samples)
         self._targets = {**own, **{sample.id: target for sample, target in made_up.items()}}
         self._by_id = {sample.id: sample for sample in self._samples}
-        self._order_seed = scene.streams.of("server").seed
+        self._order_seed = scene.server_streams.seed
         self.draw_from(scene.streams)
         self._kept: Cache = MemoryCache()
         self._ledger = Ledger()

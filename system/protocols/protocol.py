@@ -45,6 +45,13 @@ class Scene:
     samples: Mapping[Party, tuple[Sample, ...]]
     """Each device's own rows."""
     streams: Streams
+    server_seed: str = ""
+    """Settles what servers draw; empty where it follows from the streams' seed, which no server elsewhere is told."""
+
+    @property
+    def server_streams(self) -> Streams:
+        """What servers draw from."""
+        return Streams(self.server_seed) if self.server_seed else self.streams.of("server")
 
     def targets(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Class indices (samples,) int64."""

@@ -14,14 +14,19 @@ from sidelight.system.errors import ProtocolError, StoreFull, UsageError
 from sidelight.system.message import Message, encode
 from sidelight.system.network.device_wire import DeviceWire
 from sidelight.system.protocols import Scene
+from sidelight.system.protocols.fleet import Fleet
+from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.mobillm import MobiLLM
 from sidelight.system.protocols.pae import PAE
 from sidelight.system.protocols.side_training import SideTraining
+from sidelight.system.protocols.split import Split
+from sidelight.system.protocols.ushape import UShape
 from sidelight.system.roles import DEVICE, SERVER
 
 from ...contracts.micro import AUXILIARY, VICTIM, Micro, make_scene, record
 from .served import Served, same, serving, tuned, worked
 
+LORA = LoraTraining(rank=4, epochs=2, batch=8)
 SIDE = SideTraining(bottleneck=8, epochs=3, batch=12, learning_rate=2e-2)
 
 
@@ -63,6 +68,39 @@ def test_over_a_network_the_same_bytes_cross_and_the_same_weights_come_back(
         assert wire.traffic == here.traffic
     texts = [sample.text for sample in VICTIM]
     assert torch.equal(device.predict(texts), here.device.predict(texts))
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        Split(lora=LORA),
+        Split(lora=LORA, bottom="trainable", precision="fp16"),
+        Split(lora=replace(LORA, full=True), bottom="trainable"),
+        UShape(lora=LORA, bottom="trainable"),
+    ],
+    ids=["frozen", "trainable", "full", "ushape"],
+)
+def test_the_split_protocols_run_over_the_same_network(micro: Micro, tmp_path: Path, protocol: Split) -> None:
+    scene = scene_of(micro)
+    here = record(protocol, scene)
+    with serving(tmp_path / "store", backbone=str(micro.folders["opt"])) as served, served.wire() as wire:
+        device = worked(wire, protocol, scene_of(micro))
+        assert wire.traffic == here.traffic
+    texts = [sample.text for sample in VICTIM]
+    assert torch.equal(device.predict(texts), here.device.predict(texts))
+
+
+def test_a_split_protocol_needs_the_same_backbone_at_the_server_and_one_device(
+    micro: Micro, served: Served, tmp_path: Path
+) -> None:
+    split = Split(lora=LORA)
+    with served.wire() as wire, pytest.raises(UsageError, match="needs the device's backbone"):
+        wire.join(split.agreed(scene_of(micro)))
+    other = serving(tmp_path / "other", backbone=str(micro.folders["llama"]))
+    with other as found, found.wire() as wire, pytest.raises(UsageError, match="needs the device's backbone"):
+        wire.join(split.agreed(scene_of(micro)))
+    with pytest.raises(UsageError, match="runs in one process only"):
+        Split(lora=LORA, fleet=Fleet(devices=2)).agreed(scene_of(micro))
 
 
 def test_devices_are_apart_whatever_their_names_and_seeds(micro: Micro, served: Served) -> None:

@@ -19,8 +19,7 @@ from sidelight.system.message import Message, encode
 from sidelight.system.network import network_pb2 as schema
 from sidelight.system.network.access import DEVICE as NAMED
 from sidelight.system.network.chunks import PIECE, asked
-from sidelight.system.network.server import Limits
-from sidelight.system.network.service import NAME
+from sidelight.system.network.service import NAME, Limits
 from sidelight.system.network.terms import read
 from sidelight.system.protocols.pae import PAE
 from sidelight.system.protocols.side_training import SideTraining
