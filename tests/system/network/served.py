@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +12,10 @@ from typing import Any
 
 import torch
 
+from sidelight.system.network.beside import beside
 from sidelight.system.network.device_wire import Connection, DeviceWire
 from sidelight.system.network.logs import Log
-from sidelight.system.network.server import Running, ServerSettings
+from sidelight.system.network.server import ServerSettings
 from sidelight.system.protocols import Protocol, Scene
 from sidelight.system.roles import DEVICE, Device
 
@@ -49,27 +48,8 @@ class Served:
 def serving(store: Path, **settings: Any) -> Iterator[Served]:
     """A server on a free port of this machine, ended in good order."""
     log = io.StringIO()
-    running = Running(ServerSettings(settings.pop("listen", "localhost:0"), store, **settings), Log(log))
-    ready, found, ends = threading.Event(), list[int](), list[Any]()
-
-    def started(port: int) -> None:
-        found.append(port)
-        ready.set()
-
-    async def whole() -> None:
-        over = asyncio.Event()
-        ends.append((asyncio.get_running_loop(), over))
-        await running.run(started, over)
-
-    thread = threading.Thread(target=lambda: asyncio.run(whole()))
-    thread.start()
-    try:
-        assert ready.wait(20)
-        yield Served(found[0], log)
-    finally:
-        loop, over = ends[0]
-        loop.call_soon_threadsafe(over.set)
-        thread.join()
+    with beside(ServerSettings(settings.pop("listen", "localhost:0"), store, **settings), Log(log)) as port:
+        yield Served(port, log)
 
 
 def tuned(device: Device) -> dict[str, torch.Tensor]:
