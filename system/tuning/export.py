@@ -11,13 +11,13 @@ The backbone is not in it. Seeds, single codewords, texts and rows' labels are n
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from .. import files, folder
 from ..backbone import load_backbone, local_folder
@@ -47,7 +47,8 @@ def export(at: Path, tuned: Tuned, ready: Prepared, reference: str, card: str) -
     """Write a model's folder, whole or not at all; `reference` is where its backbone is found."""
     with files.whole(at) as partial:
         folder.write_tensors(partial / WEIGHTS, tensors(tuned))
-        files.write_json(partial / CONFIG, _config(tuned, ready, reference, _digest(partial / WEIGHTS)))
+        config = _config(tuned, ready, reference)
+        files.write_json(partial / CONFIG, {**config, "digest": _digest(config, partial / WEIGHTS)})
         files.write_text(partial / CARD, card)
 
 
@@ -59,7 +60,7 @@ def tensors(tuned: Tuned) -> dict[str, torch.Tensor]:
     return found | {name: tensor.clone() for name, tensor in keys.items() if tensor is not None}
 
 
-def _config(tuned: Tuned, ready: Prepared, reference: str, digest: str) -> dict[str, Any]:
+def _config(tuned: Tuned, ready: Prepared, reference: str) -> dict[str, Any]:
     at, backbone, identity = local_folder(reference), ready.scene.backbone, ready.identity
     return {
         "format": FORMAT,
@@ -72,7 +73,6 @@ def _config(tuned: Tuned, ready: Prepared, reference: str, digest: str) -> dict[
         },
         "labels": list(ready.scene.labels),
         "layers": list(tuned.tapping.layers),
-        "weights": digest,
     }
 
 
@@ -89,12 +89,10 @@ def load_tuned(at: Path, backbone: str | None = None) -> Loaded:
     config = files.read_json(at / CONFIG)
     if config.get("format") != FORMAT:
         raise UsageError(f"the model in {at} has the format {config.get('format')}, not {FORMAT}; export it again")
-    if _digest(at / WEIGHTS) != config["weights"]:
-        raise UsageError(f"{at / WEIGHTS} is damaged or of another model; copy the whole folder again")
-    try:
-        return Loaded(_tuned(at, config, backbone), tuple(config["labels"]))
-    except (KeyError, RuntimeError, SafetensorError):  # what a config names, weights lack
-        raise UsageError(f"config.json and the weights in {at} do not belong together; copy the whole folder") from None
+    digest = config.pop("digest", None)
+    if _digest(config, at / WEIGHTS) != digest:
+        raise UsageError(f"the model in {at} is damaged, or its parts are of two models; copy the whole folder again")
+    return Loaded(_tuned(at, config, backbone), tuple(config["labels"]))
 
 
 def _tuned(at: Path, config: Mapping[str, Any], reference: str | None) -> Tuned:
@@ -118,5 +116,8 @@ def _tuned(at: Path, config: Mapping[str, Any], reference: str | None) -> Tuned:
     )
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(config: Mapping[str, Any], weights: Path) -> str:
+    """SHA-256 over a config and the weights beside it: neither is of use without the other."""
+    state = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    state.update(weights.read_bytes())
+    return state.hexdigest()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ..backbone import Backbone, load_backbone
@@ -30,8 +29,8 @@ class Order:
     name: Party = "device-0"
     """The device's, by which the server knows it."""
     protocol: str = "pae"
-    settings: Settings = MappingProxyType({})
-    defences: Mapping[str, Settings] = MappingProxyType({})
+    settings: Settings = field(default_factory=dict)
+    defences: Mapping[str, Settings] = field(default_factory=dict)
     """By name, in the order in which they act."""
     epochs: int | None = None
     """Passes over the samples; the protocol's own number where absent."""
@@ -61,6 +60,13 @@ class Prepared:
         """The one device."""
         (party,) = self.scene.samples
         return party
+
+    @property
+    def notices(self) -> list[str]:
+        """What was changed or left out of the data."""
+        rows, used = len(self.dataset.rows), len(self.samples) + len(self.held_out)
+        left = f"{rows - used} of {rows} rows are left out: near-duplicates of held-out ones, or of another side."
+        return [*self.dataset.notices, *([left] if used < rows else [])]
 
     @property
     def epochs(self) -> int:

@@ -86,7 +86,7 @@ def summary(ready: Prepared, found: Outcome, costs: Costs) -> dict[str, Any]:
         "defences": identity["defences"],
         "backbone": {"name": ready.scene.backbone.name, "digest": identity["backbone"]},
         "data": identity["data"],
-        "notices": list(ready.dataset.notices),
+        "notices": ready.notices,
         "samples": len(ready.samples),
         "classes": len(ready.scene.labels),
         "epochs": ready.epochs,
