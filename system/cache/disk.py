@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from ..codec import Precision
+from ..envelope import ID_BYTES
 from ..errors import ProtocolError, StoreFull
-from ..message import ID_BYTES
 from .cache import Absent, Cache
 from .opened import Opened
 from .row_file import RowFile
