@@ -17,7 +17,8 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-from .backbone import Backbone, Stop, Tokens, find_blocks, find_final_norm, find_parent, record_blocks, run
+from .anatomy import behind_blocks, embeddings, find_blocks, find_final_norm, find_parent
+from .backbone import Backbone, Stop, Tokens, record_blocks, run
 from .selector import Selector, select
 
 LORA_ALPHA = 2
@@ -43,7 +44,10 @@ class Bottom(nn.Module):
 
 
 class Top(nn.Module):
-    """The blocks after `cut` and the final norm; frozen where `rank` is 0, tuned whole where it is FULL."""
+    """The blocks after `cut` and what follows them before an output matrix.
+
+    Frozen where `rank` is 0, tuned whole where it is FULL.
+    """
 
     def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -53,7 +57,8 @@ class Top(nn.Module):
         self.model = _with_blocks(backbone.model, slice(cut, None), stand_in)
         self._states: torch.Tensor | None = None
         self.drop(0)
-        tune(self.model, list(find_blocks(self.model)), [find_final_norm(self.model)], rank, generator)
+        self._causal = backbone.causal
+        tune(self.model, list(find_blocks(self.model)), behind_blocks(self.model), rank, generator)
 
     def drop(self, count: int) -> None:
         """Leave away the first blocks: the next one takes states from then on."""
@@ -68,9 +73,17 @@ class Top(nn.Module):
         self._states = states
         # any token stands in: the first remaining block takes `states` in place of its embedding
         tokens = Tokens(torch.zeros_like(mask), mask)
+        found = self._normed(tokens)
+        self._states = None
+        return found
+
+    def _normed(self, tokens: Tokens) -> torch.Tensor:
+        if not self._causal:
+            # the output matrix is left away: what comes out is what it would take
+            transformed: torch.Tensor = run(self.model, tokens).logits
+            return transformed
         with record_blocks(list(find_blocks(self.model))) as taken:
             run(self.model, tokens)
-        self._states = None
         normed: torch.Tensor = find_final_norm(self.model)(taken[-1])
         return normed
 
@@ -162,13 +175,6 @@ def _with_blocks(model: Any, kept: slice, instead: Mapping[int, nn.Module] = Map
     made = copy.deepcopy(model, {id(blocks): chosen, id(head): nn.Identity(), **instead})
     made.config.num_hidden_layers = len(chosen)
     return made
-
-
-def embeddings(model: Any) -> list[nn.Module]:
-    """What makes the first block's input: all that stands beside the blocks but the final norm."""
-    parent, name = find_parent(model)
-    behind = find_final_norm(model)
-    return [child for other, child in parent.named_children() if other != name and child is not behind]
 
 
 def tune(

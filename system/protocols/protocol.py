@@ -16,9 +16,10 @@ from ..defences.defence import Budget, Defence, Part
 from ..defences.guard import budget, relabelled
 from ..errors import UsageError
 from ..message import Party
+from ..public import BIDIRECTIONAL, CAUSAL
 from ..randomness import Streams
 from ..roles import DEVICE, Device, Role
-from ..selector import SELECTORS, Selector
+from ..selector import ONE_STATE, SELECTORS, Selector, require_fit
 from ..wire import Wire
 
 T = TypeVar("T")
@@ -62,6 +63,8 @@ class Protocol(ABC):
     """Where the implementation departs from its source or fills a gap; the report prints them."""
     defended: ClassVar[frozenset[Part]] = frozenset()
     """What of its messages defences may change."""
+    selectors: ClassVar[frozenset[Selector]] = ONE_STATE
+    """What may stand for a text."""
 
     selector: Selector = "mean"
     """`last` is PAE MobiLLM's choice for decoders; `mean`, ours, serves the small default backbone better."""
@@ -75,6 +78,9 @@ class Protocol(ABC):
     def __post_init__(self) -> None:
         if self.selector not in SELECTORS:
             raise UsageError(f"selector {self.selector!r} is none of {', '.join(SELECTORS)}; give one of them")
+        if self.selector not in self.selectors:
+            known = ", ".join(one for one in SELECTORS if one in self.selectors)
+            raise UsageError(f"selector {self.selector} does not suit the task of {self.name}; give one of {known}")
         if self.longest < 1:
             raise UsageError(f"longest is {self.longest}; give at least 1 token")
         for defence in self.defences:
@@ -101,8 +107,14 @@ class Protocol(ABC):
         """Whether a device fits parameters of its own to labels: then what it reads off is not the server's alone."""
         return False
 
+    def require(self, backbone: Backbone) -> None:
+        """Raises UsageError where these settings and a backbone do not go together."""
+        backbone.require_room(self.longest, self.prompt)
+        require_fit(self.selector, backbone.causal)
+
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        """The parties of one run."""
+        """The parties of one run; raises UsageError where the settings do not suit the backbone."""
+        self.require(scene.backbone)
         return {**self.servers(scene), **{party: self.device(scene, party) for party in scene.samples}}
 
     @abstractmethod
@@ -152,7 +164,9 @@ class Protocol(ABC):
     def public_facts(self, scene: Scene, device: Party = DEVICE) -> dict[str, Any]:
         """Everything public about a run: settings, those of the defences, and the protocol's facts of a device."""
         defences = {defence.name: defence.settings() for defence in self.defences}
-        return {**self.settings(), "defences": defences, "activations": "plain", **self.facts(scene, device)}
+        attention = CAUSAL if scene.backbone.causal else BIDIRECTIONAL
+        general = {"defences": defences, "activations": "plain", "attention": attention}
+        return {**self.settings(), **general, **self.facts(scene, device)}
 
     def settings(self) -> dict[str, Any]:
         """The settings by name, without the defences."""
