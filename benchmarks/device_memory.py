@@ -1,6 +1,7 @@
 """What a device of PAE MobiLLM holds at most, against plain inference on the same batch: resident memory, in one run.
 
-    python -m sidelight.benchmarks.device_memory [--texts 32] [--tokens 128] [--most 1.05] [--backbone REFERENCE]
+    python -m sidelight.benchmarks.device_memory [--texts 32] [--tokens 128] [--most 1.05] [--weights fp32]
+                                               [--backbone REFERENCE]
 
 Each side has a process of its own and one thread; a peak is the most that was resident in its pass, with the weights,
 above what the interpreter and the libraries take. Plain inference is a pass of the model without its language-model
@@ -28,6 +29,7 @@ from ..system.protocols.pae import PAE, PAEDevice
 from ..system.protocols.protocol import Scene
 from ..system.randomness import Streams
 from ..system.roles import DEVICE, SERVER, Server
+from ..system.weights import WEIGHTS, Weights
 from ..system.wire import Wire
 from .apart import forked
 from .material import random_opt
@@ -76,20 +78,20 @@ def device(backbone: Backbone, count: int, tokens: int) -> None:
 SIDES: Mapping[str, Side] = {"plain inference": plain, "device": device}
 
 
-def measured(side: Side, reference: str, count: int, tokens: int) -> dict[str, Any]:
+def measured(side: Side, reference: str, count: int, tokens: int, weights: Weights) -> dict[str, Any]:
     """The peak of one side in this process, and what the weights take of it."""
-    side(load_backbone(TINY), 2, 8)  # what libraries load when they are first needed counts as libraries
+    side(load_backbone(TINY, weights), 2, 8)  # what libraries load when they are first needed counts as libraries
     before = resident()
-    backbone = load_backbone(reference)
-    weights = resident() - before
+    backbone = load_backbone(reference, weights)
+    held = resident() - before
     mark()
     side(backbone, count, tokens)
-    return {"peak": peak() - before, "weights": weights}
+    return {"peak": peak() - before, "weights": held}
 
 
-def peaks(reference: str, count: int, tokens: int) -> dict[str, dict[str, Any]]:
+def peaks(reference: str, count: int, tokens: int, weights: Weights) -> dict[str, dict[str, Any]]:
     """By side, in bytes."""
-    return {name: forked(partial(measured, side, reference, count, tokens)) for name, side in SIDES.items()}
+    return {name: forked(partial(measured, side, reference, count, tokens, weights)) for name, side in SIDES.items()}
 
 
 def main() -> int:
@@ -97,12 +99,13 @@ def main() -> int:
     parser.add_argument("--texts", type=int, default=32, help="of the batch")
     parser.add_argument("--tokens", type=int, default=128, help="of each text")
     parser.add_argument("--most", type=float, default=1.05, help="the ratio that is let pass")
+    parser.add_argument("--weights", choices=WEIGHTS, default="fp32", help="as both sides hold them")
     parser.add_argument("--backbone", default="", help="in place of random weights")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:
         if not given.backbone:  # in a process of its own, so that none that is measured has ever held it
             forked(lambda: {"model": random_opt(Path(folder))})
-        found = peaks(given.backbone or folder, given.texts, given.tokens)
+        found = peaks(given.backbone or folder, given.texts, given.tokens, given.weights)
     for name, one in found.items():
         print(f"{name}: peak {one['peak'] / 2**20:.1f} MiB, of which weights {one['weights'] / 2**20:.1f} MiB")
     ratio = found["device"]["peak"] / found["plain inference"]["peak"]

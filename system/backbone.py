@@ -19,6 +19,7 @@ from .anatomy import Readout, find_blocks, find_final_norm, is_causal, room
 from .errors import UsageError
 from .references import BACKBONES, TINY, hub_answers, local_folder, refusal
 from .selector import Selector, select
+from .weights import Weights, pack_maps, require_known
 
 __all__ = ["BACKBONES", "TINY", "Backbone", "Stop", "Tokens", "load_backbone", "local_folder", "record_blocks", "run"]
 
@@ -43,10 +44,10 @@ class Stop(Exception):
 class Backbone:
     """A causal language model, or an encoder that fills in masked words, with its tokenizer; frozen, no dropout."""
 
-    def __init__(self, model: Any, tokenizer: Any, name: str, digest: str) -> None:
-        self.model = model.float().eval().requires_grad_(False)
+    def __init__(self, model: Any, tokenizer: Any, name: str, digest: str, weights: Weights = "fp32") -> None:
+        self.model = (model.float() if weights == "fp32" else model).eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.name, self.digest = name, digest
+        self.name, self.digest, self.weights = name, digest, weights
         self.causal = is_causal(model.config)
         """Whether a token sees only what stands before it."""
         self.blocks = find_blocks(model)
@@ -106,7 +107,7 @@ class Backbone:
         count = len(self.blocks) if last is None else last
         with record_blocks(list(self.blocks)[:count]) as taken:
             run(self.model, tokens, cache)
-        return torch.stack(taken, dim=2)
+        return torch.stack(taken, dim=2).float()
 
     def pivots(self, tokens: Tokens, selector: Selector, layers: Sequence[int] | None = None) -> torch.Tensor:
         """The selected position's state after every block, or after some of them, numbered from 1: (B, L, d).
@@ -116,7 +117,7 @@ class Backbone:
         wanted = range(1, len(self.blocks) + 1) if layers is None else layers
 
         def selected(states: torch.Tensor) -> torch.Tensor:
-            return select(states, tokens.mask, selector).clone()  # a view would keep the block's states
+            return select(states.float(), tokens.mask, selector).clone()  # a view would keep the block's states
 
         with record_blocks(list(self.blocks)[: max(wanted)], selected) as taken:
             run(self.model, tokens)
@@ -159,14 +160,15 @@ class Backbone:
             tail = torch.tensor([self.tokenizer.mask_token_id, *self.suffix], device=ids.device)
             ids = torch.cat([ids, tail.expand(len(ids), -1)], 1)
         logits: torch.Tensor = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, at]
-        return logits
+        return logits.float()
 
     def final_norm(self, hidden: torch.Tensor) -> torch.Tensor:
         """What the output matrix expects of states (..., d) after the last block: normed, or as encoders transform."""
+        states = hidden.to(torch.bfloat16 if self.weights == "bf16" else torch.float32)
         if self.causal:
-            normed: torch.Tensor = find_final_norm(self.model)(hidden)
-            return normed
-        return self._transformed(hidden.reshape(-1, self.width)).reshape(hidden.shape)
+            normed: torch.Tensor = find_final_norm(self.model)(states)
+            return normed.float()
+        return self._transformed(states.reshape(-1, self.width)).reshape(hidden.shape).float()
 
     def _transformed(self, states: torch.Tensor) -> torch.Tensor:
         if self._readout is None or self._readout[0] != self.model.device:
@@ -174,7 +176,7 @@ class Backbone:
         return self._readout[1](states)
 
     def output_matrix(self) -> torch.Tensor:
-        """The language-model head (vocabulary, d)."""
+        """The language-model head (vocabulary, d), as its weights are held."""
         weight: torch.Tensor = self.model.get_output_embeddings().weight
         if weight.shape[1] != self.width:
             raise UsageError(f"{self.name} projects its states before the output matrix; use a linear head instead")
@@ -218,28 +220,35 @@ def record_blocks(
             handle.remove()
 
 
-def load_backbone(reference: str) -> Backbone:
-    """A backbone by packaged name, local folder or Hugging Face id; raises UsageError in one sentence."""
+def load_backbone(reference: str, weights: Weights = "fp32") -> Backbone:
+    """A backbone by packaged name, local folder or Hugging Face id; raises UsageError in one sentence.
+
+    The digest is of the weights as they are held: an attacker who loads others computes other states (weights.py).
+    """
+    require_known(weights)
     folder = local_folder(reference)
     stored = folder is not None or not hub_answers(reference)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder or reference, local_files_only=stored)
-        model = _load_model(str(folder or reference), stored)
+        model = _load_model(str(folder or reference), stored, weights)
     except UsageError:
         raise
     except Exception as error:  # hub, file and format errors have no common class
         raise refusal(reference, folder, error) from None
     name = reference if folder is None or reference in BACKBONES else folder.name
-    return Backbone(model, tokenizer, name, _digest(model))
+    if weights in ("int8", "int4"):
+        pack_maps(model, find_blocks(model), weights)
+    return Backbone(model, tokenizer, name, _digest(model), weights)
 
 
-def _load_model(place: str, stored: bool) -> Any:
+def _load_model(place: str, stored: bool, weights: Weights) -> Any:
     """With the head that reads words, which `AutoModel` would leave away."""
     config = AutoConfig.from_pretrained(place, local_files_only=stored)
     kind = AutoModelForCausalLM if is_causal(config) else AutoModelForMaskedLM
-    return kind.from_pretrained(place, config=config, dtype=torch.float32, local_files_only=stored)
+    dtype = torch.bfloat16 if weights == "bf16" else torch.float32
+    return kind.from_pretrained(place, config=config, dtype=dtype, local_files_only=stored)
 
 
 def _digest(model: Any) -> str:

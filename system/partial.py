@@ -19,6 +19,7 @@ from torch import nn
 
 from .anatomy import behind_blocks, embeddings, find_blocks, find_final_norm, find_parent
 from .backbone import Backbone, Stop, Tokens, record_blocks, run
+from .errors import UsageError
 from .selector import Selector, select
 
 LORA_ALPHA = 2
@@ -27,11 +28,22 @@ FULL = -1
 """In place of a rank: every weight of the part is tuned."""
 
 
+def require_exact(backbone: Backbone) -> None:
+    """Raises UsageError where a part cannot be trained, since its weights are not in float32."""
+    if backbone.weights != "fp32":
+        raise UsageError(
+            f"a part of {backbone.name} is trained here, and its weights are {backbone.weights}; give weights fp32, or "
+            f"a protocol that leaves the backbone as it is"
+        )
+
+
 class Bottom(nn.Module):
     """Embeddings and the first `cut` blocks; frozen where `rank` is 0, tuned whole where it is FULL."""
 
     def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
+        if rank:
+            require_exact(backbone)
         self.model = backbone.model if rank == 0 else _with_blocks(backbone.model, slice(cut))
         self.blocks = list(find_blocks(self.model))[:cut]
         tune(self.model, self.blocks, embeddings(self.model), rank, generator)
@@ -40,7 +52,7 @@ class Bottom(nn.Module):
         """States after block `cut`, before any final norm: (B, T, d)."""
         with record_blocks(self.blocks) as taken:
             run(self.model, tokens)
-        return taken[-1]
+        return taken[-1].float()
 
 
 class Top(nn.Module):
@@ -51,6 +63,7 @@ class Top(nn.Module):
 
     def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
+        require_exact(backbone)
         table = backbone.model.get_input_embeddings()
         # one row of it makes the states that `_inject` replaces
         stand_in = {id(table): nn.Embedding.from_pretrained(table.weight[:1].clone())}

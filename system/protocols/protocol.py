@@ -165,8 +165,8 @@ class Protocol(ABC):
         """Everything public about a run: settings, those of the defences, and the protocol's facts of a device."""
         defences = {defence.name: defence.settings() for defence in self.defences}
         attention = CAUSAL if scene.backbone.causal else BIDIRECTIONAL
-        general = {"defences": defences, "activations": "plain", "attention": attention}
-        return {**self.settings(), **general, **self.facts(scene, device)}
+        general = {"attention": attention, "weights": scene.backbone.weights, "activations": "plain"}
+        return {**self.settings(), "defences": defences, **general, **self.facts(scene, device)}
 
     def settings(self) -> dict[str, Any]:
         """The settings by name, without the defences."""
