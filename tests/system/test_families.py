@@ -9,11 +9,12 @@ import pytest
 import torch
 from transformers import BartConfig, BertConfig
 
-from sidelight.system.anatomy import is_causal
+from sidelight.system.anatomy import embeddings, find_blocks, find_final_norm, is_causal
 from sidelight.system.backbone import Backbone
 from sidelight.system.errors import UsageError
 from sidelight.system.fusion import pivot_activations
 from sidelight.system.heads import verbaliser
+from sidelight.system.partial import FULL, Top
 from sidelight.system.protocols import PROTOCOLS, Scene
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.pae import PAE
@@ -178,6 +179,37 @@ def test_the_verbaliser_reads_the_label_words_rows(encoder: Backbone) -> None:
     matrix = encoder.model.get_output_embeddings().weight
     rows = torch.stack([matrix[encoder.token_ids(" " + label)].mean(0) for label in LABELS])
     torch.testing.assert_close(verbaliser(encoder, LABELS), rows - rows.mean(0))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cut", [1, 2])
+def test_the_blocks_above_a_cut_end_where_a_head_begins(backbone: Backbone, cut: int) -> None:
+    """Frozen, they give what the whole backbone gives behind its norm or transform."""
+    tokens = backbone.tokens(TEXTS, 48, " topic:")
+    states = backbone.activations(tokens)
+    top = Top(backbone, cut, 0, torch.Generator())
+    kept = tokens.mask.bool()
+    found, expected = top(states[:, :, cut - 1], tokens.mask), backbone.final_norm(states[:, :, -1])
+    torch.testing.assert_close(found[kept], expected[kept], atol=2e-5, rtol=2e-5)
+
+
+def test_tuned_whole_an_encoders_top_holds_its_transform_and_no_words(encoder: Backbone) -> None:
+    """The transform is two matrices' worth: a square map and a norm, each with its bias."""
+    top = Top(encoder, BLOCKS - 1, FULL, torch.Generator())
+    last = {id(p) for p in find_blocks(top.model)[0].parameters()}
+    beside = [p for p in top.parameters() if p.requires_grad and id(p) not in last]
+    assert sorted(tuple(p.shape) for p in beside) == [(WIDTH,), (WIDTH,), (WIDTH,), (WIDTH, WIDTH)]
+    assert top(torch.randn(2, 3, WIDTH), torch.ones(2, 3, dtype=torch.int64)).sum().requires_grad
+
+
+def test_what_makes_the_first_blocks_input_is_found(backbone: Backbone) -> None:
+    """All weights of the model's base belong to the blocks, to what makes their input, or to the norm behind them."""
+    inside = {id(p) for p in backbone.blocks.parameters()}
+    before = {id(p) for part in embeddings(backbone.model) for p in part.parameters()}
+    norm = {id(p) for p in find_final_norm(backbone.model).parameters()}
+    assert {id(p) for p in backbone.model.base_model.parameters()} == inside | before | norm
+    assert not before & (inside | norm)
+    assert id(backbone.model.get_input_embeddings().weight) in before
 
 
 LORA = LoraTraining(rank=2, epochs=1, batch=3)

@@ -81,10 +81,10 @@ def test_both_kinds_of_linear_map_are_packed_alike() -> None:
     """GPT-2's holds its matrix the other way round."""
     plain, turned = nn.Linear(10, 6), Conv1D(6, 10)
     turned.weight.data, turned.bias.data = plain.weight.data.T.clone(), plain.bias.data.clone()
-    blocks = nn.ModuleList([nn.Sequential(plain), nn.Sequential(turned)])
-    pack_maps(blocks, blocks, "int4")
+    first, second = nn.Sequential(plain), nn.Sequential(turned)
+    pack_maps(nn.ModuleList([first, second]), [first, second], "int4")
     states = torch.randn(4, 10)
-    assert torch.equal(blocks[0](states), blocks[1](states))
+    assert torch.equal(first(states), second(states))
 
 
 def sequential_maps(backbone: Backbone) -> int:
@@ -122,8 +122,8 @@ def test_it_is_the_model_with_the_rounded_matrices(folders: dict[str, str], fami
     assert len(maps) == sum(isinstance(m, nn.Linear | Conv1D) for m in plain.blocks.modules()) >= 4 * len(plain.blocks)
     for name, one in maps.items():
         module = plain.blocks.get_submodule(name)
-        matrix = one.matrix()
-        module.weight.copy_(matrix if isinstance(module, nn.Linear) else matrix.T)
+        assert isinstance(module, nn.Linear | Conv1D)
+        module.weight.copy_(one.matrix() if isinstance(module, nn.Linear) else one.matrix().T)
     torch.testing.assert_close(pivots(packed), pivots(plain))
     assert torch.equal(packed.output_matrix(), plain.output_matrix())
 
