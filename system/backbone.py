@@ -6,17 +6,16 @@ Shapes: B texts, T positions, L blocks, d width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging
 
 from .anatomy import Readout, find_blocks, find_final_norm, is_causal, room
 from .errors import UsageError
+from .forward import Stop, Tokens, record_blocks, run
 from .references import BACKBONES, TINY, hub_answers, local_folder, refusal
 from .selector import Selector, select
 from .weights import Weights, pack_maps, require_known
@@ -28,17 +27,6 @@ SIDE_BY_SIDE = 256
 
 PROBE = "a"
 """Some text, to see which special tokens a tokenizer puts around one."""
-
-
-class Tokens(NamedTuple):
-    """Right-padded token ids of a batch of texts, each (B, T) int64; the mask is 1 where a token stands."""
-
-    ids: torch.Tensor
-    mask: torch.Tensor
-
-
-class Stop(Exception):
-    """Ends a forward pass after the last block that is asked for."""
 
 
 class Backbone:
@@ -146,6 +134,11 @@ class Backbone:
             states.append(taken[-1])
         return torch.cat(states, dim=1)
 
+    @property
+    def head_width(self) -> int:
+        """Width of what a head reads: the states' own, or what an encoder's transform makes of them."""
+        return self.width if self.causal else int(self.model.get_output_embeddings().weight.shape[1])
+
     def next_logits(self, ids: torch.Tensor) -> torch.Tensor:
         """What may follow rows (B, T) of equally many tokens, opening ones included: (B, vocabulary).
 
@@ -163,12 +156,15 @@ class Backbone:
         return logits.float()
 
     def final_norm(self, hidden: torch.Tensor) -> torch.Tensor:
-        """What the output matrix expects of states (..., d) after the last block: normed, or as encoders transform."""
+        """What the output matrix expects of states (..., d) after the last block: normed, or as encoders transform.
+
+        The last dimension is `head_width`.
+        """
         states = hidden.to(torch.bfloat16 if self.weights == "bf16" else torch.float32)
         if self.causal:
             normed: torch.Tensor = find_final_norm(self.model)(states)
             return normed.float()
-        return self._transformed(states.reshape(-1, self.width)).reshape(hidden.shape).float()
+        return self._transformed(states.reshape(-1, self.width)).reshape(*hidden.shape[:-1], -1).float()
 
     def _transformed(self, states: torch.Tensor) -> torch.Tensor:
         if self._readout is None or self._readout[0] != self.model.device:
@@ -176,48 +172,11 @@ class Backbone:
         return self._readout[1](states)
 
     def output_matrix(self) -> torch.Tensor:
-        """The language-model head (vocabulary, d), as its weights are held."""
+        """The language-model head (vocabulary, head width), as its weights are held."""
         weight: torch.Tensor = self.model.get_output_embeddings().weight
-        if weight.shape[1] != self.width:
+        if weight.shape[1] != self.head_width:
             raise UsageError(f"{self.name} projects its states before the output matrix; use a linear head instead")
         return weight
-
-
-def run(model: Any, tokens: Tokens, cache: Any = None, places: torch.Tensor | None = None) -> Any:
-    """A forward pass: the model's output, or None where a hook stopped it.
-
-    `places` (B, T) are positions where they do not follow the mask. A cache is for causal models alone.
-    """
-    named: dict[str, Any] = {} if places is None else {"position_ids": places}
-    if cache is not None:
-        named["past_key_values"] = cache
-    with suppress(Stop):
-        return model(input_ids=tokens.ids, attention_mask=tokens.mask, use_cache=cache is not None, **named)
-
-
-def whole(states: torch.Tensor) -> torch.Tensor:
-    """Every position."""
-    return states
-
-
-@contextmanager
-def record_blocks(
-    blocks: Sequence[nn.Module], keep: Callable[[torch.Tensor], torch.Tensor] = whole
-) -> Iterator[list[torch.Tensor]]:
-    """Collects each block's output (B, T, d), or what is kept of it, in the next forward pass; the last one ends it."""
-    taken: list[torch.Tensor] = []
-
-    def take(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        taken.append(keep(output[0] if isinstance(output, tuple) else output))
-        if len(taken) == len(blocks):
-            raise Stop
-
-    handles = [block.register_forward_hook(take) for block in blocks]
-    try:
-        yield taken
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def load_backbone(reference: str, weights: Weights = "fp32") -> Backbone:

@@ -100,7 +100,7 @@ class PAE(Protocol):
     def guard(self, scene: Scene) -> Guard:
         """The defences of a run with their keys, the same for all devices."""
         if self.head == "linear":
-            head = linear(len(scene.labels), scene.backbone.width, scene.streams.torch("public:head"))
+            head = linear(len(scene.labels), scene.backbone.head_width, scene.streams.torch("public:head"))
         else:
             head = verbaliser(scene.backbone, scene.labels)
         return Guard(self.defences, self.difference, self.scale, head, scene.streams)

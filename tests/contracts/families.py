@@ -12,6 +12,7 @@ from transformers import (
     AutoModelForMaskedLM,
     BertConfig,
     DistilBertConfig,
+    ElectraConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
@@ -80,14 +81,18 @@ ENCODERS: Mapping[str, tuple[type[PreTrainedConfig], Mapping[str, Any]]] = {
         },
     ),
 }
+NARROW: Mapping[str, tuple[type[PreTrainedConfig], Mapping[str, Any]]] = {
+    "electra": (ElectraConfig, {**ENCODER, "embedding_size": 16})
+}
+"""Its output matrix is narrower than its states."""
 FAMILIES = {**DECODERS, **ENCODERS}
 
 
 def save_family(family: str, folder: Path) -> Path:
     """A family's backbone in a folder, as transformers' save_pretrained writes it: the same for every call."""
-    encoder = family in ENCODERS
+    encoder = family in ENCODERS or family in NARROW
     tokenizer = make_tokenizer(opening=encoder or family == "opt", closing=encoder)
-    config, sizes = FAMILIES[family]
+    config, sizes = {**FAMILIES, **NARROW}[family]
     named: Any = {"vocab_size": len(tokenizer), "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
     kind: Any = AutoModelForMaskedLM if encoder else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):

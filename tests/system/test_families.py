@@ -13,7 +13,7 @@ from sidelight.system.anatomy import embeddings, find_blocks, find_final_norm, i
 from sidelight.system.backbone import Backbone
 from sidelight.system.errors import UsageError
 from sidelight.system.fusion import pivot_activations
-from sidelight.system.heads import verbaliser
+from sidelight.system.heads import HEAD_KINDS, verbaliser
 from sidelight.system.partial import FULL, Top
 from sidelight.system.protocols import PROTOCOLS, Scene
 from sidelight.system.protocols.lora_training import LoraTraining
@@ -173,6 +173,21 @@ def test_pae_runs_end_to_end(backbone: Backbone, pooled: bool) -> None:
     assert run.device.predict(TEXTS).shape == (6, len(LABELS))
     assert side
     assert protocol.public_facts(scene)["attention"] == ("causal" if backbone.causal else "bidirectional")
+
+
+@torch.no_grad()
+def test_an_encoder_with_a_narrow_output_matrix_is_read_there(root: Path) -> None:
+    """Of both heads, which read what the transform makes of the states; and the matrix gives the model's own logits."""
+    backbone = load_family("electra", root)
+    tokens = backbone.tokens(TEXTS[:2], 4)
+    expected = backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits
+    ready = backbone.final_norm(backbone.activations(tokens)[:, :, -1])
+    assert ready.shape[-1] == backbone.head_width == 16
+    bias = backbone.model.get_output_embeddings().bias
+    torch.testing.assert_close(ready @ backbone.output_matrix().T + bias, expected, atol=1e-4, rtol=1e-4)
+    for head in HEAD_KINDS:
+        run = record(PAE(selector="first", head=head, side=SHORT, batch=3), scene_of(backbone))
+        assert run.device.predict(TEXTS).shape == (6, len(LABELS))
 
 
 def test_the_verbaliser_reads_the_label_words_rows(encoder: Backbone) -> None:
