@@ -105,7 +105,7 @@ class Backbone:
         wanted = range(1, len(self.blocks) + 1) if layers is None else layers
 
         def selected(states: torch.Tensor) -> torch.Tensor:
-            return select(states.float(), tokens.mask, selector).clone()  # a view would keep the block's states
+            return select(states.float(), tokens.mask, selector)
 
         with record_blocks(list(self.blocks)[: max(wanted)], selected) as taken:
             run(self.model, tokens)

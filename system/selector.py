@@ -45,7 +45,7 @@ def select(states: torch.Tensor, mask: torch.Tensor, selector: Selector) -> torc
     if selector == LOSS:
         raise UsageError("selector loss is many positions of a text and not one; give last, first or mean")
     if selector == "first":
-        return states[:, 0]
+        return states[:, 0].clone()  # a view would keep the other positions in memory
     if selector == "last":
         return states[torch.arange(len(states)), mask.sum(1) - 1]
     weights = mask.to(states.dtype).view(*mask.shape, *[1] * (states.dim() - 2))

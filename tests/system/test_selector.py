@@ -32,6 +32,14 @@ def test_padding_does_not_count() -> None:
         assert torch.equal(select(STATES, MASK, selector), select(other, MASK, selector))
 
 
+def test_what_is_selected_keeps_no_other_position_in_memory() -> None:
+    """Of one text as well, where a view would be contiguous."""
+    for states, mask in ((STATES, MASK), (STATES[:1], MASK[:1])):
+        for selector in ONE_STATE:
+            found = select(states, mask, selector).untyped_storage()
+            assert found.data_ptr() != states.untyped_storage().data_ptr()
+
+
 def test_loss_tokens_are_not_one_state() -> None:
     with pytest.raises(UsageError, match="selector loss is many positions of a text and not one"):
         select(STATES, MASK, "loss")
