@@ -28,7 +28,7 @@ import torch
 from ...system.backbone import Backbone, load_backbone
 from ...system.public import Public
 from ...system.view import View, finite
-from ..attack import Attack, Goal, Needs, Prepared, TextGuess
+from ..attack import CAUSAL_ONLY, Attack, Goal, Needs, Prepared, TextGuess
 
 ROWS = 256
 """Positions whose probabilities (ROWS, V) are computed at once."""
@@ -66,7 +66,7 @@ class Support(Attack):
     goal = Goal.TEXTS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"difference"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("all",)}
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {**CAUSAL_ONLY, "positions": ("all",)}
 
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:

@@ -59,7 +59,7 @@ class PAE(Protocol):
         "system/side_network.py and system/heads.py.",
         "Taps are brought to zero mean and unit variance over the width before they are mixed.",
         "A prompt may follow the text. The selector `mean`, the default, pools all positions and is ours; the paper's "
-        "is `last` for decoders.",
+        "is `last` for decoders, and `first`, the classification token, for encoders.",
     )
 
     defended: ClassVar[frozenset[Part]] = frozenset(Part)
@@ -101,9 +101,10 @@ class PAE(Protocol):
 
     def guard(self, scene: Scene) -> Guard:
         """The defences of a run with their keys, the same for all devices."""
-        head = verbaliser(scene.backbone, scene.labels)
         if self.head == "linear":
-            head = linear(head.shape[0], head.shape[1], scene.streams.torch("public:head"))
+            head = linear(len(scene.labels), scene.backbone.head_width, scene.streams.torch("public:head"))
+        else:
+            head = verbaliser(scene.backbone, scene.labels)
         return Guard(self.defences, self.difference, self.scale, head, scene.streams)
 
     def cover(self, scene: Scene) -> Cover:

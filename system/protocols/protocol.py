@@ -16,9 +16,10 @@ from ..defences.defence import Budget, Defence, Part
 from ..defences.guard import budget, relabelled
 from ..errors import UsageError
 from ..message import Party
+from ..public import BIDIRECTIONAL, CAUSAL
 from ..randomness import Streams
 from ..roles import DEVICE, Device, Role
-from ..selector import SELECTORS, Selector
+from ..selector import ONE_STATE, SELECTORS, Selector, require_fit
 from ..wire import Wire
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Protocol(ABC):
     """What of its messages defences may change."""
     resumable: ClassVar[bool] = False
     """Whether its main server goes on in another process where this one's broke off."""
+    selectors: ClassVar[frozenset[Selector]] = ONE_STATE
+    """What may stand for a text."""
 
     selector: Selector = "mean"
     """`last` is PAE MobiLLM's choice for decoders; `mean`, ours, serves the small default backbone better."""
@@ -87,6 +90,9 @@ class Protocol(ABC):
     def __post_init__(self) -> None:
         if self.selector not in SELECTORS:
             raise UsageError(f"selector {self.selector!r} is none of {', '.join(SELECTORS)}; give one of them")
+        if self.selector not in self.selectors:
+            known = ", ".join(one for one in SELECTORS if one in self.selectors)
+            raise UsageError(f"selector {self.selector} does not suit the task of {self.name}; give one of {known}")
         if self.longest < 1:
             raise UsageError(f"longest is {self.longest}; give at least 1 token")
         for defence in self.defences:
@@ -113,8 +119,14 @@ class Protocol(ABC):
         """Whether a device fits parameters of its own to labels: then what it reads off is not the server's alone."""
         return False
 
+    def require(self, backbone: Backbone) -> None:
+        """Raises UsageError where these settings and a backbone do not go together."""
+        backbone.require_room(self.longest, self.prompt)
+        require_fit(self.selector, backbone.causal)
+
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        """The parties of one run."""
+        """The parties of one run; raises UsageError where the settings do not suit the backbone."""
+        self.require(scene.backbone)
         return {**self.servers(scene), **{party: self.device(scene, party) for party in scene.samples}}
 
     @abstractmethod
@@ -173,7 +185,9 @@ class Protocol(ABC):
     def public_facts(self, scene: Scene, device: Party = DEVICE) -> dict[str, Any]:
         """Everything public about a run: settings, those of the defences, and the protocol's facts of a device."""
         defences = {defence.name: defence.settings() for defence in self.defences}
-        return {**self.settings(), "defences": defences, "activations": "plain", **self.facts(scene, device)}
+        attention = CAUSAL if scene.backbone.causal else BIDIRECTIONAL
+        general = {"attention": attention, "weights": scene.backbone.weights, "activations": "plain"}
+        return {**self.settings(), "defences": defences, **general, **self.facts(scene, device)}
 
     def settings(self) -> dict[str, Any]:
         """The settings by name, without the defences."""

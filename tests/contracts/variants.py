@@ -109,8 +109,7 @@ VARIANTS = [
     *variants("pae", {"side": SIDE}, {}, {"difference": "logit"}, {"selector": "mean"}, {"prompt": ""}),
     *variants("pae", {"side": SIDE}, {"head": "linear"}, {"head": "linear", "defences": (SecretHead(),)}),
     *variants("pae", {"side": SIDE}, *({"precision": precision} for precision in ("fp16", "bf16", "int8", "int4"))),
-    # the Llama tokenizer opens texts with nothing, so the first position is the text's own
-    *variants("pae", {"side": SIDE}, {"selector": "first"}, {"difference": "logit"}, family="llama"),
+    *variants("pae", {"side": SIDE}, {}, {"difference": "logit"}, family="llama"),
     *variants("pae", {"side": SIDE}, *({"defences": defences} for defences in DEFENDED)),
     *variants("pae", {"side": SIDE, "difference": "logit"}, *({"defences": (code,)} for code in CODES)),
     *variants(
