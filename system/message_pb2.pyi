@@ -16,6 +16,7 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_INT4: _ClassVar[Encoding]
     ENCODING_INT64: _ClassVar[Encoding]
     ENCODING_INT2: _ClassVar[Encoding]
+    ENCODING_BFLOAT16: _ClassVar[Encoding]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_FLOAT32: Encoding
 ENCODING_FLOAT16: Encoding
@@ -23,6 +24,7 @@ ENCODING_INT8: Encoding
 ENCODING_INT4: Encoding
 ENCODING_INT64: Encoding
 ENCODING_INT2: Encoding
+ENCODING_BFLOAT16: Encoding
 
 class Tensor(_message.Message):
     __slots__ = ("name", "encoding", "shape", "data", "scales", "block")
