@@ -26,6 +26,8 @@ from pathlib import Path
 
 import numpy
 import torch
+from rich.console import Console
+from rich.progress import Progress
 
 from ...system.codec import LARGEST, Precision, through
 from ...system.errors import ProtocolError, SidelightError
@@ -125,6 +127,16 @@ def met(frames: Iterable[bytes], count: int, seconds: float = float("inf")) -> I
         yield tally
 
 
+def at_random(frames: Sequence[bytes], count: int, seconds: float, seed: int) -> Tally:
+    """The tally of so many mutated frames, with a bar on the way."""
+    tally = Tally()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("frames", total=count)
+        for tally in met(mutated(frames, numpy.random.default_rng(seed)), count, seconds):
+            bar.update(task, completed=tally.frames)
+    return tally
+
+
 # --- guided by coverage ---------------------------------------------------------------------------------------
 
 
@@ -165,10 +177,8 @@ def main() -> int:
     parser.add_argument("--guided", type=int, help="frames guided by coverage; needs atheris")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    frames, tallies = recorded(), [Tally()]
-    started = time.monotonic()
-    for tally in met(mutated(frames, numpy.random.default_rng(arguments.seed)), arguments.frames, arguments.seconds):
-        tallies[0] = tally
+    frames, started = recorded(), time.monotonic()
+    tallies = [at_random(frames, arguments.frames, arguments.seconds, arguments.seed)]
     print(shown("at random", tallies[0], time.monotonic() - started), flush=True)
     more = arguments.guided
     if more is None:
