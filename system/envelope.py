@@ -51,8 +51,8 @@ def check(data: bytes) -> None:
             ids += len(field.content)
     if tensors > MOST_TENSORS:
         raise ProtocolError(f"a message has at most {MOST_TENSORS} tensors, not {tensors}")
-    if ids % ID_BYTES or ids > MOST_IDS * ID_BYTES:
-        raise ProtocolError(f"sample ids take {ID_BYTES} bytes each, {MOST_IDS} at most; {ids} bytes came")
+    if ids > MOST_IDS * ID_BYTES:
+        raise ProtocolError(f"a message has at most {MOST_IDS} sample ids; {ids} bytes of them came")
 
 
 def _check_tensor(content: memoryview) -> None:
@@ -63,6 +63,14 @@ def _check_tensor(content: memoryview) -> None:
     )
     if shape > MOST_DIMENSIONS * VARINT_BYTES:
         raise ProtocolError(f"a tensor has at most {MOST_DIMENSIONS} dimensions; {shape} bytes of sizes came")
+
+
+def ids_of(content: bytes) -> tuple[str, ...]:
+    """Sample ids as hexadecimal digits; ProtocolError for a part of one."""
+    if len(content) % ID_BYTES:
+        raise ProtocolError(f"sample ids take {ID_BYTES} bytes each; {len(content)} bytes came")
+    digits = content.hex()
+    return tuple(digits[at : at + 2 * ID_BYTES] for at in range(0, len(digits), 2 * ID_BYTES))
 
 
 def named(what: str, name: str, most: int = MOST_LETTERS) -> str:
@@ -105,6 +113,8 @@ def _length(data: memoryview, at: int, kind: int) -> tuple[int, int]:
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     """Seven bits a byte, the lowest first; and where the next field or content begins."""
+    if at < len(data) and data[at] < 128:
+        return data[at], at + 1  # nearly all of them
     value = 0
     for place, byte in enumerate(data[at : at + VARINT_BYTES]):
         value |= (byte & 127) << 7 * place

@@ -100,14 +100,13 @@ def decode(data: bytes, most_values: int = MOST_VALUES) -> Message:
         raise ProtocolError("the bytes are no Sidelight envelope") from error
     tensors = list(envelope.tensors)
     precision = _checked(tensors, most_values)
-    digits = envelope.sample_ids.hex()
     return Message(
         kind=claims.named("a kind", envelope.kind),
         sender=claims.named("a party", envelope.sender),
         receiver=claims.named("a party", envelope.receiver),
         round=envelope.round,
         step=envelope.step,
-        sample_ids=tuple(digits[i : i + 2 * claims.ID_BYTES] for i in range(0, len(digits), 2 * claims.ID_BYTES)),
+        sample_ids=claims.ids_of(envelope.sample_ids),
         tensors={t.name: _tensor_from_schema(t) for t in tensors},
         precision=precision,
     )
