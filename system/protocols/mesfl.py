@@ -165,7 +165,7 @@ class MeSFL(Split):
     def _start(self, scene: Scene) -> dict[str, torch.Tensor]:
         """The updates of all blocks, and the head, that all begin from: the same whatever the cuts."""
         head, rank = verbaliser(scene.backbone, scene.labels), max(self.rank_of(scene, one) for one in scene.samples)
-        everything = Bottom(scene.backbone, len(scene.backbone.blocks), rank, scene.server_streams.torch("weights"))
+        everything = Bottom(scene.backbone, len(scene.backbone.blocks), rank, scene.streams.torch("server"))
         return {**tuned_state(everything), "head": head, "bias": torch.zeros(len(head))}
 
 
