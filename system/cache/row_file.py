@@ -26,7 +26,7 @@ NAME, NEW, LOCK = "rows.mdb", "rows.new", "lock"
 FORGETTING = b"\0forgetting"
 """A key that is there from the removal of rows until the file was written anew."""
 
-MAPPED = 32 << 20
+MAPPED = 16 << 20
 """Bytes of the file that may be resident before the mapping is given up and made anew: mapped pages count as memory."""
 AROUND = 64 << 10
 """What Linux maps around a page that is touched, where it has it."""
