@@ -89,6 +89,7 @@ def prepared(order: Order, seed: str) -> Prepared:
     dataset = load(order.data, streams.numpy("data"))
     parts = split(dataset, _sizes(dataset, order.test_share), streams.numpy("split"))
     scene = Scene(backbone, parts.labels, {order.name: parts.victim_train}, streams.of("run"))
+    protocol.agreed(scene)  # refuses what no server on a network takes part in
     return Prepared(protocol, scene, parts.victim_test, dataset, _identity(order, protocol, backbone, dataset))
 
 

@@ -56,11 +56,11 @@ def _carry_out(order: Order, ready: Prepared, home: Home, around: Surroundings, 
     device = _trained(ready, home, around, account)
     found = outcome(ready, device)
     account.add_time()
+    exported = isinstance(device, PAEDevice)
     if isinstance(device, PAEDevice):
-        tuned = device.tuned
-        text = card(order, ready, tuned, found, account.costs, audit)
-        export(home.model, tuned, ready, order.backbone, text)
-    files.write_json(home.summary, summary(ready, found, account.costs))
+        text = card(ready, device.tuned, found, account.costs, audit)
+        export(home.model, device.tuned, ready, order.backbone, text)
+    files.write_json(home.summary, summary(ready, found, account.costs, exported))
 
 
 def _trained(ready: Prepared, home: Home, around: Surroundings, account: Account) -> Device:

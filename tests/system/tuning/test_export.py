@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from sidelight.system.building import Recipe
+from sidelight.audits.suites.suite_file import load_suite
+from sidelight.system.building import Recipe, build_protocol
 from sidelight.system.errors import UsageError
 from sidelight.system.folder import read_tensors
 from sidelight.system.protocols import interleave
@@ -85,7 +86,7 @@ def made(folder: Path, micro: Micro, recipe: Recipe) -> Made:
     assert isinstance(device, PAEDevice)
     interleave([device], Wire(ready.protocol.servers(ready.scene), lambda message: None))
     share = Share(0.5, 0.25, 0.75, 12)
-    text = card(asked, ready, device.tuned, Outcome(share, None, 0.2), Costs(releases=1), None)
+    text = card(ready, device.tuned, Outcome(share, None, 0.2), Costs(releases=1), None)
     export(folder / "model", device.tuned, ready, asked.backbone, text)
     return Made(asked, ready, device, folder / "model")
 
@@ -191,3 +192,13 @@ def test_a_config_that_is_not_the_weights_own_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         load_tuned(changed(plain, tmp_path / "copy", **values))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_suite_in_the_card_audits_the_same_protocol(tmp_path: Path, micro: Micro, name: str) -> None:
+    here = made(tmp_path, micro, RECIPES[name])
+    card = (here.model / "README.md").read_text("utf-8")
+    suite = tmp_path / "suite.toml"
+    suite.write_text(card.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    (run,) = load_suite(str(suite)).runs
+    assert build_protocol(run.protocol, run.settings, run.defences) == here.ready.protocol
