@@ -16,12 +16,13 @@ from sidelight.system.errors import UsageError
 from sidelight.system.folder import read_tensors
 from sidelight.system.progress import Progress
 from sidelight.system.tuning.home import Home
+from sidelight.system.tuning.keeping import open_cache
 from sidelight.system.tuning.order import Order, prepared
 from sidelight.system.tuning.outcome import share
 from sidelight.system.tuning.tune import Surroundings, tune
 
 from ...contracts.micro import Micro
-from .small import SEED, SIDE, Break, FolderCache, Host, begun, carried_out, order, rows_csv, until_done
+from .small import SEED, SIDE, Break, Host, begun, carried_out, order, rows_csv, until_done
 
 ROTATED = Recipe("pae", {"side": SIDE, "batch": 10}, {"rotate": {}, "decoy": {}, "label-dp": {"epsilon": 3.0}})
 NOISY = Recipe("pae", {"side": SIDE, "batch": 10}, {"noise": {"epsilon": 8.0}, "activation-noise": {"epsilon": 50.0}})
@@ -78,7 +79,7 @@ def test_a_finished_tuning_is_left_as_it_is(asked: Order) -> None:
     host = Host()
     assert carried_out(asked, host)
     before = everything(asked.out)
-    assert not tune(asked, Surroundings(host.open_wire, FolderCache, Progress(print)))
+    assert not tune(asked, Surroundings(host.open_wire, open_cache, Progress(print)))
     assert everything(asked.out) == before
     assert len(host.heard) == 1
 
