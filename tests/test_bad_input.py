@@ -124,6 +124,7 @@ def jsonl(folder: Path, *records: Any) -> Path:
         ("tune --server localhost:1 --out o --token-file t", "the file t does not exist; give one that does"),
         ("tune --server localhost:1 --out o --tls-cert t", "the file t does not exist; give one that does"),
         ("tune --server localhost:1 --out o --test-share 2", "the test share is 2; give a share between 0 and 1"),
+        ("tune --server localhost:1 --out o --weights int3", "weights 'int3' are none of fp32, bf16, int8, int4"),
         ("tune --server localhost:1 --out o --epochs 0", "'--epochs'"),
         ("tune --server localhost:1 --out o --epochs 2 --set side.epochs=3", "are both given; give one of them"),
         ("tune --server localhost:1 --out /dev/null", "/dev/null is a file; give a folder as --out"),

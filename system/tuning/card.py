@@ -53,8 +53,8 @@ def _what(ready: Prepared) -> str:
     defences = ", ".join(defence.title for defence in ready.protocol.defences)
     return (
         f"It puts a text into one of {len(labels)} classes: a side network beside the frozen backbone "
-        f"`{backbone.name}` (digest {backbone.digest}), trained by a server on what one device sent of "
-        f"{len(ready.samples)} samples, over {ready.epochs} epochs. Protocol: `{ready.protocol.name}` "
+        f"`{backbone.name}` (weights as {backbone.weights}, digest {backbone.digest}), trained by a server on what one "
+        f"device sent of {len(ready.samples)} samples, over {ready.epochs} epochs. Protocol: `{ready.protocol.name}` "
         f"({ready.protocol.source}). Defences: {defences or 'none'}."
     )
 
@@ -126,11 +126,11 @@ def _leakage(ready: Prepared, costs: Costs, audit: Findings | None) -> str:
 
 
 def _rows(audit: Findings) -> Iterator[str]:
-    yield "| goal | adversary | attack | score | 95 % interval | blind | verdict |\n|---|---|---|---|---|---|---|"
+    yield "| run | goal | adversary | attack | score | 95 % interval | blind | verdict |\n|---|---|---|---|---|---|---|---|"
     for row in audit.rows:
         blind = "" if row.blind is None else f"{row.blind:.3f}"
         yield (
-            f"| {row.goal} | {row.adversary} | `{row.attack}` | {row.metric} {row.value:.3f} | "
+            f"| {row.run} | {row.goal} | {row.adversary} | `{row.attack}` | {row.metric} {row.value:.3f} | "
             f"[{row.low:.3f}, {row.high:.3f}], {row.scope} | {blind} | {row.verdict} |"
         )
 

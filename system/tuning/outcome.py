@@ -84,7 +84,7 @@ def summary(ready: Prepared, found: Outcome, costs: Costs, exported: bool) -> di
         "protocol": identity["protocol"],
         "settings": identity["settings"],
         "defences": identity["defences"],
-        "backbone": {"name": ready.scene.backbone.name, "digest": identity["backbone"]},
+        "backbone": {"name": ready.scene.backbone.name, "digest": identity["backbone"], "weights": identity["weights"]},
         "data": identity["data"],
         "notices": ready.notices,
         "samples": len(ready.samples),

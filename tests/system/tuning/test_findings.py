@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sidelight.system.building import Recipe
 from sidelight.system.errors import UsageError
 from sidelight.system.tuning.findings import read_findings
 from sidelight.system.tuning.order import prepared
@@ -17,7 +18,7 @@ from ...contracts.micro import Micro
 from .small import SEED, Host, carried_out, order, rows_csv
 
 ROW = {
-    "run": "pae-0-aa", "role": "row", "primary": True, "protocol": "pae", "status": "scored", "verdict": "leaks",
+    "run": "pae-0-aa", "label": "pae (side.epochs=40)", "role": "row", "primary": True, "protocol": "pae", "status": "scored", "verdict": "leaks",
     "goal": "labels", "adversary": "server", "attack": "sign", "metric": "accuracy", "value": 0.987, "low": 0.954,
     "high": 0.998, "blind_outsider": {"value": 0.123, "low": 0.1, "high": 0.15, "twin": "prior"},
     "scope": "conditional on this victim", "backbone": "sidelight-tiny a48df7f3d3dd2d4c", "data": "messages 1fb3",
@@ -29,7 +30,7 @@ def audit(folder: Path, identity: dict[str, Any], rows: list[dict[str, Any]]) ->
     (folder / "runs" / "pae-0-aa").mkdir(parents=True)
     (folder / "audit.json").write_text(json.dumps({"created": "2026-11-22T15:38:10+00:00"}), encoding="utf-8")
     (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    run = json.dumps({"settings": identity["settings"], "defences": identity["defences"]})
+    run = json.dumps({"settings": identity["settings"], "identity": {"defences": identity["defences"]}})
     (folder / "runs" / "pae-0-aa" / "run.json").write_text(run, encoding="utf-8")
     return folder
 
@@ -56,9 +57,9 @@ def test_the_card_has_a_row_for_each_attack_with_its_interval_and_the_date(
     assert carried_out(replace(order(tmp_path, micro), findings=found), Host())
     card = (tmp_path / "out" / "model" / "README.md").read_text("utf-8")
     scope = "conditional on this victim"
-    assert [line for line in card.splitlines() if line.startswith(("| labels |", "| model | server"))] == [
-        f"| labels | server | `sign` | accuracy 0.987 | [0.954, 0.998], {scope} | 0.123 | leaks |",
-        f"| model | server | `readoff` | accuracy 1.000 | [0.990, 1.000], {scope} | 0.123 | leaks |",
+    assert [line for line in card.splitlines() if line.startswith("| pae")] == [
+        f"| pae (side.epochs=40) | labels | server | `sign` | accuracy 0.987 | [0.954, 0.998], {scope} | 0.123 | leaks |",
+        f"| pae (side.epochs=40) | model | server | `readoff` | accuracy 1.000 | [0.990, 1.000], {scope} | 0.123 | leaks |",
     ]
     assert "An audit of 2026-11-22 ran the same protocol" in card
     assert "1 more rows have no number" in card
@@ -67,13 +68,23 @@ def test_the_card_has_a_row_for_each_attack_with_its_interval_and_the_date(
 
 @pytest.mark.parametrize(
     "other",
-    [{"settings": {"difference": "logit"}}, {"defences": {"rotate": {"per_sample": False, "revealed": True}}}],
+    [{"settings": {"difference": "logit"}}, {"defences": [["rotate", {"per_sample": False, "revealed": True}]]}],
     ids=["settings", "defences"],
 )
 def test_an_audit_of_something_else_is_refused(
     tmp_path: Path, micro: Micro, identity: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    different = {name: {**identity[name], **other.get(name, {})} for name in ("settings", "defences")}
-    found = audit(tmp_path / "audit", {**identity, **different}, [ROW])
+    settings = {**identity["settings"], **other.get("settings", {})}
+    found = audit(tmp_path / "audit", {**identity, **other, "settings": settings}, [ROW])
     with pytest.raises(UsageError, match="scored no attack on pae with these settings and defences"):
         read_findings(found, identity)
+
+
+def test_defences_in_another_order_are_others(tmp_path: Path, micro: Micro) -> None:
+    rows_csv(tmp_path)
+    recipes = [Recipe("pae", {}, {name: {} for name in names}) for names in (("scale", "rotate"), ("rotate", "scale"))]
+    ours, other = (dict(prepared(order(tmp_path, micro, recipe), SEED).identity) for recipe in recipes)
+    found = audit(tmp_path / "audit", ours, [ROW])
+    assert len(read_findings(found, ours).rows) == 1
+    with pytest.raises(UsageError, match="scored no attack on pae"):
+        read_findings(found, other)
