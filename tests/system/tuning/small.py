@@ -12,13 +12,11 @@ from typing import Any
 import torch
 
 from sidelight.system.building import Recipe
-from sidelight.system.cache import Cache
-from sidelight.system.codec import Precision
-from sidelight.system.folder import read_tensors, write_tensors
 from sidelight.system.message import Message, Party
 from sidelight.system.progress import Progress
 from sidelight.system.roles import Role
 from sidelight.system.tuning.home import Home
+from sidelight.system.tuning.keeping import open_cache
 from sidelight.system.tuning.order import Order, Prepared, prepared
 from sidelight.system.tuning.phases import Trained
 from sidelight.system.tuning.tune import Surroundings, tune
@@ -91,35 +89,6 @@ class Host:
         ]
 
 
-class FolderCache(Cache):
-    """A file a sample and kind."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def _path(self, kind: str, sample_id: str) -> Path:
-        return self._folder / f"{kind}-{sample_id}.safetensors"
-
-    def _write(self, kind: str, rows: Mapping[str, torch.Tensor], precision: Precision) -> None:
-        for sample_id, row in rows.items():
-            write_tensors(self._path(kind, sample_id), {"row": row})
-
-    def rows(self, kind: str, ids: Any) -> torch.Tensor:
-        return torch.stack([read_tensors(self._path(kind, one))["row"] for one in ids])
-
-    def missing(self, kind: str, ids: Any) -> list[str]:
-        return [one for one in ids if not self._path(kind, one).exists()]
-
-    def forget(self, ids: Any) -> None:
-        for one in ids:
-            for path in self._folder.glob(f"*-{one}.safetensors"):
-                path.unlink()
-
-    def clear(self) -> None:
-        for path in self._folder.iterdir():
-            path.unlink()
-
-
 def rows_csv(folder: Path, a_class: int = 12) -> Path:
     """Labelled texts that the micro backbones can tell apart."""
     path = folder / "rows.csv"
@@ -144,7 +113,7 @@ def begun(asked: Order) -> Order:
 def carried_out(asked: Order, host: Host) -> bool:
     """Run a device's process to its end, wherever that is; whether it finished."""
     try:
-        tune(asked, Surroundings(host.open_wire, FolderCache, Progress(print)))
+        tune(asked, Surroundings(host.open_wire, open_cache, Progress(print)))
     except Killed:
         return False
     return True

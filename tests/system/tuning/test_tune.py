@@ -16,12 +16,13 @@ from sidelight.system.errors import UsageError
 from sidelight.system.folder import read_tensors
 from sidelight.system.progress import Progress
 from sidelight.system.tuning.home import Home
+from sidelight.system.tuning.keeping import open_cache
 from sidelight.system.tuning.order import Order, prepared
 from sidelight.system.tuning.outcome import share
 from sidelight.system.tuning.tune import Surroundings, tune
 
 from ...contracts.micro import Micro
-from .small import SEED, SIDE, Break, FolderCache, Host, begun, carried_out, order, rows_csv, until_done
+from .small import SEED, SIDE, Break, Host, begun, carried_out, order, rows_csv, until_done
 
 ROTATED = Recipe("pae", {"side": SIDE, "batch": 10}, {"rotate": {}, "decoy": {}, "label-dp": {"epsilon": 3.0}})
 NOISY = Recipe("pae", {"side": SIDE, "batch": 10}, {"noise": {"epsilon": 8.0}, "activation-noise": {"epsilon": 50.0}})
@@ -74,11 +75,19 @@ def test_the_interval_of_accuracy_is_clopper_and_pearsons() -> None:
     assert found.high == pytest.approx(special.betaincinv(12, 6, 0.975))
 
 
+def test_a_protocol_without_an_export_is_tuned_and_measured(asked: Order) -> None:
+    assert carried_out(replace(asked, protocol="mobillm", settings={"side": SIDE}, epochs=None), Host())
+    found = summary(asked)
+    assert (found["exported"], found["epochs"], found["releases"]) == (False, 3, 1)
+    assert not (asked.out / "model").exists()
+    assert found["accuracy"]["n"] == 14
+
+
 def test_a_finished_tuning_is_left_as_it_is(asked: Order) -> None:
     host = Host()
     assert carried_out(asked, host)
     before = everything(asked.out)
-    assert not tune(asked, Surroundings(host.open_wire, FolderCache, Progress(print)))
+    assert not tune(asked, Surroundings(host.open_wire, open_cache, Progress(print)))
     assert everything(asked.out) == before
     assert len(host.heard) == 1
 
@@ -210,6 +219,7 @@ def test_a_model_that_was_half_exported_is_exported_again(asked: Order) -> None:
         ({"defences": {"rotate": {}}}, "defences"),
         ({"test_share": 0.3}, "test share = 0.2"),
         ({"name": "device-1"}, 'name = "device-0"'),
+        ({"weights": "int8"}, 'weights = "fp32" and is asked to go on with "int8"'),
     ],
 )
 def test_a_tuning_goes_on_only_as_it_was_begun(asked: Order, changes: dict[str, Any], named: str) -> None:
@@ -222,6 +232,13 @@ def test_a_tuning_goes_on_only_as_it_was_begun(asked: Order, changes: dict[str, 
     assert str(refused.value).endswith("; give the same, or another --out")
     assert everything(asked.out) == before
     assert carried_out(asked, host)
+
+
+def test_a_tuning_does_not_go_on_with_its_defences_in_another_order(asked: Order) -> None:
+    first, second = ({name: {} for name in names} for names in (("scale", "rotate"), ("rotate", "scale")))
+    assert not carried_out(replace(asked, defences=first), Host(breaks=[Break("train", 1, True)]))
+    with pytest.raises(UsageError, match="was begun with defences = "):
+        carried_out(replace(asked, defences=second), Host())
 
 
 def test_other_data_and_another_backbone_are_refused(tmp_path: Path, micro: Micro, asked: Order) -> None:
