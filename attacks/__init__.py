@@ -35,6 +35,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "readoff": ".attacks.extraction.readoff:ReadOff",
         "regress": ".attacks.labels.regress:Regress",
         "replay": ".attacks.membership.replay:Replay",
+        "resend": ".attacks.labels.resend:Resend",
         "retrieve": ".attacks.reconstruction.retrieve:Retrieve",
         "rmia": ".attacks.membership.rmia:RMIA",
         "search": ".attacks.reconstruction.search:Search",

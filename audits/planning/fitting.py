@@ -35,6 +35,7 @@ def refuse_unfit(
     for run in (one.run for one in planned):
         protocol = suite.protocol_of(run)
         refuse_absent(suite.threat_of(run), protocol)
+        refuse_unheeded(suite.threat_of(run), protocol)
         protocol.require(backbone)
     for run in (one.run for one in planned if one.run.defences):
         labels = datasets[suite.data_of(run)].labels
@@ -50,6 +51,15 @@ def refuse_absent(threat: Threat, protocol: Protocol) -> None:
         name = "main" if absent[0] == SERVER else absent[0]
         known = " or ".join(sorted(protocol.shows))
         raise UsageError(f"{protocol.name} has no {name} server with these settings; give threat.adversary = {known}")
+
+
+def refuse_unheeded(threat: Threat, protocol: Protocol) -> None:
+    """Refuse a server that claims losses more often than devices of the protocol send anything again."""
+    if threat.claimed_losses > protocol.most_resent:
+        raise UsageError(
+            f"claimed_losses is {threat.claimed_losses} and devices of {protocol.name} send again at most "
+            f"{protocol.most_resent} times; give no more"
+        )
 
 
 def refuse_unattackable(

@@ -18,9 +18,10 @@ from ...system.building import build_protocol
 from ...system.data import Sample, Split, with_reassigned_labels
 from ...system.message import Party
 from ...system.protocols import Protocol, Scene
+from ...system.protocols.deviating import DeviatingServer
 from ...system.public import Challenge, Example, Public, Query
 from ...system.randomness import Streams
-from ...system.roles import Device
+from ...system.roles import SERVER, Device, Role
 from ...system.settings import build
 from ...system.truth import TrueText, Truth, true_texts
 from ...system.view import ViewWriter
@@ -78,7 +79,7 @@ def record(order: RunOrder, backbone: Backbone) -> None:
     with files.whole(Path(order.root)) as root:
         adversary = adversary_of(threat, protocol, scene)
         rows = adversary.rows(scene, parts.victim_train)
-        roles = protocol.roles(scene)
+        roles = roles_of(protocol, scene, threat)
         writer = ViewWriter(root / "view", adversary.parties)
         wire = Wire(roles, adversary.listening(writer))
         spent = work(roles, wire) / len(parts.victim_train)
@@ -109,6 +110,14 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         files.write_json(root / "run.json", {**about, **price, **more})
 
 
+def roles_of(protocol: Protocol, scene: Scene, threat: Threat) -> Mapping[Party, Role]:
+    """The parties of a run, the server a deviating one where the threat model says so."""
+    roles = protocol.roles(scene)
+    if not threat.claimed_losses:
+        return roles
+    return {**roles, SERVER: DeviatingServer(roles[SERVER], threat.claimed_losses)}
+
+
 def victims_parts(order: RunOrder, streams: Streams) -> Split:
     """The victim's split, its training labels reassigned where the run is such a control."""
     parts = load_parts(Path(order.parts))
@@ -123,6 +132,7 @@ def public_facts(protocol: Protocol, scene: Scene, threat: Threat, adversary: Ad
         "protocol": protocol.name,
         "source": protocol.source,
         **protocol.public_facts(scene, adversary.devices[0]),
+        **({"resent": True} if threat.claimed_losses else {}),
         "threat": threat.shown,
         "versions": {name: version(name) for name in LIBRARIES},
     }

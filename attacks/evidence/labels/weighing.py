@@ -54,7 +54,7 @@ def likeliest(found: Differences, public: Public, learnt: Taught, generator: tor
     return (prior * (seen @ response.T)).argmax(1)
 
 
-def before(found: Differences, public: Public, learnt: Taught) -> torch.Tensor:
+def before(found: Differences, public: Public, prepared: Taught) -> torch.Tensor:
     """Class probabilities (N, K) in float64 by activations alone: from labelled rows, else from class names."""
     told, pivots = known_labels(public, found.ids), found.pivots
     if not readable(public):
@@ -66,7 +66,7 @@ def before(found: Differences, public: Public, learnt: Taught) -> torch.Tensor:
     return ((1 - DOUBT) * said + DOUBT * class_priors(public)).double().clamp(min=FEW)
 
 
-def taught(rows: torch.Tensor, told: torch.Tensor, learnt: Taught, classes: int) -> torch.Tensor:
+def taught(rows: torch.Tensor, told: torch.Tensor, prepared: Taught, classes: int) -> torch.Tensor:
     """Class probabilities (N, K) of rows (N, F), whose labels (N,) are known or -1, as prepared rows teach them too."""
     known = rows[told >= 0]
     learnt, labels = torch.cat([prepared["rows"], known]), torch.cat([prepared["labels"], told[told >= 0]])
