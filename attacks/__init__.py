@@ -42,6 +42,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         "shadow": ".attacks.extraction.shadow:Shadow",
         "shared": ".attacks.membership.shared:Shared",
         "sign": ".attacks.labels.sign:Sign",
+        "size": ".attacks.labels.size:Size",
         "support": ".attacks.labels.support:Support",
         "unmix": ".attacks.reconstruction.unmix:Unmix",
         "transform": ".attacks.extraction.transform:Transform",

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...system.backbone import Backbone
 from ...system.data import Dataset, Split
 from ...system.errors import UsageError
+from ...system.packets import EAVESDROPPER
 from ...system.protocols import Protocol, Scene
 from ...system.randomness import Streams
 from ...system.roles import SERVER
@@ -47,7 +48,7 @@ def refuse_absent(threat: Threat, protocol: Protocol) -> None:
 
     A protocol that no server takes part in is looked at all the same: that nothing crosses is the finding.
     """
-    if protocol.shows and (absent := sorted(threat.parties - protocol.shows.keys())):
+    if protocol.shows and (absent := sorted(threat.parties - protocol.shows.keys() - {EAVESDROPPER})):
         name = "main" if absent[0] == SERVER else absent[0]
         known = " or ".join(sorted(protocol.shows))
         raise UsageError(f"{protocol.name} has no {name} server with these settings; give threat.adversary = {known}")

@@ -30,8 +30,9 @@ from ..privacy.auditing import audited
 from ..statistics import exact_count
 from ..suites.suite import Labels
 from ..suites.threat import Threat
-from .adversary import Adversary, adversary_of
+from .adversary import Adversary, adversary_of, shown_to
 from .drawing import draw, draw_candidates, draw_challenge, draw_known, groups, owners
+from .eavesdropping import Tap
 from .parts import load_parts
 from .training import held_labels, predictions, retrained, work
 
@@ -81,19 +82,17 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         rows = adversary.rows(scene, parts.victim_train)
         roles = roles_of(protocol, scene, threat)
         writer = ViewWriter(root / "view", adversary.parties)
-        wire = Wire(roles, adversary.listening(writer))
+        tap = Tap(writer, scene.samples) if adversary.outside else None
+        wire = Wire(roles, adversary.listening(tap or writer))
         spent = work(roles, wire) / len(parts.victim_train)
         facts = public_facts(protocol, scene, threat, adversary)
         held = adversary.held(roles)
         adversary.check_declared(protocol, writer.received, held)
         writer.close(held, facts)
-        asked = draw(rows, order.texts, streams)
-        known = draw_known(rows, parts.labels, threat.known_labels, streams)
-        public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
-        mixed = draw_candidates(rows, parts.non_member, streams) if threat.candidates == "mixed" else ()
         drawn = draw_challenge(order.labels, rows, parts.non_member, streams) if threat.challenge != "none" else {}
-        challenge = tuple(Challenge(name, row.text, row.label) for name, row in drawn.items())
-        replace(public, targets=asked, known=known, candidates=mixed, challenge=challenge).save(root / "public")
+        rows = tap.numbered(rows) if tap else rows
+        public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
+        with_drawn(public, order.texts, threat, rows, drawn, parts, streams).save(root / "public")
         device = roles[adversary.devices[0]]
         outputs = predictions(device, parts.victim_test)
         tuned = "tuned" in held and not protocol.trains_on_device
@@ -162,6 +161,28 @@ def public_knowledge(
     )
 
 
+def with_drawn(
+    public: Public,
+    texts: int,
+    threat: Threat,
+    rows: Sequence[Sample],
+    drawn: Mapping[str, Sample],
+    parts: Split,
+    streams: Streams,
+) -> Public:
+    """Public knowledge with what the auditor draws: whose texts are asked, which labels are known, who may be members.
+
+    Of rows under the ids by which the adversary knows them.
+    """
+    return replace(
+        public,
+        targets=draw(rows, texts, streams),
+        known=draw_known(rows, parts.labels, threat.known_labels, streams),
+        candidates=draw_candidates(rows, parts.non_member, streams) if threat.candidates == "mixed" else (),
+        challenge=tuple(Challenge(name, row.text, row.label) for name, row in drawn.items()),
+    )
+
+
 def frequencies(parts: Split) -> tuple[float, ...]:
     """How frequent each class is among the rows that are not the victim's; empty where there are none."""
     counts = Counter(row.label for row in (*parts.auxiliary, *parts.non_member))
@@ -211,7 +232,7 @@ def summary(
         "settings": protocol.settings(),
         "defences": {one.name: one.settings() for one in protocol.defences},
         "threat": threat.shown,
-        "shows": sorted(kind for party in threat.parties for kind in protocol.shows.get(party, ())),
+        "shows": sorted(shown_to(threat.parties, protocol)),
         "others": {party: sorted(kinds) for party, kinds in protocol.shows.items() if party not in threat.parties},
         "traffic": kinds,
         "parts": Path(order.parts).name,

@@ -135,6 +135,7 @@ def every_leak() -> dict[str, Callable[[Micro], Planted]]:
         leaks_members,
         leaks_models,
         leaks_repeated,
+        leaks_sizes,
         leaks_texts,
         leaks_transformed,
     )
@@ -145,6 +146,7 @@ def every_leak() -> dict[str, Callable[[Micro], Planted]]:
         leaks_members,
         leaks_models,
         leaks_repeated,
+        leaks_sizes,
         leaks_texts,
         leaks_transformed,
     )
