@@ -1,4 +1,4 @@
-"""Adversaries beside the curious server, through the whole harness: one that sees connections, and one that deviates."""
+"""Adversaries beside the curious server, through the whole harness: who sees connections alone, and who deviates."""
 
 from __future__ import annotations
 
