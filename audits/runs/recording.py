@@ -227,7 +227,8 @@ def summary(
         "title": protocol.title,
         "source": protocol.source,
         "paper_version": ", ".join(protocol.claims) or None,
-        "claims": {name: list(said) for name, said in protocol.claims.items()},
+        # what papers claim is about their server
+        "claims": {name: list(said) for name, said in protocol.claims.items() if SERVER in threat.parties},
         "departures": list(protocol.departures),
         "settings": protocol.settings(),
         "defences": {one.name: one.settings() for one in protocol.defences},

@@ -93,5 +93,5 @@ def test_a_server_that_claims_losses_reads_labels_off_fresh_noise_alone(
     kept, fresh = rows["row", False], rows["control", True]
     assert kept["value"] < fresh["value"] == 1.0
     assert kept["epsilon"]["epsilon"] == 6.0 < fresh["epsilon"]["epsilon"]
-    assert kept["controls"]["fresh"]["succeeded"] is True
+    assert kept["controls"]["fresh"]["value"] == 1.0
     assert kept["threat"]["claimed_losses"] == 32
