@@ -9,9 +9,13 @@ import torch
 
 from sidelight.attacks.attack import LabelGuess
 from sidelight.attacks.evidence.labels.sizes import class_weights, positions_of
+from sidelight.system.message import Message, encode
+from sidelight.system.packets import carried
+from sidelight.system.protocols.lora_training import LoraTraining
+from sidelight.system.roles import DEVICE, SERVER
 
 from ..contracts.leaks_sizes import by_length, mobillm, overheard
-from ..contracts.micro import Micro
+from ..contracts.micro import LABELS, Micro
 from ..contracts.planted import Planted, attacked, made, pae
 
 ROWS = by_length()
@@ -50,17 +54,28 @@ def test_one_position_of_every_text_makes_all_packets_alike(micro: Micro) -> Non
     assert share(planted) == 1 / 6
 
 
+def size_of(kind: str, samples: int, classes: int = 0) -> int:
+    """Of a message of so many samples, as anybody can make it who knows the protocol."""
+    tensors = {kind: torch.zeros(samples, classes)} if classes else {}
+    return carried(len(encode(Message(kind, DEVICE, SERVER, sample_ids=("0" * 16,) * samples, tensors=tensors))))
+
+
+def test_sizes_and_counts_tell_how_many_samples_classes_and_passes_there_are(micro: Micro) -> None:
+    """Of `pae`, a sample a message: the list of samples, each one's activations and difference, a request a pass."""
+    protocol = pae(batch=1)
+    packets = overheard(micro, protocol, ROWS).view.messages
+    up = [int(m.tensors["bytes"]) for m in packets if int(m.tensors["up"])]
+    assert [n for n in range(1, 200) if size_of("samples", n) == up[0]] == [len(ROWS)]
+    assert [k for k in range(2, 200) if size_of("difference", 1, k) == up[2]] == [len(LABELS)]
+    passes = len(up) - 1 - 2 * len(ROWS) - 1  # without the list at first and the download at last
+    assert passes == protocol.settings()["side"]["epochs"]
+
+
 def test_texts_that_come_together_hide_each_other_unless_they_are_of_one_length(micro: Micro) -> None:
     mixed = share(overheard(micro, mobillm(12), ROWS))
-    split = made("split", lora=lora(12))
+    split = made("split", lora=LoraTraining(rank=2, epochs=1, batch=12, learning_rate=1e-3))
     assert mixed <= 0.5
     assert share(overheard(micro, split, ROWS)) >= mixed + 0.2
-
-
-def lora(batch: int) -> object:
-    from sidelight.system.protocols.lora_training import LoraTraining
-
-    return LoraTraining(rank=2, epochs=1, batch=batch, learning_rate=1e-3)
 
 
 def test_alone_a_text_weighs_what_the_kernel_estimate_of_its_class_says() -> None:
