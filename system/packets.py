@@ -3,9 +3,9 @@
 *Modelled*, not measured: gRPC puts five bytes before a message, HTTP/2 cuts it into DATA frames of at most 16,384 bytes
 with a header of nine (RFC 9113, sections 4.1 and 6.5.2), and TLS 1.3 into records of at most 16,384 bytes, to each of
 which it adds a header of five, a type of one and a tag of sixteen, without padding (RFC 8446, sections 5.2 and 5.4).
-Left out are header frames, acknowledgements and what TCP and IP add: they follow from the sizes, or are the same for
-every message. It is taken that an eavesdropper tells where one message ends and the next begins. In one process there
-is no meaningful clock, so that a packet has no time.
+Left out are header frames, what stands around the pieces that a long message is cut into, acknowledgements and what TCP
+and IP add: they follow from the sizes, or are the same for every message. It is taken that an eavesdropper tells where
+one message ends and the next begins. In one process there is no meaningful clock, so that a packet has no time.
 """
 
 from __future__ import annotations
