@@ -23,6 +23,7 @@ from ...system.view import View
 from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
 from ..evidence.likeness import device_backbone, errors, sent
 from ..evidence.members.shadowed import membership
+from ..evidence.sightings import averaged
 from ..evidence.states import PLAIN, PROJECTED, crossed_states, features
 
 
@@ -40,6 +41,7 @@ class Replay(Attack):
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> MembershipScores:
         """A score (C,) for each challenge."""
+        view, public = averaged(view, public)
         states = sent([one.text for one in public.challenge], public, device_backbone(public))
         scale = errors(states, public, generator)
         ids, received = crossed_states(view, public)

@@ -27,6 +27,7 @@ from ...system.view import View
 from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
 from ..evidence.members.accounts import Account, accounts
 from ..evidence.members.shadowed import membership
+from ..evidence.sightings import averaged
 
 LEAST = 1e-3
 """Of a fitted variance, in units of what is taken for rounding."""
@@ -52,7 +53,7 @@ class Witness(Attack):
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> MembershipScores:
         """A score (C,) for each challenge."""
-        kinds = list(accounts(view, public, generator))
+        kinds = list(accounts(*averaged(view, public), generator))
         if not kinds or not len(kinds[0].received):
             return membership(public, torch.zeros(len(public.challenge)))
         return membership(public, explained(kinds, self.rounds))

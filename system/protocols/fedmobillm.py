@@ -108,6 +108,10 @@ class FedMobiLLM(PAE):
                 raise UsageError(f"{self.name} sends labels here, which {defence.name} does not change; leave it away")
 
     @property
+    def most_resent(self) -> int:
+        return 0
+
+    @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
         told = "difference" if self.label_site == "difference" else "labels"
         return {SERVER: frozenset({"activations", told, "held:tuned"})}
