@@ -51,7 +51,8 @@ def test_a_tuning_goes_on_only_as_it_was_begun(asked: Order, changes: dict[str, 
 
 
 def test_a_tuning_does_not_go_on_with_its_defences_in_another_order(asked: Order) -> None:
-    first, second = ({name: {} for name in names} for names in (("scale", "rotate"), ("rotate", "scale")))
+    first: dict[str, dict[str, Any]] = {"scale": {}, "rotate": {}}
+    second = dict(reversed(first.items()))
     assert not carried_out(replace(asked, defences=first), Host(breaks=[Break("train", 1, True)]))
     with pytest.raises(UsageError, match="was begun with defences = "):
         carried_out(replace(asked, defences=second), Host())
@@ -120,3 +121,9 @@ def test_a_folder_of_something_else_and_a_file_are_refused(asked: Order) -> None
 def test_a_test_share_is_a_share(asked: Order, share: float) -> None:
     with pytest.raises(UsageError, match="give a share between 0 and 1"):
         replace(asked, test_share=share)
+
+
+@pytest.mark.parametrize("name", ["", "Device", "a/b", "..", "-a", "x" * 65, "server"])
+def test_a_name_that_no_server_takes_is_refused_before_anything_is_written(asked: Order, name: str) -> None:
+    with pytest.raises(UsageError, match="is no device's name; give 1 to 64 small letters, digits and hyphens"):
+        replace(asked, name=name)
