@@ -126,7 +126,8 @@ def _leakage(ready: Prepared, costs: Costs, audit: Findings | None) -> str:
 
 
 def _rows(audit: Findings) -> Iterator[str]:
-    yield "| run | goal | adversary | attack | score | 95 % interval | blind | verdict |\n|---|---|---|---|---|---|---|---|"
+    yield "| run | goal | adversary | attack | score | 95 % interval | blind | verdict |"
+    yield "|---|---|---|---|---|---|---|---|"
     for row in audit.rows:
         blind = "" if row.blind is None else f"{row.blind:.3f}"
         yield (

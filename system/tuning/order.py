@@ -12,8 +12,10 @@ from ..building import Recipe, build_protocol, unfolded
 from ..data import Dataset, Sample, Sizes, load, split
 from ..errors import UsageError
 from ..message import Party
+from ..network.access import NAME
 from ..protocols import PROTOCOLS, Protocol, Scene
 from ..randomness import Streams
+from ..roles import SERVER
 from ..settings import laid_over
 from ..weights import Weights
 
@@ -43,6 +45,10 @@ class Order:
     """An audit's results, for the model card."""
 
     def __post_init__(self) -> None:
+        if not NAME.match(self.name) or self.name == SERVER:
+            raise UsageError(
+                f"{self.name!r} is no device's name; give 1 to 64 small letters, digits and hyphens, and not {SERVER!r}"
+            )
         if not 0 < self.test_share < 1:
             raise UsageError(f"the test share is {self.test_share:g}; give a share between 0 and 1, as in 0.2")
 

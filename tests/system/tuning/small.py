@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from sidelight.system.building import Recipe
+from sidelight.system.folder import read_tensors
 from sidelight.system.message import Message, Party
 from sidelight.system.progress import Progress
 from sidelight.system.roles import Role
@@ -123,3 +125,16 @@ def until_done(asked: Order, host: Host) -> None:
     """Begin again until it is finished."""
     while not carried_out(asked, host):
         pass
+
+
+def summary(asked: Order) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((asked.out / "summary.json").read_text("utf-8"))
+    return found
+
+
+def weights(asked: Order) -> dict[str, torch.Tensor]:
+    return read_tensors(asked.out / "model" / "model.safetensors")
+
+
+def everything(out: Path) -> dict[str, tuple[bytes, int]]:
+    return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(out.rglob("*")) if p.is_file()}

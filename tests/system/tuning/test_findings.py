@@ -18,7 +18,8 @@ from ...contracts.micro import Micro
 from .small import SEED, Host, carried_out, order, rows_csv
 
 ROW = {
-    "run": "pae-0-aa", "label": "pae (side.epochs=40)", "role": "row", "primary": True, "protocol": "pae", "status": "scored", "verdict": "leaks",
+    "run": "pae-0-aa", "label": "pae (side.epochs=40)",
+    "role": "row", "primary": True, "protocol": "pae", "status": "scored", "verdict": "leaks",
     "goal": "labels", "adversary": "server", "attack": "sign", "metric": "accuracy", "value": 0.987, "low": 0.954,
     "high": 0.998, "blind_outsider": {"value": 0.123, "low": 0.1, "high": 0.15, "twin": "prior"},
     "scope": "conditional on this victim", "backbone": "sidelight-tiny a48df7f3d3dd2d4c", "data": "messages 1fb3",
@@ -56,10 +57,10 @@ def test_the_card_has_a_row_for_each_attack_with_its_interval_and_the_date(
     found = audit(tmp_path / "audit", longer, rows)
     assert carried_out(replace(order(tmp_path, micro), findings=found), Host())
     card = (tmp_path / "out" / "model" / "README.md").read_text("utf-8")
-    scope = "conditional on this victim"
+    run, scope = "pae (side.epochs=40)", "conditional on this victim"
     assert [line for line in card.splitlines() if line.startswith("| pae")] == [
-        f"| pae (side.epochs=40) | labels | server | `sign` | accuracy 0.987 | [0.954, 0.998], {scope} | 0.123 | leaks |",
-        f"| pae (side.epochs=40) | model | server | `readoff` | accuracy 1.000 | [0.990, 1.000], {scope} | 0.123 | leaks |",
+        f"| {run} | labels | server | `sign` | accuracy 0.987 | [0.954, 0.998], {scope} | 0.123 | leaks |",
+        f"| {run} | model | server | `readoff` | accuracy 1.000 | [0.990, 1.000], {scope} | 0.123 | leaks |",
     ]
     assert "An audit of 2026-11-22 ran the same protocol" in card
     assert "1 more rows have no number" in card
