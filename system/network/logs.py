@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import structlog
 
-FIELDS = frozenset("device kind status reason bytes answer_bytes samples seconds done total address protection".split())
+FIELDS = frozenset("device kind status reason bytes answer_bytes samples wanted seconds address protection".split())
 """What an event may tell."""
 WORD = re.compile(r"[\w .,:;/()'%-]{0,200}\Z", re.ASCII)
 """What a value that is no number looks like."""

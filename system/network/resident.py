@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -21,13 +22,20 @@ SAVE_EVERY = 1.0
 """Seconds between two saves of a training that goes on by itself."""
 
 
+class Answered(NamedTuple):
+    """An answer's bytes, and how many samples it names."""
+
+    data: bytes
+    samples: int
+
+
 class Resident:
     """A role with its lock, its area and, where it cannot repeat an answer by itself, its last one."""
 
     def __init__(self, device: str, role: Role, area: Area | None) -> None:
         self.device, self.role, self._area = device, role, area
         self._lock = threading.Lock()
-        self._last: tuple[bytes, bytes] | None = None
+        self._last: tuple[bytes, Answered] | None = None
         self._steps: Counter[str] = Counter()
         self._saved = 0.0
         self.used = time.monotonic()
@@ -62,7 +70,7 @@ class Resident:
         """Whether anybody uses it."""
         return self._users > 0
 
-    def answer(self, data: bytes, message: Message) -> bytes:
+    def answer(self, data: bytes, message: Message) -> Answered:
         """The answer to a message that came as these bytes; one that came last already is not taken twice."""
         with self._lock:
             if isinstance(self.role, ResumableServer):
@@ -100,11 +108,11 @@ class Resident:
         with self._lock:
             return self.role.progress if isinstance(self.role, ResumableServer) else (0, 0)
 
-    def _encoded(self, answer: Message) -> bytes:
-        """An answer's bytes, with its place among those of its kind, as on a wire in one process."""
+    def _encoded(self, answer: Message) -> Answered:
+        """An answer with its place among those of its kind, as on a wire in one process."""
         data = encode(replace(answer, step=self._steps[answer.kind]))
         self._steps[answer.kind] += 1
-        return data
+        return Answered(data, len(answer.sample_ids))
 
     def _save(self) -> None:
         role = self.role
@@ -121,6 +129,6 @@ class Resident:
 def received(data: bytes, most_values: int) -> Message:
     """A device's message; raises ProtocolError where it is none, or comes from no device."""
     message = decode(data, most_values)
-    if message.sender == message.receiver or message.sender == SERVER:
+    if message.sender in (message.receiver, SERVER):
         raise ProtocolError("a server's name is no sender's on this side; send as a device")
     return message

@@ -22,7 +22,7 @@ from .access import Access, Refused
 from .chunks import pieces
 from .house import Full, House, NotJoined
 from .logs import Log
-from .resident import Resident, received
+from .resident import Answered, Resident, received
 from .room import Room
 from .terms import read
 from .turns import Turns
@@ -101,7 +101,7 @@ class Service:
             message = await self._safely(context, device, "decode", lambda: received(data, self._limits.largest // 4))
             if message.kind == FORGET and not message.sample_ids:
                 await self._safely(context, device, FORGET, lambda: self._house.leave(device))
-                answer = encode(Message("ready", message.receiver, message.sender))
+                answer = Answered(encode(Message("ready", message.receiver, message.sender)), 0)
             else:
                 resident = await self._safely(context, device, message.kind, lambda: self._house.of(device))
                 with resident.in_use():
@@ -115,10 +115,11 @@ class Service:
             kind=message.kind if message.kind.isidentifier() else "other",
             samples=len(message.sample_ids),
             bytes=len(data),
-            answer_bytes=len(answer),
+            answer_bytes=len(answer.data),
+            wanted=answer.samples,
             seconds=round(time.monotonic() - began, 4),
         )
-        for piece in pieces(answer):
+        for piece in pieces(answer.data):
             yield schema.Answer(data=bytes(piece))
 
     # --- a request -------------------------------------------------------------------------------------------------

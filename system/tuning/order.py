@@ -97,6 +97,11 @@ def prepared(order: Order, seed: str) -> Prepared:
     streams = Streams(seed)
     dataset = load(order.data, streams.numpy("data"))
     parts = split(dataset, _sizes(dataset, order.test_share), streams.numpy("split"))
+    if not parts.victim_test:
+        raise UsageError(
+            f"none of the {len(dataset.rows)} rows can be held out that is no near-duplicate of the others; give more "
+            "varied ones"
+        )
     scene = Scene(backbone, parts.labels, {order.name: parts.victim_train}, streams.of("run"))
     protocol.agreed(scene)  # refuses what no server on a network takes part in
     return Prepared(protocol, scene, parts.victim_test, dataset, _identity(order, protocol, backbone, dataset))
