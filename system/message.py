@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy
 import torch
 
 from . import message_pb2 as schema
@@ -26,6 +27,12 @@ _ENCODING = {
     "int4": schema.ENCODING_INT4,
     "int2": schema.ENCODING_INT2,
 }
+_WHOLE = {
+    schema.ENCODING_INT64: ("<i8", torch.int64),
+    schema.ENCODING_UINT16: ("<u2", torch.int32),
+    schema.ENCODING_INT32: ("<i4", torch.int32),
+}
+"""How whole numbers lie in bytes, and what they are read as."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Message:
     sample_ids: tuple[str, ...] = ()
     """Sixteen hexadecimal digits each; they say nothing about the sample."""
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    """Floating-point tensors cross at `precision`, integer ones as 64-bit integers."""
+    """Floating-point tensors cross at `precision`, integer ones as they are; 32-bit ones in two bytes where all fit."""
     precision: Precision = "fp32"
 
     def tensor(self, name: str, *shape: int | None) -> torch.Tensor:
@@ -87,7 +94,7 @@ def decode(data: bytes) -> Message:
     ids = tuple(digits[i : i + 2 * ID_BYTES] for i in range(0, len(digits), 2 * ID_BYTES))
     if len({t.name for t in envelope.tensors}) != len(envelope.tensors):
         raise ProtocolError("two tensors of one message have the same name")
-    precisions = {_precision(t) for t in envelope.tensors if t.encoding != schema.ENCODING_INT64}
+    precisions = {_precision(t) for t in envelope.tensors if t.encoding not in _WHOLE}
     if len(precisions) > 1:
         raise ProtocolError("the tensors of one message cross at one precision")
     return Message(
@@ -105,8 +112,9 @@ def decode(data: bytes) -> Message:
 def _tensor_to_schema(name: str, tensor: torch.Tensor, precision: Precision) -> schema.Tensor:
     shape = tuple(tensor.shape)
     if not tensor.is_floating_point():
-        whole = tensor.detach().to("cpu", torch.int64).contiguous().numpy().astype("<i8")
-        return schema.Tensor(name=name, encoding=schema.ENCODING_INT64, shape=shape, data=whole.tobytes())
+        encoding = _whole_encoding(tensor)
+        whole = tensor.detach().to("cpu", torch.int64).contiguous().numpy().astype(_WHOLE[encoding][0])
+        return schema.Tensor(name=name, encoding=encoding, shape=shape, data=whole.tobytes())
     packed = pack(tensor, precision)
     return schema.Tensor(
         name=name,
@@ -124,15 +132,21 @@ def _tensor_from_schema(tensor: schema.Tensor) -> torch.Tensor:
     # an empty dimension must not hide others whose strides overflow
     if math.prod(max(size, 1) for size in shape) > MOST_VALUES:
         raise ProtocolError(f"a tensor holds at most {MOST_VALUES} values; {tensor.name!r} claims the shape {shape}")
-    if tensor.encoding == schema.ENCODING_INT64:
-        if len(tensor.data) != 8 * count:
-            raise ProtocolError(f"an integer tensor of shape {shape} takes {8 * count} bytes, not {len(tensor.data)}")
-        return torch.frombuffer(bytearray(tensor.data), dtype=torch.int64).view(shape) if count else _empty(shape)
+    if tensor.encoding in _WHOLE:
+        form, dtype = _WHOLE[tensor.encoding]
+        size = numpy.dtype(form).itemsize * count
+        if len(tensor.data) != size:
+            raise ProtocolError(f"an integer tensor of shape {shape} takes {size} bytes, not {len(tensor.data)}")
+        # through int64: numpy's unsigned integers have no counterpart that torch computes with
+        return torch.from_numpy(numpy.frombuffer(tensor.data, form).astype(numpy.int64)).to(dtype).view(shape)
     return unpack(Packed(tensor.data, tensor.scales, tensor.block), shape, _precision(tensor))
 
 
-def _empty(shape: tuple[int, ...]) -> torch.Tensor:
-    return torch.zeros(shape, dtype=torch.int64)
+def _whole_encoding(tensor: torch.Tensor) -> schema.Encoding:
+    if tensor.dtype != torch.int32:
+        return schema.ENCODING_INT64
+    fits = not tensor.numel() or (int(tensor.min()) >= 0 and int(tensor.max()) < 1 << 16)
+    return schema.ENCODING_UINT16 if fits else schema.ENCODING_INT32
 
 
 def _precision(tensor: schema.Tensor) -> Precision:

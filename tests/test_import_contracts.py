@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("system", "attacks", "audits", "benchmarks", "reports")
 OPEN_TO_ATTACKS = {
-    "adapters", "backbone", "clipping", "codec", "difference", "errors", "files", "folder", "heads", "low_rank",
-    "message", "message_pb2", "partial", "fusion", "public", "registry", "rounding", "selector", "side_network",
-    "transcript", "view",
+    "adapters", "backbone", "clipping", "codec", "difference", "errors", "files", "folder", "heads", "language",
+    "low_rank", "message", "message_pb2", "partial", "fusion", "public", "registry", "rounding", "selector",
+    "side_network", "transcript", "view",
 }  # fmt: skip
 
 PLANTED = {
