@@ -44,7 +44,8 @@ def sparse_error(network: SideNetwork, activations: torch.Tensor, sent: Sparse) 
     """Squared error of s(A), from (P, L, d), over all V entries, those that did not cross being 0; mean over P."""
     features = network.features(activations)
     vocabulary, width = network.out.shape
-    if sent.indices.shape[1] * width < vocabulary:
+    # cheaper where features are many, and gathering rows of the output map takes no more room than the outputs would
+    if len(features) > 2 * width and sent.indices.shape[1] * width < vocabulary:
         return _by_form(network, features, sent) / len(features)
     outputs = network.read_out(features)
     at = outputs.gather(1, sent.indices)
