@@ -12,7 +12,8 @@ Shapes: B texts, P positions end to end, L layers, d width, V vocabulary, K clas
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,10 @@ LEAST = 0.1
 """Share of the backbone's probability that every token keeps."""
 ROWS = 512
 """Positions whose distributions (ROWS, V) are computed at once."""
+
+
+Chances = Callable[[torch.Tensor], torch.Tensor]
+"""From states (P, L, d) to next-token probabilities (P, V)."""
 
 
 class Quality(NamedTuple):
@@ -54,6 +59,14 @@ def completion(label: str) -> str:
     return f" {words(label)}."
 
 
+def trained_tokens(backbone: Backbone, text: str, longest: int, prompt: str, label: str | None) -> list[int]:
+    """The tokens of one training text; with a label, the prompt and its words follow."""
+    tokens = [*backbone.prefix, *backbone.token_ids(text, longest)]
+    if label is None:
+        return tokens
+    return [*tokens, *backbone.token_ids(prompt), *backbone.token_ids(completion(label))]
+
+
 def loss_positions(backbone: Backbone, tokens: Tokens) -> Loss:
     """All positions but each text's last."""
     before = Tokens(tokens.ids[:, :-1], tokens.mask[:, 1:])
@@ -61,29 +74,27 @@ def loss_positions(backbone: Backbone, tokens: Tokens) -> Loss:
     return Loss(states, tokens.ids[:, 1:][before.mask.bool()], lengths)
 
 
-def chances(backbone: Backbone, last: torch.Tensor) -> torch.Tensor:
-    """The backbone's next-token probabilities (P, V) from its last block's states (P, d)."""
-    found: torch.Tensor = (backbone.final_norm(last) @ backbone.output_matrix().T).softmax(1)
+def chances(backbone: Backbone, states: torch.Tensor) -> torch.Tensor:
+    """The backbone's next-token probabilities (P, V) from states (P, L, d)."""
+    found: torch.Tensor = (backbone.final_norm(states[:, -1]) @ backbone.output_matrix().T).softmax(1)
     return found
 
 
-def next_tokens(backbone: Backbone, side: SideNetwork | None, states: torch.Tensor) -> torch.Tensor:
-    """The tuned model's next-token probabilities (P, V) from states (P, L, d), or the backbone's alone."""
-    own = chances(backbone, states[:, -1])
-    if side is None:
-        return own
-    tuned = torch.maximum(own + side(states), LEAST * own)
-    return tuned / tuned.sum(1, keepdim=True)
+def tuned_chances(backbone: Backbone, side: SideNetwork, states: torch.Tensor) -> torch.Tensor:
+    """The tuned model's."""
+    own = chances(backbone, states)
+    found = torch.maximum(own + side(states), LEAST * own)
+    return found / found.sum(1, keepdim=True)
 
 
 @torch.no_grad()
-def quality(backbone: Backbone, side: SideNetwork | None, texts: Sequence[str], longest: int) -> Quality:
-    """On texts' own tokens, each text by itself."""
+def quality(backbone: Backbone, model: Chances, texts: Sequence[str], longest: int) -> Quality:
+    """Of a model upon the backbone on texts' own tokens, each text by itself."""
     nats, right, count = 0.0, 0, 0
     for at in range(0, len(texts), 16):
         loss = loss_positions(backbone, backbone.tokens(texts[at : at + 16], longest))
         for states, targets in zip(loss.states.split(ROWS), loss.targets.split(ROWS), strict=True):
-            found = next_tokens(backbone, side, states)
+            found = model(states)
             nats -= float(found.gather(1, targets.unsqueeze(1)).clamp_min(1e-30).log().double().sum())
             right += int((found.argmax(1) == targets).sum())
             count += len(targets)
@@ -92,17 +103,16 @@ def quality(backbone: Backbone, side: SideNetwork | None, texts: Sequence[str], 
 
 @torch.no_grad()
 def class_likelihoods(
-    backbone: Backbone, side: SideNetwork | None, texts: Sequence[str], longest: int, prompt: str, labels: Sequence[str]
+    backbone: Backbone, side: SideNetwork, texts: Sequence[str], longest: int, prompt: str, labels: Sequence[str]
 ) -> torch.Tensor:
     """Log-likelihood (B, K) of every class's words behind each text and the prompt."""
     tail, ends = backbone.token_ids(prompt), [backbone.token_ids(completion(label)) for label in labels]
     rows = [[*backbone.prefix, *backbone.token_ids(text, longest), *tail] for text in texts]
-    return torch.stack([_likelihoods(backbone, side, row, ends) for row in rows])
+    model = partial(tuned_chances, backbone, side)
+    return torch.stack([_likelihoods(backbone, model, row, ends) for row in rows])
 
 
-def _likelihoods(
-    backbone: Backbone, side: SideNetwork | None, opening: list[int], ends: Sequence[list[int]]
-) -> torch.Tensor:
+def _likelihoods(backbone: Backbone, model: Chances, opening: list[int], ends: Sequence[list[int]]) -> torch.Tensor:
     """Log-likelihood (K,) of continuations of one opening, which is run once."""
     cache, before = DynamicCache(), backbone.pad([opening])
     last = backbone.activations(before, cache=cache)[:, -1:]
@@ -112,6 +122,6 @@ def _likelihoods(
     states = torch.cat(
         [last.expand(len(ends), -1, -1, -1), backbone.activations(Tokens(after.ids, mask), cache=cache)], dim=1
     )
-    told = next_tokens(backbone, side, states[:, :-1][after.mask.bool()])
+    told = model(states[:, :-1][after.mask.bool()])
     found = told.gather(1, after.ids[after.mask.bool()].unsqueeze(1)).squeeze(1).clamp_min(1e-30).log()
     return torch.stack([part.sum() for part in found.split([len(end) for end in ends])])

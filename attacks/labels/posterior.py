@@ -16,6 +16,7 @@ Shapes: N samples, L layers, d width, K classes, R rows of the candidates' book.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp
 from typing import ClassVar
@@ -26,7 +27,7 @@ from torch.nn.functional import one_hot
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared, Studied
-from ..evidence.differences import Differences, differences
+from ..evidence.differences import CLASSES, Differences, differences
 from ..evidence.labels.augmented import augmented
 from ..evidence.labels.candidates import Candidates, candidates_of
 from ..evidence.labels.codewords import defence_settings, known_labels, named_groups
@@ -64,6 +65,7 @@ class Posterior(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
     studies: ClassVar[Studied | None] = Studied(frozenset({"backbone", "auxiliary", "keys"}), FACTS)
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +19,7 @@ import torch
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
 from ..errors import UsageError
-from ..language import Quality, chances, class_likelihoods, completion, loss_positions, quality
+from ..language import Quality, chances, class_likelihoods, loss_positions, quality, trained_tokens, tuned_chances
 from ..message import Message, Party
 from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role
@@ -67,7 +68,7 @@ class PAELM(Protocol):
     precision: Precision = "fp32"
     batch: int = 16
     """Samples a message."""
-    side: SideTraining = SideTraining(bottleneck=64, epochs=8, batch=16)
+    side: SideTraining = SideTraining(epochs=20, batch=4, learning_rate=1e-3)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,7 +92,8 @@ class PAELM(Protocol):
             "bottom": "frozen",
             # what follows a text is text here: no prompt of known length ends a sequence
             "prompt": "",
-            "completion": self.prompt if self.labelled else "",
+            "question": self.prompt,
+            "completion": "label words" if self.labelled else "none",
         }
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
@@ -123,17 +125,15 @@ class PAELMDevice(OnceDevice):
     def _made(self, rows: Sequence[Sample]) -> Positions:
         loss = loss_positions(self.backbone, self.backbone.pad([self._tokens(row) for row in rows]))
         sent = [
-            sparse_difference(chances(self.backbone, states[:, -1]), targets, self._protocol.entries)
+            sparse_difference(chances(self.backbone, states), targets, self._protocol.entries)
             for states, targets in zip(loss.states.split(512), loss.targets.split(512), strict=True)
         ]
         return Positions(loss.lengths, loss.states, Sparse(*map(torch.cat, zip(*sent, strict=True))))
 
     def _tokens(self, row: Sample) -> list[int]:
-        backbone, protocol = self.backbone, self._protocol
-        text = [*backbone.prefix, *backbone.token_ids(row.text, protocol.longest)]
-        if not protocol.labelled:
-            return text
-        return [*text, *backbone.token_ids(protocol.prompt), *backbone.token_ids(completion(row.label))]
+        protocol = self._protocol
+        label = row.label if protocol.labelled else None
+        return trained_tokens(self.backbone, row.text, protocol.longest, protocol.prompt, label)
 
     def predict(self, texts: list[str]) -> torch.Tensor:
         """Log-likelihoods (texts, classes) of the classes' words behind the texts."""
@@ -142,7 +142,7 @@ class PAELMDevice(OnceDevice):
 
     def quality(self, texts: Sequence[str]) -> Quality:
         """How well the tuned model predicts the tokens of texts."""
-        return quality(self.backbone, self.side, texts, self._protocol.longest)
+        return quality(self.backbone, partial(tuned_chances, self.backbone, self.side), texts, self._protocol.longest)
 
 
 class PAELMServer(PAEServer):
