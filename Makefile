@@ -78,16 +78,19 @@ test-wheel: $(VENV)/installed-dev
 
 # --- the message schema ---------------------------------------------------------------------------------------
 
-PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=system
+PROTOC = $(BIN)/python -m grpc_tools.protoc
+SCHEMAS = system/message system/network/network
 
 schema: $(VENV)/installed-dev
-	$(PROTOC) --python_out=system --pyi_out=system system/message.proto
+	@for one in $(SCHEMAS); do \
+		$(PROTOC) --proto_path=$$(dirname $$one) --python_out=$$(dirname $$one) --pyi_out=$$(dirname $$one) $$one.proto; done
 
 check-schema: $(VENV)/installed-dev
 	@mkdir -p build/schema
-	@$(PROTOC) --python_out=build/schema --pyi_out=build/schema system/message.proto
-	@cmp build/schema/message_pb2.py system/message_pb2.py && cmp build/schema/message_pb2.pyi system/message_pb2.pyi \
-		|| { echo "system/message_pb2.py is not what message.proto gives: run 'make schema'." >&2; exit 1; }
+	@for one in $(SCHEMAS); do \
+		$(PROTOC) --proto_path=$$(dirname $$one) --python_out=build/schema --pyi_out=build/schema $$one.proto; \
+		for made in _pb2.py _pb2.pyi; do cmp build/schema/$$(basename $$one)$$made $$one$$made \
+			|| { echo "$$one$$made is not what $$one.proto gives: run 'make schema'." >&2; exit 1; }; done; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .benchmarks .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

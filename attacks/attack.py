@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 
-from ..system.public import Public
+from ..system.public import CAUSAL, Public
 from ..system.view import View
 from .workbench import Workbench
 
@@ -75,6 +75,9 @@ class EpsilonBound:
 
 
 Guess = LabelGuess | TextGuess | StolenModel | MembershipScores | EpsilonBound
+
+CAUSAL_ONLY: Mapping[str, tuple[str, ...]] = {"attention": (CAUSAL,)}
+"""What an attack assumes that finds a token from those before it: in an encoder later ones count as well."""
 
 Prepared = Mapping[str, torch.Tensor]
 """What an attack computes from public knowledge alone."""

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from ..system import files
+from ..system.progress import Progress
 from .compiling.results import compile_results
 from .digest import SCHEMA
 from .planning import home
 from .planning.naming import Request
 from .planning.plan import Plan, settle
-from .progress import Progress
 from .running import Running, refuse_mixed
 from .runs.parts import NAMES
 from .runs.recorder import record_all

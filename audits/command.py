@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ..system.assignments import assignments, defended
 from ..system.errors import UnknownName, UsageError
 
 BackboneOption = Annotated[str, typer.Option(help="Packaged name, local folder or Hugging Face id.")]
@@ -32,9 +33,9 @@ def audit(
     if executor not in processes:
         raise UnknownName("executor", executor, processes)
     _refuse_foreign(out)
+    from ..system.progress import on_terminal
     from .audit import run_audit
     from .planning.naming import Request
-    from .progress import on_terminal
     from .suites.suite_file import load_suite
 
     planned = load_suite(suite)
@@ -111,40 +112,6 @@ def list_names(
         raise UnknownName("list", what, TABLES)
     for name, about in TABLES[what]():
         typer.echo(f"{name:<16} {about}" if about else name)
-
-
-def assignments(pairs: list[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs as settings; a dotted name is a setting of a setting. Values are TOML, or else text."""
-    import tomllib
-
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        *tables, last = (part.strip() for part in name.split("."))
-        if not equals or not all([*tables, last]):
-            raise UsageError(f"{pair!r} is no setting; give NAME=VALUE")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        table = settings
-        for part in tables:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise UsageError(f"{pair!r} is a setting of {part!r}, which has a value already; give NAME=VALUE once")
-        table[last] = value
-    return settings
-
-
-def defended(given: list[str]) -> dict[str, dict[str, Any]]:
-    """Defences with their settings by name, in the order given."""
-    defences: dict[str, dict[str, Any]] = {}
-    for one in given:
-        name, colon, settings = one.partition(":")
-        if name in defences:
-            raise UsageError(f"the defence {name} is given twice; give it once, as NAME:SETTING=VALUE,SETTING=VALUE")
-        defences[name] = assignments(settings.split(",")) if colon else {}
-    return defences
 
 
 def _refuse_foreign(out: Path) -> None:

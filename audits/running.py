@@ -12,8 +12,10 @@ from typing import Any
 from ..attacks.attack import Attack
 from ..system import files
 from ..system.errors import SidelightError, place
+from ..system.progress import Progress
 from ..system.public import Public, load_public
 from ..system.randomness import Streams
+from ..system.settings import named
 from .cells import cell as store
 from .cells.applies import outside
 from .cells.cell import Cell, Scored
@@ -21,12 +23,10 @@ from .cells.fields import common
 from .cells.judging import Judge
 from .cells.scoring import PRIMARY
 from .planning.plan import Plan
-from .progress import Progress
 from .sandbox.prepared_key import reference
 from .sandbox.preparing import Shelf, Shelved, prepares
 from .sandbox.readable import model_folders
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
-from .suites.settings import named
 
 OPEN_RUNS = 4
 """Runs that stay in memory: their cells come one after another."""

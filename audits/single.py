@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ..attacks import ATTACKS, Attack
 from ..system import files
 from ..system.backbone import TINY, load_backbone, local_folder
+from ..system.building import Recipe, build_protocol, called, unfolded
 from ..system.data import Sizes, load, refuse_trained_on, split
 from ..system.errors import UsageError
 from ..system.protocols import Protocol
@@ -25,7 +26,6 @@ from .sandbox.prepared_key import reference
 from .sandbox.preparing import Shelf, prepares
 from .sandbox.readable import model_folders
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
-from .suites.building import Recipe, build_protocol, called, unfolded
 from .suites.suite import DataPlan
 
 PREPARING = Limits(seconds=1800)

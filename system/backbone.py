@@ -6,56 +6,51 @@ Shapes: B texts, T positions, L blocks, d width.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging
 
-from .errors import UnknownName, UsageError
+from .anatomy import Readout, find_blocks, find_final_norm, is_causal, room
+from .errors import UsageError
+from .forward import Stop, Tokens, record_blocks, run
+from .references import BACKBONES, TINY, hub_answers, local_folder, refusal
+from .selector import Selector, select
+from .weights import Weights, pack_maps, require_known
 
-TINY = "sidelight-tiny"
-BACKBONES = {TINY: Path(__file__).parent / "tiny"}
-"""Backbones that come with the package."""
-
-PATIENCE = 10.0
-"""Seconds to wait for the hub before only its cache is asked."""
+__all__ = ["BACKBONES", "TINY", "Backbone", "Stop", "Tokens", "load_backbone", "local_folder", "record_blocks", "run"]
 
 SIDE_BY_SIDE = 256
 """Candidates that stand behind one prefix in a pass: their mask grows with the square."""
 
-FINAL_NORMS = ("final_layer_norm", "final_layernorm", "norm", "ln_f")
-"""What the families call the norm between the last block and the output matrix."""
-
-
-class Tokens(NamedTuple):
-    """Right-padded token ids of a batch of texts, each (B, T) int64; the mask is 1 where a token stands."""
-
-    ids: torch.Tensor
-    mask: torch.Tensor
-
-
-class Stop(Exception):
-    """Ends a forward pass after the last block that is asked for."""
+PROBE = "a"
+"""Some text, to see which special tokens a tokenizer puts around one."""
 
 
 class Backbone:
-    """A causal language model with its tokenizer, in float32, frozen, without dropout."""
+    """A causal language model, or an encoder that fills in masked words, with its tokenizer; frozen, no dropout."""
 
-    def __init__(self, model: Any, tokenizer: Any, name: str, digest: str) -> None:
-        self.model = model.float().eval().requires_grad_(False)
+    def __init__(self, model: Any, tokenizer: Any, name: str, digest: str, weights: Weights = "fp32") -> None:
+        self.model = (model.float() if weights == "fp32" else model).eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.name, self.digest = name, digest
+        self.name, self.digest, self.weights = name, digest, weights
+        self.causal = is_causal(model.config)
+        """Whether a token sees only what stands before it."""
         self.blocks = find_blocks(model)
         self.width = int(model.config.hidden_size)
         self.vocabulary = int(model.config.vocab_size)
-        self.prefix = list(tokenizer("")["input_ids"])
-        """Special tokens that open every text."""
+        self.prefix, self.suffix = self._around()
+        """Special tokens that open every text, and those that close it: only encoders have the latter."""
+        self._readout: tuple[torch.device, Readout] | None = None
+
+    def _around(self) -> tuple[list[int], list[int]]:
+        if self.causal:
+            return list(self.tokenizer("")["input_ids"]), []
+        whole, own = list(self.tokenizer(PROBE)["input_ids"]), self.token_ids(PROBE)
+        start = next(i for i in range(len(whole)) if whole[i : i + len(own)] == own)
+        return whole[:start], whole[start + len(own) :]
 
     def token_ids(self, text: str, longest: int | None = None) -> list[int]:
         """A text's own tokens, without special ones, cut to the longest allowed."""
@@ -63,14 +58,18 @@ class Backbone:
         return ids[:longest]
 
     def tokens(self, texts: Sequence[str], longest: int, prompt: str = "") -> Tokens:
-        """Opening tokens, at most `longest` tokens of text, then the prompt's tokens."""
-        tail = self.token_ids(prompt)
-        return self.pad([[*self.prefix, *self.token_ids(text, longest), *tail] for text in texts])
+        """Opening tokens, at most `longest` tokens of text, then the prompt's tokens and the closing ones."""
+        return self.framed([self.token_ids(text, longest) for text in texts], prompt)
+
+    def framed(self, rows: Sequence[Sequence[int]], prompt: str = "") -> Tokens:
+        """The same of texts that are given by their own tokens."""
+        tail = [*self.token_ids(prompt), *self.suffix]
+        return self.pad([[*self.prefix, *row, *tail] for row in rows])
 
     def require_room(self, longest: int, prompt: str) -> None:
         """Raises UsageError where the model has fewer positions than texts of so many tokens need."""
-        around = len(self.prefix) + len(self.token_ids(prompt))
-        there = getattr(self.model.config, "max_position_embeddings", None)
+        around = len(self.prefix) + len(self.token_ids(prompt)) + len(self.suffix)
+        there = room(self.model)
         if there is not None and around + longest > there:
             raise UsageError(
                 f"longest is {longest} and {self.name} has {there} positions, of which {around} are for what stands "
@@ -96,7 +95,21 @@ class Backbone:
         count = len(self.blocks) if last is None else last
         with record_blocks(list(self.blocks)[:count]) as taken:
             run(self.model, tokens, cache)
-        return torch.stack(taken, dim=2)
+        return torch.stack(taken, dim=2).float()
+
+    def pivots(self, tokens: Tokens, selector: Selector, layers: Sequence[int] | None = None) -> torch.Tensor:
+        """The selected position's state after every block, or after some of them, numbered from 1: (B, L, d).
+
+        The position is selected as each block ends, so that no block's states (B, T, d) outlive the next block.
+        """
+        wanted = range(1, len(self.blocks) + 1) if layers is None else layers
+
+        def selected(states: torch.Tensor) -> torch.Tensor:
+            return select(states.float(), tokens.mask, selector)
+
+        with record_blocks(list(self.blocks)[: max(wanted)], selected) as taken:
+            run(self.model, tokens)
+        return torch.stack([taken[layer - 1] for layer in wanted], dim=1)
 
     def branches(self, prefixes: Sequence[Sequence[int]], candidates: torch.Tensor, last: int) -> torch.Tensor:
         """States after block `last` of every candidate next token behind its prefix: (B, C) ids to (B, C, d).
@@ -121,137 +134,80 @@ class Backbone:
             states.append(taken[-1])
         return torch.cat(states, dim=1)
 
+    @property
+    def head_width(self) -> int:
+        """Width of what a head reads: the states' own, or what an encoder's transform makes of them."""
+        return self.width if self.causal else int(self.model.get_output_embeddings().weight.shape[1])
+
+    def next_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """What may follow rows (B, T) of equally many tokens, opening ones included: (B, vocabulary).
+
+        An encoder fills in a mask behind them. Raises UsageError where its tokenizer has none.
+        """
+        at = ids.shape[1]
+        if self.causal:
+            at -= 1
+        elif self.tokenizer.mask_token_id is None:
+            raise UsageError(f"the tokenizer of {self.name} has no mask token; give an encoder with its own tokenizer")
+        else:
+            tail = torch.tensor([self.tokenizer.mask_token_id, *self.suffix], device=ids.device)
+            ids = torch.cat([ids, tail.expand(len(ids), -1)], 1)
+        logits: torch.Tensor = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, at]
+        return logits.float()
+
     def final_norm(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The norm that the output matrix expects, of states (..., d) after the last block."""
-        normed: torch.Tensor = find_final_norm(self.model)(hidden)
-        return normed
+        """What the output matrix expects of states (..., d) after the last block: normed, or as encoders transform.
+
+        The last dimension is `head_width`.
+        """
+        states = hidden.to(torch.bfloat16 if self.weights == "bf16" else torch.float32)
+        if self.causal:
+            normed: torch.Tensor = find_final_norm(self.model)(states)
+            return normed.float()
+        return self._transformed(states.reshape(-1, self.width)).reshape(*hidden.shape[:-1], -1).float()
+
+    def _transformed(self, states: torch.Tensor) -> torch.Tensor:
+        if self._readout is None or self._readout[0] != self.model.device:
+            self._readout = self.model.device, Readout(self.model)
+        return self._readout[1](states)
 
     def output_matrix(self) -> torch.Tensor:
-        """The language-model head (vocabulary, d)."""
+        """The language-model head (vocabulary, head width), as its weights are held."""
         weight: torch.Tensor = self.model.get_output_embeddings().weight
-        if weight.shape[1] != self.width:
+        if weight.shape[1] != self.head_width:
             raise UsageError(f"{self.name} projects its states before the output matrix; use a linear head instead")
         return weight
 
 
-def run(model: Any, tokens: Tokens, cache: Any = None, places: torch.Tensor | None = None) -> None:
-    """A forward pass up to whatever a hook stops; `places` (B, T) are positions where they do not follow the mask."""
-    named = {} if places is None else {"position_ids": places}
-    with suppress(Stop):
-        model(
-            input_ids=tokens.ids,
-            attention_mask=tokens.mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **named,
-        )
+def load_backbone(reference: str, weights: Weights = "fp32") -> Backbone:
+    """A backbone by packaged name, local folder or Hugging Face id; raises UsageError in one sentence.
 
-
-@contextmanager
-def record_blocks(blocks: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
-    """Collects each block's output (B, T, d) in the next forward pass, which ends after the last block."""
-    taken: list[torch.Tensor] = []
-
-    def take(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        taken.append(output[0] if isinstance(output, tuple) else output)
-        if len(taken) == len(blocks):
-            raise Stop
-
-    handles = [block.register_forward_hook(take) for block in blocks]
-    try:
-        yield taken
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def find_blocks(model: Any) -> nn.ModuleList:
-    """The list of Transformer blocks of any transformers causal model."""
-    count = model.config.num_hidden_layers
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-    if len(lists) != 1:
-        raise UsageError(f"cannot find the {count} blocks of {type(model).__name__}; give a decoder-only causal model")
-    return lists[0]
-
-
-def find_parent(model: Any) -> tuple[nn.Module, str]:
-    """The module that holds the list of blocks, and the list's attribute name."""
-    blocks = find_blocks(model)
-    for module in model.modules():
-        for name, child in module.named_children():
-            if child is blocks:
-                return module, name
-    raise UsageError(f"cannot find the blocks of {type(model).__name__}; give a decoder-only causal model")
-
-
-def find_final_norm(model: Any) -> nn.Module:
-    """The norm after the last block; the identity for a family that has none."""
-    parent, _ = find_parent(model)
-    for name in FINAL_NORMS:
-        norm = getattr(parent, name, None)
-        if isinstance(norm, nn.Module):
-            return norm
-    return nn.Identity()
-
-
-def load_backbone(reference: str) -> Backbone:
-    """A backbone by packaged name, local folder or Hugging Face id; raises UsageError in one sentence."""
+    The digest is of the weights as they are held: an attacker who loads others computes other states (weights.py).
+    """
+    require_known(weights)
     folder = local_folder(reference)
-    stored = folder is not None or not _hub_answers(reference)
+    stored = folder is not None or not hub_answers(reference)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder or reference, local_files_only=stored)
-        model = AutoModelForCausalLM.from_pretrained(folder or reference, dtype=torch.float32, local_files_only=stored)
+        model = _load_model(str(folder or reference), stored, weights)
+    except UsageError:
+        raise
     except Exception as error:  # hub, file and format errors have no common class
-        raise _refusal(reference, folder, error) from None
+        raise refusal(reference, folder, error) from None
     name = reference if folder is None or reference in BACKBONES else folder.name
-    return Backbone(model, tokenizer, name, _digest(model))
+    if weights in ("int8", "int4"):
+        pack_maps(model, find_blocks(model), weights)
+    return Backbone(model, tokenizer, name, _digest(model), weights)
 
 
-def _hub_answers(reference: str) -> bool:
-    """Whether the hub knows a model: asked once, where `transformers` would retry for a minute."""
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().model_info(reference, timeout=PATIENCE)
-    except Exception:  # the errors of its HTTP client have no common class; what the cache holds may still do
-        return False
-    return True
-
-
-def local_folder(reference: str) -> Path | None:
-    """The folder of a packaged or local backbone; None for a hub id."""
-    if reference in BACKBONES:
-        return Path(os.path.realpath(BACKBONES[reference]))
-    path = Path(reference).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").exists():
-            raise UsageError(
-                f"{reference} holds no config.json; give a folder that transformers' save_pretrained wrote"
-            )
-        return path.resolve()
-    if reference.startswith((".", "/", "~")) or reference.count("/") > 1:
-        raise UsageError(f"the backbone folder {reference} does not exist; give a folder, a hub id or {TINY!r}")
-    return None
-
-
-def _refusal(reference: str, folder: Path | None, error: Exception) -> UsageError:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if folder is not None:
-        return UsageError(
-            f"the backbone in {reference} cannot be loaded ({first}); give a causal language model's folder"
-        )
-    if "/" not in reference and not _known_offline(error):
-        return UnknownName("backbone", reference, BACKBONES)
-    return UsageError(
-        f"the backbone {reference!r} is no packaged name or local folder and the Hugging Face hub does not answer for "
-        f"it; give {TINY!r}, a local folder, or an id while the hub can be reached"
-    )
-
-
-def _known_offline(error: Exception) -> bool:
-    return "not a local folder and is not a valid model identifier" in str(error)
+def _load_model(place: str, stored: bool, weights: Weights) -> Any:
+    """With the head that reads words, which `AutoModel` would leave away."""
+    config = AutoConfig.from_pretrained(place, local_files_only=stored)
+    kind = AutoModelForCausalLM if is_causal(config) else AutoModelForMaskedLM
+    dtype = torch.bfloat16 if weights == "bf16" else torch.float32
+    return kind.from_pretrained(place, config=config, dtype=dtype, local_files_only=stored)
 
 
 def _digest(model: Any) -> str:

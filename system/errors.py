@@ -4,7 +4,8 @@ SidelightError
 ├── UsageError      wrong usage or input: exit status 2
 │   └── UnknownName     a name that no table holds, with the nearest right one
 ├── ProtocolError   a peer sent something that the protocol does not allow
-└── PrivacyError    training would not keep the privacy that it promises
+├── PrivacyError    training would not keep the privacy that it promises
+└── StoreFull       a store does not take what it was to keep; what was there stays
 """
 
 from __future__ import annotations
@@ -48,3 +49,7 @@ class ProtocolError(SidelightError):
 
 class PrivacyError(SidelightError):
     """Training that would not keep the privacy that it promises."""
+
+
+class StoreFull(SidelightError):
+    """A quota, a capacity or a disk takes no more: nothing new is kept, and what was there stays."""

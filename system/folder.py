@@ -10,17 +10,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from .errors import SidelightError
+from .errors import StoreFull
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write a file of tensors; SidelightError where the disk does not take it."""
+    """Write a file of tensors; StoreFull where the disk does not take it."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
         save_file({name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}, partial)
     except SafetensorError as error:  # so it tells of a full disk
         partial.unlink(missing_ok=True)
-        raise SidelightError(f"{path.name} cannot be written ({error}); see that the disk has room") from None
+        raise StoreFull(f"{path.name} cannot be written ({error}); see that the disk has room") from None
     partial.chmod(0o600)
     partial.replace(path)
 

@@ -34,11 +34,7 @@ def pivot_activations(
     layers: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """The pivot's hidden state after every block, or after some of them, numbered from 1: (B, L, d)."""
-    tokens = backbone.tokens(texts, longest, prompt)
-    if layers is None:
-        return select(backbone.activations(tokens), tokens.mask, selector)
-    states = backbone.activations(tokens, max(layers))[:, :, [layer - 1 for layer in layers]]
-    return select(states, tokens.mask, selector)
+    return backbone.pivots(backbone.tokens(texts, longest, prompt), selector, layers)
 
 
 def positionwise(side: SideNetwork, states: torch.Tensor, lengths: torch.Tensor, selector: Selector) -> torch.Tensor:

@@ -22,7 +22,7 @@ HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)
 def verbaliser(backbone: Backbone, labels: Sequence[str]) -> torch.Tensor:
     """(K, d): for each class the mean of the output matrix's rows at its name's tokens, minus the classes' mean."""
     matrix = backbone.output_matrix()
-    rows = [matrix[backbone.token_ids(" " + words(label))].mean(0) for label in labels]
+    rows = [matrix[backbone.token_ids(" " + words(label))].float().mean(0) for label in labels]
     weight = torch.stack(rows).detach()
     return weight - weight.mean(0)
 

@@ -16,6 +16,7 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_INT4: _ClassVar[Encoding]
     ENCODING_INT64: _ClassVar[Encoding]
     ENCODING_INT2: _ClassVar[Encoding]
+    ENCODING_BFLOAT16: _ClassVar[Encoding]
     ENCODING_UINT16: _ClassVar[Encoding]
     ENCODING_INT32: _ClassVar[Encoding]
 ENCODING_UNSPECIFIED: Encoding
@@ -25,6 +26,7 @@ ENCODING_INT8: Encoding
 ENCODING_INT4: Encoding
 ENCODING_INT64: Encoding
 ENCODING_INT2: Encoding
+ENCODING_BFLOAT16: Encoding
 ENCODING_UINT16: Encoding
 ENCODING_INT32: Encoding
 

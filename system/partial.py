@@ -17,7 +17,9 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-from .backbone import Backbone, Stop, Tokens, find_blocks, find_final_norm, find_parent, record_blocks, run
+from .anatomy import behind_blocks, embeddings, find_blocks, find_final_norm, find_parent
+from .backbone import Backbone, Stop, Tokens, record_blocks, run
+from .errors import UsageError
 from .selector import Selector, select
 
 LORA_ALPHA = 2
@@ -26,11 +28,22 @@ FULL = -1
 """In place of a rank: every weight of the part is tuned."""
 
 
+def require_exact(backbone: Backbone) -> None:
+    """Raises UsageError where a part cannot be trained, since its weights are not in float32."""
+    if backbone.weights != "fp32":
+        raise UsageError(
+            f"a part of {backbone.name} is trained here, and its weights are {backbone.weights}; give weights fp32, or "
+            f"a protocol that leaves the backbone as it is"
+        )
+
+
 class Bottom(nn.Module):
     """Embeddings and the first `cut` blocks; frozen where `rank` is 0, tuned whole where it is FULL."""
 
     def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
+        if rank:
+            require_exact(backbone)
         self.model = backbone.model if rank == 0 else _with_blocks(backbone.model, slice(cut))
         self.blocks = list(find_blocks(self.model))[:cut]
         tune(self.model, self.blocks, embeddings(self.model), rank, generator)
@@ -39,21 +52,26 @@ class Bottom(nn.Module):
         """States after block `cut`, before any final norm: (B, T, d)."""
         with record_blocks(self.blocks) as taken:
             run(self.model, tokens)
-        return taken[-1]
+        return taken[-1].float()
 
 
 class Top(nn.Module):
-    """The blocks after `cut` and the final norm; frozen where `rank` is 0, tuned whole where it is FULL."""
+    """The blocks after `cut` and what follows them before an output matrix.
+
+    Frozen where `rank` is 0, tuned whole where it is FULL.
+    """
 
     def __init__(self, backbone: Backbone, cut: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
+        require_exact(backbone)
         table = backbone.model.get_input_embeddings()
         # one row of it makes the states that `_inject` replaces
         stand_in = {id(table): nn.Embedding.from_pretrained(table.weight[:1].clone())}
         self.model = _with_blocks(backbone.model, slice(cut, None), stand_in)
         self._states: torch.Tensor | None = None
         self.drop(0)
-        tune(self.model, list(find_blocks(self.model)), [find_final_norm(self.model)], rank, generator)
+        self._causal = backbone.causal
+        tune(self.model, list(find_blocks(self.model)), behind_blocks(self.model), rank, generator)
 
     def drop(self, count: int) -> None:
         """Leave away the first blocks: the next one takes states from then on."""
@@ -68,9 +86,17 @@ class Top(nn.Module):
         self._states = states
         # any token stands in: the first remaining block takes `states` in place of its embedding
         tokens = Tokens(torch.zeros_like(mask), mask)
+        found = self._normed(tokens)
+        self._states = None
+        return found
+
+    def _normed(self, tokens: Tokens) -> torch.Tensor:
+        if not self._causal:
+            # the output matrix is left away: what comes out is what it would take
+            transformed: torch.Tensor = run(self.model, tokens).logits
+            return transformed
         with record_blocks(list(find_blocks(self.model))) as taken:
             run(self.model, tokens)
-        self._states = None
         normed: torch.Tensor = find_final_norm(self.model)(taken[-1])
         return normed
 
@@ -162,13 +188,6 @@ def _with_blocks(model: Any, kept: slice, instead: Mapping[int, nn.Module] = Map
     made = copy.deepcopy(model, {id(blocks): chosen, id(head): nn.Identity(), **instead})
     made.config.num_hidden_layers = len(chosen)
     return made
-
-
-def embeddings(model: Any) -> list[nn.Module]:
-    """What makes the first block's input: all that stands beside the blocks but the final norm."""
-    parent, name = find_parent(model)
-    behind = find_final_norm(model)
-    return [child for other, child in parent.named_children() if other != name and child is not behind]
 
 
 def tune(

@@ -23,10 +23,10 @@ from functools import cache
 
 import torch
 
+from .anatomy import embeddings
 from .backbone import Backbone
 from .errors import UsageError
 from .message import Message, encode
-from .partial import embeddings
 from .roles import DEVICE, SERVER
 from .schedule import Job
 

@@ -30,6 +30,11 @@ ITEMS = (
 )
 """What the threat model may withhold, as an attack's needs name it."""
 
+CAUSAL, BIDIRECTIONAL = "causal", "bidirectional"
+"""The fact `attention`: whether a token of the backbone sees only what stands before it."""
+UNSAID: Mapping[str, str] = {"attention": CAUSAL}
+"""What recordings stand for that are older than a fact."""
+
 
 @dataclass(frozen=True)
 class Example:

@@ -82,6 +82,10 @@ class ResumableServer(Server):
     def step(self) -> bool:
         """Do a part of the work that needs no message; False where there is none to do."""
 
+    @abstractmethod
+    def due(self, message: Message) -> bool:
+        """Whether a message can be answered now; otherwise steps come first, as long as there are any."""
+
     @property
     @abstractmethod
     def progress(self) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from .backbone import Backbone
+from .errors import UsageError
 
 FEWEST, MOST = 2, 16
 """Bits of a weight."""
@@ -23,7 +24,12 @@ FEWEST, MOST = 2, 16
 
 @lru_cache(maxsize=2)
 def rounded(backbone: Backbone, bits: int) -> Backbone:
-    """The same backbone with weights that take so many different values: at most 2^bits - 1 a channel."""
+    """The same backbone with weights that take so many different values: at most 2^bits - 1 a channel.
+
+    Raises UsageError where they are not in float32.
+    """
+    if backbone.weights != "fp32":
+        raise UsageError(f"the weights of {backbone.name} are {backbone.weights} already; round those of fp32")
     model = deepcopy(backbone.model)
     copy = Backbone(model, backbone.tokenizer, backbone.name, f"{backbone.digest}-{bits}-bit")
     for module in copy.blocks.modules():

@@ -23,11 +23,14 @@ class Traffic:
 
     bytes: Counter[tuple[str, Party, Party]] = field(default_factory=Counter)
     messages: Counter[tuple[str, Party, Party]] = field(default_factory=Counter)
+    payload: Counter[tuple[str, Party, Party]] = field(default_factory=Counter)
+    """Bytes of tensors alone."""
 
     def count(self, message: Message, size: int) -> None:
         key = (message.kind, message.sender, message.receiver)
         self.bytes[key] += size
         self.messages[key] += 1
+        self.payload[key] += message.payload
 
     def sent_by(self, party: Party) -> int:
         """Bytes that a party sent."""
@@ -53,7 +56,7 @@ class Wire:
 
     def request(self, message: Message) -> Message:
         """Send a message, return the receiver's answer, both as decoded from their bytes."""
-        answer = decode(self._carry(self._encoded(message)))
+        answer = self._carry(message, self._encoded(message))
         if (answer.sender, answer.receiver) != (message.receiver, message.sender):
             raise ProtocolError(f"{message.receiver} answered as {answer.sender} to {answer.receiver}")
         return answer
@@ -62,17 +65,15 @@ class Wire:
         """Send a message of which only the arrival matters; that it was refused is raised now or by a later call."""
         self.request(message)
 
-    def _carry(self, data: bytes) -> bytes:
-        """Take a message's bytes to its receiver and bring back those of its answer."""
-        received = decode(data)
-        self._note(received, len(data))
+    def _carry(self, message: Message, data: bytes) -> Message:
+        """Take a message's bytes to its receiver, and read the answer from its bytes."""
+        received = self._heard(decode(data), len(data))
         began = time.process_time()
         with torch.enable_grad():  # the sender's gradient mode is its own, as in another process
-            answer = self._roles[received.receiver].handle(received)
-        self.served[received.receiver] += time.process_time() - began
+            answer = self._roles[message.receiver].handle(received)
+        self.served[message.receiver] += time.process_time() - began
         answered = self._encoded(answer)
-        self._note(decode(answered), len(answered))
-        return answered
+        return self._heard(decode(answered), len(answered))
 
     def _encoded(self, message: Message) -> bytes:
         """A message's bytes, with its place among the sender's messages of this kind."""
@@ -81,9 +82,10 @@ class Wire:
         self._steps[key] += 1
         return data
 
-    def _note(self, message: Message, size: int) -> None:
+    def _heard(self, message: Message, size: int) -> Message:
         """Count a message, and hand it on to whoever listens."""
         self.traffic.count(message, size)
         began = time.process_time()
         self._listener(message)
         self.listened += time.process_time() - began
+        return message

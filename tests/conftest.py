@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _hub_home = tempfile.TemporaryDirectory(prefix="sidelight-tests-")
 os.environ["HF_HOME"] = _hub_home.name
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _hub_home.name
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores
 
 LOOPBACK = ("127.", "::1", "localhost")

@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("system", "attacks", "audits", "benchmarks", "reports")
 OPEN_TO_ATTACKS = {
-    "adapters", "backbone", "clipping", "codec", "difference", "errors", "files", "folder", "heads", "language",
-    "low_rank", "message", "message_pb2", "partial", "fusion", "public", "registry", "rounding", "selector",
-    "side_network", "transcript", "view",
+    "adapters", "anatomy", "backbone", "clipping", "codec", "difference", "envelope", "errors", "files", "folder",
+    "forward", "heads", "language", "low_rank", "message", "message_pb2", "partial", "fusion", "public", "references",
+    "registry", "rounding", "selector", "side_network", "transcript", "view", "weights",
 }  # fmt: skip
 
 PLANTED = {

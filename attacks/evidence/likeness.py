@@ -21,9 +21,10 @@ EXACT = 1e-3
 
 
 def device_backbone(public: Public) -> Backbone:
-    """The backbone as the device runs it: how its weights are rounded is public."""
+    """The backbone as the device runs it: how its weights are held and rounded is public."""
     assert public.backbone is not None
-    backbone, bits = load_backbone(public.backbone), public.facts.get("weight_bits", 0)
+    backbone = load_backbone(public.backbone, public.facts.get("weights", "fp32"))
+    bits = public.facts.get("weight_bits", 0)
     return rounded(backbone, bits) if bits else backbone
 
 

@@ -119,9 +119,12 @@ def written(
     cache: Any = None
     found = rows
     for _ in range(longest - len(starts[0])):
-        output = backbone.model(input_ids=rows.to(device), past_key_values=cache, use_cache=True)
-        cache = output.past_key_values
-        chances = output.logits[:, -1].float().softmax(1).cpu()
+        if backbone.causal:
+            output = backbone.model(input_ids=rows.to(device), past_key_values=cache, use_cache=True)
+            cache, logits = output.past_key_values, output.logits[:, -1]
+        else:
+            logits = backbone.next_logits(found.to(device))
+        chances = logits.float().softmax(1).cpu()
         chances[:, special] = 0.0
         rows = torch.multinomial(chances, 1, generator=generator)
         found = torch.cat([found, rows], 1)

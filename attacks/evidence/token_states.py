@@ -20,7 +20,6 @@ from ...system.backbone import Backbone, Tokens
 from ...system.clipping import clipped
 from ...system.codec import through
 from ...system.public import Public
-from ...system.selector import select
 from .states import Form, blurred, form_of, within
 
 ROWS, ENTRIES = 256, 2**26
@@ -40,7 +39,7 @@ def states_of_tokens(
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """What would cross (B, L, d) of the pivots of texts given by their own tokens; with a generator, noised."""
-    tail = backbone.token_ids(form.prompt)
+    tail = [*backbone.token_ids(form.prompt), *backbone.suffix]
     whole = [[*backbone.prefix, *row, *tail] for row in rows]
     entries = max(map(len, whole), default=1) * max(layers) * backbone.width
     step = min(ROWS, max(1, ENTRIES // max(1, entries)))
@@ -52,8 +51,7 @@ def states_of_tokens(
 def _pivots(backbone: Backbone, rows: list[list[int]], form: Form, layers: Sequence[int]) -> torch.Tensor:
     device = backbone.model.device
     tokens = Tokens(*(part.to(device) for part in backbone.pad(rows)))
-    states = backbone.activations(tokens, max(layers))[:, :, [layer - 1 for layer in layers]]
-    return select(states, tokens.mask, form.selector).cpu()
+    return backbone.pivots(tokens, form.selector, layers).cpu()
 
 
 class Sender:

@@ -28,7 +28,7 @@ from ...system.errors import UsageError
 from ...system.partial import stored_top
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, StolenModel
+from ..attack import CAUSAL_ONLY, Attack, Goal, Needs, Prepared, StolenModel
 from ..evidence.positions.followed_bottoms import Sighting, followed
 from ..evidence.positions.found_texts import STUDIES, found_texts, ranking
 from ..evidence.positions.shadow_bottoms import recipe_of
@@ -47,6 +47,7 @@ class Shadow(Attack):
     needs = Needs(view=frozenset({"activations", "held:tuned"}), public=frozenset({"auxiliary", "backbone", "queries"}))
     attacked = frozenset({"activations", "held:tuned"})
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **CAUSAL_ONLY,
         "positions": ("all",),
         "bottom": ("trainable",),
         "fusion": ("split",),

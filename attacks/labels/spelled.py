@@ -20,7 +20,7 @@ from ...system.backbone import load_backbone
 from ...system.language import completion
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
+from ..attack import CAUSAL_ONLY, Attack, Goal, LabelGuess, Needs, Prepared
 from ..evidence.positions.completions import WORDS, parted
 from ..evidence.positions.next_tokens import next_texts
 
@@ -34,7 +34,11 @@ class Spelled(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"difference"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("all",), "completion": (WORDS,)}
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **CAUSAL_ONLY,
+        "positions": ("all",),
+        "completion": (WORDS,),
+    }
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
         """A class (N,) for every sample that sent both kinds."""

@@ -27,7 +27,7 @@ import torch
 from ...system.backbone import load_backbone
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, TextGuess
+from ..attack import CAUSAL_ONLY, Attack, Goal, Needs, Prepared, TextGuess
 from ..evidence.positions.completions import parted
 from ..evidence.positions.next_tokens import next_texts
 
@@ -41,7 +41,7 @@ class Support(Attack):
     goal = Goal.TEXTS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"difference"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("all",)}
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {**CAUSAL_ONLY, "positions": ("all",)}
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> TextGuess:
         """Each sample's own tokens, from the text's first on."""

@@ -39,7 +39,7 @@ from ...system.backbone import load_backbone
 from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
+from ..attack import CAUSAL_ONLY, Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.positions.drift import Recovered, Sent, Tracker
 from ..evidence.positions.position_reader import stored_reader
 from ..evidence.positions.shadow_bottoms import recipe_of
@@ -62,7 +62,7 @@ class Deep(Attack):
     goal = Goal.TEXTS
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
     attacked = frozenset({"activations"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("all",), "bottom": ("trainable",)}
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {**CAUSAL_ONLY, "positions": ("all",), "bottom": ("trainable",)}
     studies = Studied(
         frozenset({"auxiliary", "backbone"}),
         FACTS | {"lora", "rank"},

@@ -32,7 +32,7 @@ import torch
 from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
+from ..attack import CAUSAL_ONLY, Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.pivots.decoder_lessons import Lessons, learnt_decoder
 from ..evidence.pivots.inverting import Inverter
 from ..evidence.states import FACTS, PLAIN, PROJECTED, asked_states
@@ -49,6 +49,7 @@ class LearnedInverter(Attack):
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"activations"})
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **CAUSAL_ONLY,
         "positions": ("pivot", "mean"),
         "selector": ("last", "mean"),
         "activations": (PLAIN, PROJECTED),

@@ -31,7 +31,7 @@ import torch
 
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, TextGuess
+from ..attack import CAUSAL_ONLY, Attack, Goal, Needs, Prepared, TextGuess
 from ..evidence.positions.found_texts import STUDIES, found_texts, ranking
 from ..workbench import Workbench
 
@@ -45,7 +45,7 @@ class Match(Attack):
     goal = Goal.TEXTS
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone", "auxiliary"}))
     attacked = frozenset({"activations"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"positions": ("all",)}
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {**CAUSAL_ONLY, "positions": ("all",)}
     studies = STUDIES
 
     round: int = 0

@@ -54,7 +54,7 @@ class Retrieve(Attack):
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"activations"})
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {"activations": (PLAIN, PROJECTED)}
-    studies = Studied(frozenset({"backbone", "auxiliary", "candidates", "keys"}), FACTS | {"weight_bits"})
+    studies = Studied(frozenset({"backbone", "auxiliary", "candidates", "keys"}), FACTS | {"weight_bits", "weights"})
 
     @torch.no_grad()
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:

@@ -30,7 +30,7 @@ from ...system.backbone import load_backbone
 from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
+from ..attack import CAUSAL_ONLY, Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.pivots.beforehand import as_candidates, beforehand, stored_chain
 from ..evidence.pivots.neighbours import (
     DOUBTS,
@@ -76,6 +76,7 @@ class Search(Attack):
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"activations"})
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **CAUSAL_ONLY,
         "positions": ("mean",),
         "selector": ("mean",),
         "activations": (PLAIN,),

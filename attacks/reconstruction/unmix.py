@@ -28,7 +28,7 @@ from ...system.backbone import load_backbone
 from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, Studied, TextGuess
+from ..attack import CAUSAL_ONLY, Attack, Goal, Needs, Prepared, Studied, TextGuess
 from ..evidence.pivots.beforehand import as_candidates, beforehand, stored_chain
 from ..evidence.pivots.first_attention import KNOWN, FirstAttention
 from ..evidence.pivots.pivot_attention import STARTS, Around, PivotAttention, System
@@ -64,6 +64,7 @@ class Unmix(Attack):
     needs = Needs(view=frozenset({"activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"activations"})
     assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **CAUSAL_ONLY,
         "positions": ("pivot",),
         "selector": ("last",),
         "activations": (PLAIN,),

@@ -23,7 +23,7 @@ Shapes: V vocabulary, B texts, T positions, n inputs of a map.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -34,7 +34,7 @@ from ...system.backbone import Backbone, load_backbone
 from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
-from ..attack import Attack, Goal, Needs, Prepared, TextGuess
+from ..attack import CAUSAL_ONLY, Attack, Goal, Needs, Prepared, TextGuess
 from ..evidence.updates.growing import Form, Near, Tree, grown, likely
 from ..evidence.updates.sent import Site, Tuned, Update, updates
 
@@ -48,6 +48,7 @@ class UpdateSpans(Attack):
     goal: ClassVar[Goal] = Goal.TEXTS
     needs: ClassVar[Needs] = Needs(view=frozenset({"update", "held:start"}), public=frozenset({"backbone"}))
     attacked: ClassVar[frozenset[str]] = frozenset({"update"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CAUSAL_ONLY
     linked: ClassVar[bool] = False
 
     tolerance: float = 0.03

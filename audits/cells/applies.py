@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...attacks import Attack
+from ...system.public import UNSAID
 
 
 class Outside(NamedTuple):
@@ -24,6 +25,6 @@ def outside(attack: Attack, shown: frozenset[str], items: frozenset[str], facts:
     if withheld := sorted(attack.needs.public - items):
         return Outside("not_applicable", f"the adversary does not have: {', '.join(withheld)}")
     for fact, values in attack.assumes.items():
-        if facts.get(fact) not in values:
-            return Outside("not_applicable", f"{fact} is {facts.get(fact)}; the attack takes {' or '.join(values)}")
+        if (is_so := facts.get(fact, UNSAID.get(fact))) not in values:
+            return Outside("not_applicable", f"{fact} is {is_so}; the attack takes {' or '.join(values)}")
     return None

@@ -13,9 +13,9 @@ import torch
 from ...attacks.attack import Attack, Goal, Guess, Needs
 from ...system import files, folder
 from ...system.errors import SidelightError
+from ...system.settings import changed
 from ..sandbox import guess_files
 from ..statistics import Measured
-from ..suites.settings import changed
 
 WHOLE, SHUFFLED = "", "shuffled"
 """The view as it is, and the twin whose samples are filed under each other's ids."""

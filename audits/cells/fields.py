@@ -8,10 +8,10 @@ from typing import Any
 import numpy
 
 from ...attacks.attack import Goal
+from ...system.building import differing
+from ...system.settings import named
 from ..digest import SCHEMA, digest
 from ..statistics import Interval, Measured, Numbers, Twin, state
-from ..suites.building import differing
-from ..suites.settings import named
 from .cell import Cell
 from .scoring import JUDGED, PRIMARY
 

@@ -180,8 +180,7 @@ def _written(backbone: Backbone, longest: int) -> tuple[int, ...]:
     row = list(backbone.prefix) or [0]
     opening = len(row)
     for _ in range(longest):
-        tokens = backbone.pad([row])
-        row.append(int(backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[0, -1].argmax()))
+        row.append(int(backbone.next_logits(torch.tensor([row])).argmax()))
     return tuple(row[opening:])
 
 
@@ -193,8 +192,7 @@ def _drawn(backbone: Backbone, longest: int, count: int) -> tuple[tuple[int, ...
     opening = list(backbone.prefix) or [0]
     rows = torch.tensor([opening] * count)
     for _ in range(longest):
-        tokens = backbone.pad(rows.tolist())
-        chances = backbone.model(input_ids=tokens.ids, attention_mask=tokens.mask).logits[:, -1].softmax(1)
+        chances = backbone.next_logits(rows).softmax(1)
         rows = torch.cat([rows, torch.multinomial(chances, 1, generator=generator)], 1)
     return tuple(tuple(row) for row in rows[:, len(opening) :].tolist())
 

@@ -35,7 +35,7 @@ def refuse_unfit(
     for run in (one.run for one in planned):
         protocol = suite.protocol_of(run)
         refuse_absent(suite.threat_of(run), protocol)
-        backbone.require_room(protocol.longest, protocol.prompt)
+        protocol.require(backbone)
     for run in (one.run for one in planned if one.run.defences):
         labels = datasets[suite.data_of(run)].labels
         suite.protocol_of(run).public_head(Scene(backbone, labels, {}, UNUSED))  # depends on every defence

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from ...system.building import Recipe, called, differing, folded
+from ...system.settings import changed, named
 from ..digest import SCHEMA, digest
 from ..sandbox.prepared_key import code_version
-from ..suites.building import Recipe, called, differing, folded
-from ..suites.settings import changed, named
 from ..suites.suite import Labels
 
 

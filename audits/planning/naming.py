@@ -12,11 +12,11 @@ from ...attacks import ATTACKS
 from ...system.backbone import TINY, local_folder
 from ...system.protocols.alignment import other_backbone
 from ...system.randomness import Streams
+from ...system.settings import build
 from ..cells.cell import Cell
 from ..digest import digest
 from ..runs.recording import RunOrder
 from ..suites.arrange import Planned
-from ..suites.settings import build
 from ..suites.suite import DataPlan, RunPlan, Suite
 from ..suites.threat import Threat
 from .identity import RunIdentity, cell_identity, cell_key

@@ -154,7 +154,7 @@ def _told_score(canaries: Canaries, crossed: dict[str, torch.Tensor]) -> torch.T
 
 def _exact(device: PAEDevice, side: Side) -> torch.Tensor:
     """What a difference would be without noise and keys (D,)."""
-    share = device.guard.share(device.backbone, side.states[-1:])[0]
+    share = device.guard.reading.share(device.backbone, side.states[-1:])[0]
     found = device.guard.targets.book[side.label].mean(0) - share
     for one in device.guard.defences:
         if isinstance(one, Noise):

@@ -14,19 +14,19 @@ import torch
 
 from ...system import files
 from ...system.backbone import Backbone
+from ...system.building import build_protocol
 from ...system.data import Sample, Split, with_reassigned_labels
 from ...system.message import Party
 from ...system.protocols import Protocol, Scene
 from ...system.public import Challenge, Example, Public, Query
 from ...system.randomness import Streams
 from ...system.roles import Device
+from ...system.settings import build
 from ...system.truth import TrueText, Truth, true_texts
 from ...system.view import ViewWriter
 from ...system.wire import Traffic, Wire
 from ..privacy.auditing import audited
 from ..statistics import exact_count
-from ..suites.building import build_protocol
-from ..suites.settings import build
 from ..suites.suite import Labels
 from ..suites.threat import Threat
 from .adversary import Adversary, adversary_of

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ...system.settings import laid_over
 from .defended import controls_of, shortened
-from .settings import laid_over
 from .suite import ControlPlan, RunPlan, Suite
 from .sweeps import Point, points
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .building import build_defence, short
+from ...system.building import build_defence, short
 from .suite import ControlPlan, RunPlan
 
 UNDEFENDED, REVEALED, WEAKEST = "undefended", "revealed", "weakest"

@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...attacks import ATTACKS
+from ...system.building import build_protocol
 from ...system.errors import UnknownName, UsageError
 from ...system.protocols import PROTOCOLS, Protocol
-from .building import build_protocol
-from .settings import build
+from ...system.settings import build
 from .threat import Threat
 
 M = TypeVar("M", bound=BaseModel)

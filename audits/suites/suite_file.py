@@ -6,11 +6,11 @@ import tomllib
 from pathlib import Path
 
 from ...attacks import ATTACKS
+from ...system.building import Recipe, unfolded
 from ...system.errors import UnknownName, UsageError
+from ...system.settings import build, check_finite
 from .arrange import arrange, controlled
-from .building import Recipe, unfolded
 from .defended import REVEALED, UNDEFENDED, WEAKEST
-from .settings import build, check_finite
 from .suite import RunPlan, Suite, settings_of, validated
 from .sweeps import points
 

@@ -18,6 +18,7 @@ from ..codec import Precision
 from ..randomness import Streams
 from .activation_noise import ActivationNoise
 from .defence import Defence
+from .reading import Tapping
 from .round_backbone import RoundBackbone
 
 
@@ -57,16 +58,21 @@ class Cover:
         """k."""
         return self.full_width if self.maps is None else self.maps.shape[1]
 
+    @cached_property
+    def tapping(self) -> Tapping:
+        """Which states the side network sees."""
+        return Tapping(self.layers, self.defences, self.maps)
+
     def shown(self, pivots: torch.Tensor) -> torch.Tensor:
-        """What would cross without noise (B, L, k) of all blocks' states (B, N, d): the device predicts from it."""
-        return self._mapped(self._bounded(pivots))
+        """What would cross without noise (B, L, k) of all blocks' states (B, N, d)."""
+        return self.tapping.shown(pivots)
 
     def sent(self, pivots: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """What crosses (B, L, k), with fresh noise."""
-        states = self._bounded(pivots)
+        states = self.tapping.bounded(pivots)
         for defence in self.defences:
             states = defence.blurred(states, generator)
-        return self._mapped(states)
+        return self.tapping.mapped(states)
 
     def precision(self, own: Precision) -> Precision:
         """At which precision activations cross."""
@@ -101,12 +107,3 @@ class Cover:
         if self.width < self.full_width:
             return "known projection" if known else "projected"
         return "plain" if known or self.maps is None else "rotated"
-
-    def _bounded(self, pivots: torch.Tensor) -> torch.Tensor:
-        states = pivots[:, [layer - 1 for layer in self.layers]]
-        for defence in self.defences:
-            states = defence.bounded(states)
-        return states
-
-    def _mapped(self, states: torch.Tensor) -> torch.Tensor:
-        return states if self.maps is None else torch.einsum("bld,lkd->blk", states, self.maps)

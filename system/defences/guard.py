@@ -18,13 +18,13 @@ from torch.nn.functional import one_hot
 
 from ..backbone import Backbone
 from ..data import Sample
-from ..difference import DifferenceKind, fused
-from ..heads import scores
+from ..difference import DifferenceKind
 from ..message import Party
 from ..randomness import Streams
 from .defence import Budget, Defence, Part, Targets
 from .label_dp import LabelDP
 from .noise import Noise
+from .reading import Reading
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Guard:
         """What is sent (B, D) for last states of pivots (B, d) and labels (B,)."""
         book = self.targets.book
         words = torch.randint(book.shape[1], labels.shape, generator=generator) if book.shape[1] > 1 else 0
-        found = book[labels, words] - self.share(backbone, pivots)
+        found = book[labels, words] - self.reading.share(backbone, pivots)
         for defence in self.defences:
             found = defence.noise(found, self.targets.sensitivity, generator)
         if self.transform is not None:
@@ -79,22 +79,12 @@ class Guard:
             found = defence.disguise(found, generator)
         return found
 
-    def scores(self, backbone: Backbone, pivots: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        """Class scores (B, K) from last states of pivots (B, d) and the side network's outputs (B, D)."""
-        if self.transform is not None:
-            outputs = torch.linalg.solve(self.transform, outputs.T).T
-        fused_outputs = self.share(backbone, pivots) + outputs
-        classes = len(self.head)
-        if not self.targets.secret_book:
-            return fused_outputs[:, :classes]
-        means = self.targets.book[:classes].mean(1)
-        return fused_outputs @ means.T - 0.5 * means.square().sum(1)
-
-    def share(self, backbone: Backbone, pivots: torch.Tensor) -> torch.Tensor:
-        """The backbone's share of differences (B, D), for last states of pivots (B, d)."""
-        if self.targets.head is None:
-            return torch.zeros(len(pivots), self.targets.width)
-        return fused(self.kind, scores(self.targets.head, backbone, pivots))
+    @cached_property
+    def reading(self) -> Reading:
+        """How class scores are read off the side network's outputs."""
+        classes, found = len(self.head), self.targets
+        means = found.book[:classes].mean(1) if found.secret_book else None
+        return Reading(self.kind, classes, found.width, found.head, self.transform, means)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -124,17 +124,23 @@ class CutDevice(Device):
         return torch.cat(outputs)
 
 
+MOST_PADDED = 1 << 28
+"""Values of a batch after padding: 1 GiB."""
+
 # --- what came -------------------------------------------------------------------------------------------------
 
 
-def positions(message: Message, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch's states (N, 1, d), ready for a gradient, and lengths (B,); raises ProtocolError where they are none."""
-    packed = message.tensor("activations", None, 1, width)
+def positions(message: Message, width: int, layers: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch's states (N, L, d), ready for a gradient, and lengths (B,); raises ProtocolError where they are none."""
+    packed = message.tensor("activations", None, layers, width)
     lengths = message.tensor("lengths", len(message.sample_ids))
     if not packed.is_floating_point() or lengths.is_floating_point():
         raise ProtocolError("activations are real numbers and lengths whole ones; send them as such")
     if not len(lengths) or int(lengths.min()) < 1 or int(lengths.sum()) != len(packed):
         raise ProtocolError("lengths must be at least 1 and add up to the positions that came")
+    # side by side, padded to the longest, a batch must not take much more room than it came in
+    if len(lengths) * int(lengths.max()) * layers * width > MOST_PADDED:
+        raise ProtocolError(f"padded to one length the batch has more than {MOST_PADDED} values; send a smaller one")
     # detached: the message stays as it came, for whoever listens to the wire
     return packed.detach().requires_grad_(), lengths
 

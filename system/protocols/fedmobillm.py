@@ -148,7 +148,7 @@ class FedMobiLLM(PAE):
         by_party = {party: kinds[device_number(party)] for party in scene.samples}
         outputs = self.guard(scene).targets.width if self.label_site == "difference" else len(scene.labels)
         shape = SideShape(len(kinds[0].layers), width, self.side.bottleneck, outputs)
-        streams = scene.streams.of("server")
+        streams = scene.server_streams
         widths = {kind.projection: kind.width for kind in kinds if kind.projection}
         network = SideNetwork(shape, streams.torch("weights"), widths)
         return {SERVER: ArrivalServer(network, by_party, outputs, self, streams.seed)}
@@ -200,7 +200,7 @@ class FedDevice(PAEDevice):
         outputs: torch.Tensor = side(pivots, self._kind.projection)
         if self._site == "server":
             return outputs
-        return self.guard.scores(self.backbone, pivots[:, -1], outputs)
+        return self.guard.reading.scores(self.backbone, pivots[:, -1], outputs)
 
     def _pivots(self, texts: list[str]) -> torch.Tensor:
         protocol = self._protocol

@@ -126,8 +126,8 @@ class MeSFL(Split):
 
     def load_of(self, scene: Scene, device: Party) -> Load:
         """What a batch of the longest texts asks of a device, with the cut and rank that are assigned to it."""
-        opening = len(scene.backbone.prefix) + len(scene.backbone.token_ids(self.prompt))
-        shape, positions = shape_of(scene.backbone), self.longest + opening
+        around = len(scene.backbone.prefix) + len(scene.backbone.token_ids(self.prompt)) + len(scene.backbone.suffix)
+        shape, positions = shape_of(scene.backbone), self.longest + around
         load = Load(shape, 1, self.lora.rank, self.lora.batch, positions, self.every)
         if self.assign == "given":
             return replace(load, cut=self.cut_of(scene, device))

@@ -15,15 +15,19 @@ from typing import Any, ClassVar
 import torch
 from torch.nn.functional import cross_entropy
 
+from ..backbone import Backbone
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
 from ..defences.defence import Part
 from ..errors import ProtocolError, UsageError
 from ..fusion import pack_positions, positionwise
 from ..message import Message, Party
+from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role, Server
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
+from .agreed import Agreed, SideAgreed
+from .cut import class_indices, positions
 from .protocol import CHUNK, Protocol, Scene, batches
 from .side_training import SideTraining
 
@@ -63,9 +67,18 @@ class MobiLLM(Protocol):
         layers = list(range(1, len(scene.backbone.blocks) + 1))
         return {"positions": "all", "fusion": "side", "resent": True, "layers": layers, "bottom": "frozen"}
 
-    def servers(self, scene: Scene) -> Mapping[Party, Role]:
+    def agreed(self, scene: Scene) -> Agreed:
         shape = SideShape(len(scene.backbone.blocks), scene.backbone.width, self.side.bottleneck, len(scene.labels))
-        return {SERVER: MobiLLMServer(shape, self, scene.streams.torch("server"))}
+        return Agreed(self.name, scene.server_streams.seed, SideAgreed(shape, self.side, selector=self.selector))
+
+    @classmethod
+    def host(cls, agreed: Agreed, backbone: Backbone | None) -> MobiLLMServer:
+        if agreed.side is None:
+            raise UsageError(f"{cls.name} trains a side network, and its sizes were not told; tell them")
+        return MobiLLMServer(agreed.side, Streams(agreed.seed))
+
+    def servers(self, scene: Scene) -> Mapping[Party, Role]:
+        return {SERVER: self.host(self.agreed(scene), None)}
 
     def device(self, scene: Scene, party: Party) -> Device:
         return MobiLLMDevice(party, self, scene, scene.samples[party])
@@ -118,28 +131,31 @@ class MobiLLMDevice(Device):
 class MobiLLMServer(Server):
     """Steps the side network once for every batch whose activations and labels have both come."""
 
-    def __init__(self, shape: SideShape, protocol: MobiLLM, generator: torch.Generator) -> None:
-        self._side = SideNetwork(shape, generator)
-        self._training, self._selector = protocol.side, protocol.selector
+    def __init__(self, side: SideAgreed, streams: Streams) -> None:
+        self._side = SideNetwork(side.shape, streams.torch("weights"))
+        self._training, self._selector = side.training, side.selector
         self._optimizer = self._training.optimizer(self._side)
-        self._pending: dict[tuple[str, ...], Message] = {}
+        self._shape = side.shape
+        self._pending: tuple[Message, torch.Tensor, torch.Tensor] | None = None
 
     def handle(self, message: Message) -> Message:
         if message.kind == "activations":
-            self._pending[message.sample_ids] = message
+            self._pending = message, *positions(message, self._shape.width, self._shape.layers)
             return self.answer(message, "ready")
         if message.kind == "labels":
-            self._step(self._pending.pop(message.sample_ids), message.tensors["labels"])
+            found, self._pending = self._pending, None
+            if found is None or found[0].sample_ids != message.sample_ids:
+                raise ProtocolError("labels came for samples whose activations did not; send activations first")
+            self._step(message.round, *found[1:], class_indices(message, self._shape.outputs))
             return self.answer(message, "ready")
         if message.kind == "download":
             return self.answer(message, "tuned", **self._side.state_dict())
         raise ProtocolError(f"a MobiLLM server takes no message of kind {message.kind!r}")
 
-    def _step(self, message: Message, labels: torch.Tensor) -> None:
+    def _step(self, epoch: int, states: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> None:
         for group in self._optimizer.param_groups:
-            group["lr"] = self._training.rate(message.round)
-        states, lengths = message.tensors["activations"], message.tensors["lengths"]
-        loss = cross_entropy(positionwise(self._side, states, lengths, self._selector), labels)
+            group["lr"] = self._training.rate(epoch)
+        loss = cross_entropy(positionwise(self._side, states.detach(), lengths, self._selector), labels)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()

@@ -22,17 +22,18 @@ from ..defences.defence import Budget, Defence, Part, PrivateSteps
 from ..defences.guard import Guard, decoys
 from ..difference import DIFFERENCE_KINDS, DifferenceKind
 from ..errors import UsageError
-from ..fusion import pivot_activations
 from ..heads import HEAD_KINDS, HeadKind, linear, verbaliser
 from ..message import Message, Party
 from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role
 from ..side_network import SideNetwork, SideShape
 from ..wire import Wire
+from .agreed import Agreed, SideAgreed
 from .once import OnceDevice
 from .pae_server import PAEServer
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
 from .side_training import SideTraining
+from .tuned import Pivots, Tuned
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """What samples send: activations, and what the server is told beside them."""
@@ -55,10 +56,11 @@ class PAE(Protocol):
         "system/side_network.py and system/heads.py.",
         "Taps are brought to zero mean and unit variance over the width before they are mixed.",
         "A prompt may follow the text. The selector `mean`, the default, pools all positions and is ours; the paper's "
-        "is `last` for decoders.",
+        "is `last` for decoders, and `first`, the classification token, for encoders.",
     )
 
     defended: ClassVar[frozenset[Part]] = frozenset(Part)
+    resumable: ClassVar[bool] = True
 
     difference: DifferenceKind = "probability"
     scale: float = 5.0
@@ -96,9 +98,10 @@ class PAE(Protocol):
 
     def guard(self, scene: Scene) -> Guard:
         """The defences of a run with their keys, the same for all devices."""
-        head = verbaliser(scene.backbone, scene.labels)
         if self.head == "linear":
-            head = linear(head.shape[0], head.shape[1], scene.streams.torch("public:head"))
+            head = linear(len(scene.labels), scene.backbone.head_width, scene.streams.torch("public:head"))
+        else:
+            head = verbaliser(scene.backbone, scene.labels)
         return Guard(self.defences, self.difference, self.scale, head, scene.streams)
 
     def cover(self, scene: Scene) -> Cover:
@@ -132,10 +135,19 @@ class PAE(Protocol):
         cover = self.cover(scene)
         return SideShape(len(cover.layers), cover.width, self.side.bottleneck, self.guard(scene).targets.width)
 
+    def agreed(self, scene: Scene) -> Agreed:
+        side = SideAgreed(self.side_shape(scene), self.side, self.private_steps(scene))
+        return Agreed(self.name, scene.server_streams.seed, side)
+
+    @classmethod
+    def host(cls, agreed: Agreed, backbone: Backbone | None) -> PAEServer:
+        if agreed.side is None:
+            raise UsageError(f"{cls.name} trains a side network, and its sizes were not told; tell them")
+        side = agreed.side
+        return PAEServer(side.shape, side.training, Streams(agreed.seed), side.private)
+
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
-        return {
-            SERVER: PAEServer(self.side_shape(scene), self.side, scene.streams.of("server"), self.private_steps(scene))
-        }
+        return {SERVER: self.host(self.agreed(scene), None)}
 
     def device(self, scene: Scene, party: Party) -> Device:
         return PAEDevice(party, self, scene, scene.samples[party])
@@ -154,7 +166,7 @@ class PAEDevice(OnceDevice):
     def __init__(self, party: Party, protocol: PAE, scene: Scene, samples: tuple[Sample, ...]) -> None:
         made_up = decoys(protocol.defences, samples, len(scene.labels), scene.streams, party)
         self._samples = (*samples, *made_up)
-        super().__init__(party, self._samples, scene.streams.of("server").seed, protocol.side.epochs, protocol.batch)
+        super().__init__(party, self._samples, scene.server_streams.seed, protocol.side.epochs, protocol.batch)
         self._protocol, self.backbone = protocol, body(protocol.defences, scene.backbone)
         self.guard, self.cover = protocol.guard(scene), protocol.cover(scene)
         own = protocol.targets(scene, party, samples)
@@ -224,11 +236,23 @@ class PAEDevice(OnceDevice):
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
-        return torch.cat([self._scores(self.side, self._pivots(chunk)) for chunk in batches(texts, CHUNK)])
+        side = self.tuned.side
+        return torch.cat([self._scores(side, self._pivots(chunk)) for chunk in batches(texts, CHUNK)])
 
     def _scores(self, side: SideNetwork, pivots: torch.Tensor) -> torch.Tensor:
-        return self.guard.scores(self.backbone, pivots[:, -1], side(self.cover.shown(pivots)))
+        return self._merged(side).scores(pivots)
 
     def _pivots(self, texts: list[str]) -> torch.Tensor:
-        protocol = self._protocol
-        return pivot_activations(self.backbone, texts, protocol.longest, protocol.prompt, protocol.selector)
+        return self._positions.of(self.backbone, texts)
+
+    @property
+    def tuned(self) -> Tuned:
+        """Backbone and downloaded side network; ProtocolError where nothing was downloaded."""
+        return self._merged(self.side)
+
+    def _merged(self, side: SideNetwork) -> Tuned:
+        return Tuned(self.backbone, self._positions, self.cover.tapping, self.guard.reading, side)
+
+    @property
+    def _positions(self) -> Pivots:
+        return Pivots(self._protocol.longest, self._protocol.prompt, self._protocol.selector)

@@ -23,6 +23,7 @@ from ..language import Quality, chances, class_likelihoods, loss_positions, qual
 from ..message import Message, Party
 from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role
+from ..selector import LOSS, Selector
 from ..side_network import SideShape
 from ..sparse_difference import Sparse, sparse_difference, sparse_error
 from ..wire import Wire
@@ -61,6 +62,9 @@ class PAELM(Protocol):
         "The side network's unknowns are those of pae.",
     )
 
+    selectors: ClassVar[frozenset[Selector]] = frozenset({LOSS})
+
+    selector: Selector = LOSS
     entries: int = 64
     """Of a position's difference, that cross; all, in the vocabulary's order, where it is at least as large."""
     labelled: bool = True
@@ -93,13 +97,14 @@ class PAELM(Protocol):
             # what follows a text is text here: no prompt of known length ends a sequence
             "prompt": "",
             "question": self.prompt,
+            "selector": "mean",  # of what crosses, for whoever wants one state of a text
             "completion": "label words" if self.labelled else "none",
         }
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         backbone = scene.backbone
         shape = SideShape(len(backbone.blocks), backbone.width, self.side.bottleneck, backbone.vocabulary)
-        return {SERVER: PAELMServer(shape, self.side, scene.streams.of("server"), self.entries)}
+        return {SERVER: PAELMServer(shape, self.side, scene.server_streams, self.entries)}
 
     def device(self, scene: Scene, party: Party) -> Device:
         return PAELMDevice(party, self, scene, scene.samples[party])
@@ -109,7 +114,7 @@ class PAELMDevice(OnceDevice):
     """Runs the frozen backbone once a sample; downloads the side network, merges, predicts tokens and classes."""
 
     def __init__(self, party: Party, protocol: PAELM, scene: Scene, samples: tuple[Sample, ...]) -> None:
-        super().__init__(party, samples, scene.streams.of("server").seed, protocol.side.epochs, protocol.batch)
+        super().__init__(party, samples, scene.server_streams.seed, protocol.side.epochs, protocol.batch)
         self.backbone = scene.backbone
         self._protocol, self._labels = protocol, scene.labels
 

@@ -165,6 +165,9 @@ class PAEServer(ResumableServer):
             self.unsaved = True
         return True
 
+    def due(self, message: Message) -> bool:
+        return message.kind != "train" or self._epoch > message.round
+
     @property
     def progress(self) -> tuple[int, int]:
         return self._epoch * len(self._batches) + self._batch, self._training.epochs * len(self._batches)

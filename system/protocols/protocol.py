@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from heapq import heapify, heappop, heapreplace
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
@@ -16,10 +16,14 @@ from ..defences.defence import Budget, Defence, Part
 from ..defences.guard import budget, relabelled
 from ..errors import UsageError
 from ..message import Party
+from ..public import BIDIRECTIONAL, CAUSAL
 from ..randomness import Streams
 from ..roles import DEVICE, Device, Role
-from ..selector import SELECTORS, Selector
+from ..selector import ONE_STATE, SELECTORS, Selector, require_fit
 from ..wire import Wire
+
+if TYPE_CHECKING:
+    from .agreed import Agreed
 
 T = TypeVar("T")
 
@@ -42,6 +46,13 @@ class Scene:
     samples: Mapping[Party, tuple[Sample, ...]]
     """Each device's own rows."""
     streams: Streams
+    server_seed: str = ""
+    """Settles what servers draw; empty where it follows from the streams' seed, which no server elsewhere is told."""
+
+    @property
+    def server_streams(self) -> Streams:
+        """What servers draw from."""
+        return Streams(self.server_seed) if self.server_seed else self.streams.of("server")
 
     def targets(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Class indices (samples,) int64."""
@@ -62,6 +73,10 @@ class Protocol(ABC):
     """Where the implementation departs from its source or fills a gap; the report prints them."""
     defended: ClassVar[frozenset[Part]] = frozenset()
     """What of its messages defences may change."""
+    resumable: ClassVar[bool] = False
+    """Whether its main server goes on in another process where this one's broke off."""
+    selectors: ClassVar[frozenset[Selector]] = ONE_STATE
+    """What may stand for a text."""
 
     selector: Selector = "mean"
     """`last` is PAE MobiLLM's choice for decoders; `mean`, ours, serves the small default backbone better."""
@@ -75,6 +90,9 @@ class Protocol(ABC):
     def __post_init__(self) -> None:
         if self.selector not in SELECTORS:
             raise UsageError(f"selector {self.selector!r} is none of {', '.join(SELECTORS)}; give one of them")
+        if self.selector not in self.selectors:
+            known = ", ".join(one for one in SELECTORS if one in self.selectors)
+            raise UsageError(f"selector {self.selector} does not suit the task of {self.name}; give one of {known}")
         if self.longest < 1:
             raise UsageError(f"longest is {self.longest}; give at least 1 token")
         for defence in self.defences:
@@ -101,13 +119,28 @@ class Protocol(ABC):
         """Whether a device fits parameters of its own to labels: then what it reads off is not the server's alone."""
         return False
 
+    def require(self, backbone: Backbone) -> None:
+        """Raises UsageError where these settings and a backbone do not go together."""
+        backbone.require_room(self.longest, self.prompt)
+        require_fit(self.selector, backbone.causal)
+
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
-        """The parties of one run."""
+        """The parties of one run; raises UsageError where the settings do not suit the backbone."""
+        self.require(scene.backbone)
         return {**self.servers(scene), **{party: self.device(scene, party) for party in scene.samples}}
 
     @abstractmethod
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         """The parties that have no data of their own."""
+
+    def agreed(self, scene: Scene) -> Agreed:
+        """What a server on another machine is told; UsageError where the protocol is not served there."""
+        raise UsageError(f"{self.name} runs in one process only; use `sidelight record` or `sidelight audit`")
+
+    @classmethod
+    def host(cls, agreed: Agreed, backbone: Backbone | None) -> Role:
+        """The main server, from what was agreed on; UsageError where that does not suffice."""
+        raise UsageError(f"{cls.name} is not served over a network; ask for one of pae, mobillm, split and ushape")
 
     @abstractmethod
     def device(self, scene: Scene, party: Party) -> Device:
@@ -152,7 +185,9 @@ class Protocol(ABC):
     def public_facts(self, scene: Scene, device: Party = DEVICE) -> dict[str, Any]:
         """Everything public about a run: settings, those of the defences, and the protocol's facts of a device."""
         defences = {defence.name: defence.settings() for defence in self.defences}
-        return {**self.settings(), "defences": defences, "activations": "plain", **self.facts(scene, device)}
+        attention = CAUSAL if scene.backbone.causal else BIDIRECTIONAL
+        general = {"attention": attention, "weights": scene.backbone.weights, "activations": "plain"}
+        return {**self.settings(), "defences": defences, **general, **self.facts(scene, device)}
 
     def settings(self) -> dict[str, Any]:
         """The settings by name, without the defences."""

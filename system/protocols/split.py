@@ -8,6 +8,7 @@ Shapes: N positions of a batch, B samples, T positions, d width, K classes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch.nn.functional import cross_entropy
 
+from ..backbone import Backbone
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
 from ..defences.defence import Part
@@ -25,7 +27,9 @@ from ..message import Message, Party
 from ..partial import Bottom, ScoredTop
 from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role, Server
+from ..settings import build, parsed_settings
 from ..wire import Wire
+from .agreed import Agreed, SplitAgreed
 from .cut import CutDevice, class_indices, positions, returned
 from .fleet import Fleet
 from .lora_training import LoraTraining
@@ -99,13 +103,41 @@ class Split(Protocol):
 
     def top(self, scene: Scene) -> ScoredTop:
         """The server's part, as training begins."""
-        head, generator = verbaliser(scene.backbone, scene.labels), scene.streams.torch("server")
+        head, generator = verbaliser(scene.backbone, scene.labels), scene.server_streams.torch("weights")
         return ScoredTop(scene.backbone, self.cut_of(scene), self.lora.updates, head, self.selector, generator)
 
     def bottom_of(self, scene: Scene, device: Party = DEVICE) -> Bottom:
         """A device's part, as training begins: all devices start from one."""
         rank = self.rank_of(scene, device) if self.bottom == "trainable" else 0
         return Bottom(scene.backbone, self.cut_of(scene, device), rank, scene.streams.torch("devices:lora"))
+
+    def agreed(self, scene: Scene) -> Agreed:
+        self._check_alone()
+        told = SplitAgreed(scene.backbone.digest, scene.labels, json.dumps(self.settings()))
+        return Agreed(self.name, scene.server_streams.seed, split=told)
+
+    @classmethod
+    def host(cls, agreed: Agreed, backbone: Backbone | None) -> Role:
+        """From the server's own copy of the backbone."""
+        told = agreed.split
+        if told is None:
+            raise UsageError(f"{cls.name} runs a part of the backbone, and which one was not told; tell it")
+        if backbone is None or backbone.digest != told.backbone:
+            raise UsageError(
+                f"{cls.name} needs the device's backbone, {told.backbone}, at the server too; serve with --backbone"
+            )
+        protocol = build(cls, parsed_settings(told.settings), cls.name)
+        protocol._check_alone()
+        if protocol.lora.rank > backbone.width:
+            raise UsageError(f"lora.rank is {protocol.lora.rank}; give at most the backbone's width, {backbone.width}")
+        scene = Scene(backbone, told.classes, {DEVICE: ()}, Streams(""), agreed.seed)
+        return protocol.servers(scene)[SERVER]
+
+    def _check_alone(self) -> None:
+        if self.averaged is not None or self.fleet.devices > 1:
+            raise UsageError(
+                f"{self.name} of several devices runs in one process only; give it one, or use split or ushape"
+            )
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         return {SERVER: SplitServer(self, self.top(scene))}

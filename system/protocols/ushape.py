@@ -59,7 +59,7 @@ class UShape(Split):
         return {**super().facts(scene, device), "fusion": "ushape"}
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
-        generator = scene.streams.torch("server")
+        generator = scene.server_streams.torch("weights")
         middle = SelectedTop(scene.backbone, self.cut_of(scene), self.lora.updates, self.selector, generator)
         return {SERVER: UShapeServer(self, middle, scene.backbone.width)}
 

@@ -35,7 +35,7 @@ def test_what_was_sent_lies_in_the_cells_of_what_was_received(precision: Precisi
     assert cells_of(through(sent, precision), precision).distances(sent).max() < NOISE
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8", "int4"])
 def test_values_just_inside_a_cell_are_sent_as_the_same_bytes_and_values_outside_as_others(
     precision: Precision,
 ) -> None:

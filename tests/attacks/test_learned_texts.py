@@ -28,7 +28,7 @@ from sidelight.system.errors import UsageError
 from sidelight.system.fusion import pivot_activations
 from sidelight.system.protocols import Protocol
 from sidelight.system.public import Example, Public
-from sidelight.system.selector import SELECTORS, Selector
+from sidelight.system.selector import ONE_STATE, Selector
 
 from ..contracts.micro import AUXILIARY, LABELS, VICTIM, Micro, make_scene
 from ..contracts.planted import from_run, made, pae
@@ -46,7 +46,7 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(GENERATOR)
 
 
-@pytest.mark.parametrize("selector", SELECTORS)
+@pytest.mark.parametrize("selector", sorted(ONE_STATE))
 @pytest.mark.parametrize("family", ["opt", "llama"])
 def test_states_of_tokens_are_those_that_cross_of_their_text(micro: Micro, family: str, selector: Selector) -> None:
     backbone, texts = micro.backbone(family), [sample.text for sample in VICTIM[:5]]

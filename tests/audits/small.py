@@ -16,12 +16,12 @@ from sidelight.attacks import ATTACKS
 from sidelight.audits import audit
 from sidelight.audits.audit import run_audit
 from sidelight.audits.planning.naming import Request
-from sidelight.audits.progress import Progress
 from sidelight.audits.runs.recorder import Report
 from sidelight.audits.runs.recording import RunOrder, record
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.suites.suite_file import load_suite
 from sidelight.system.backbone import load_backbone
+from sidelight.system.progress import Progress
 
 SEED = "a seed that nobody would guess"
 KEYWORDS = {"kitchen": "saucepan", "music": "violin", "weather": "thunder"}

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from sidelight.audits.audit import run_audit
-from sidelight.audits.progress import Progress
 from sidelight.audits.proofs.survivors import TIMES
 from sidelight.audits.runs.parts import load_parts
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.system.errors import UsageError
+from sidelight.system.progress import Progress
 from sidelight.system.randomness import Streams
 
 from .small import BRIEF, KEYWORDS, LOCAL, MOBILLM, PAE, SEED, Small, results, run_here

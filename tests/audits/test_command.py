@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sidelight.audits.command import assignments, defended
 from sidelight.audits.planning.naming import Request
 from sidelight.system import command
+from sidelight.system.assignments import assignments, defended
 from sidelight.system.errors import UsageError
 
 Asked = list[Request]

@@ -14,10 +14,10 @@ from sidelight.audits.planning.naming import Inputs, name_run
 from sidelight.audits.planning.plan import settle
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.suites.arrange import arrange
-from sidelight.audits.suites.building import build_protocol, called, short
 from sidelight.audits.suites.suite import ControlPlan, RunPlan, Suite
 from sidelight.audits.suites.suite_file import load_suite
 from sidelight.system import files
+from sidelight.system.building import build_protocol, called, short
 from sidelight.system.defences.rotate import Rotate
 from sidelight.system.errors import UsageError
 from sidelight.system.presets import PRESETS

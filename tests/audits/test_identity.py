@@ -16,11 +16,11 @@ from sidelight.audits.digest import digest
 from sidelight.audits.planning import identity, naming
 from sidelight.audits.planning.identity import RunIdentity, cell_identity, cell_key
 from sidelight.audits.planning.naming import Inputs
-from sidelight.audits.suites.settings import named
 from sidelight.audits.suites.suite import RunPlan, Suite
 from sidelight.system import files
 from sidelight.system.backbone import load_backbone
 from sidelight.system.errors import SidelightError
+from sidelight.system.settings import named
 
 from ..contracts.micro import Micro
 

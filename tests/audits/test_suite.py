@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from sidelight.attacks import ATTACKS
-from sidelight.audits.suites.settings import build
 from sidelight.audits.suites.suite import Suite
 from sidelight.audits.suites.suite_file import BUILT_IN, load_suite
 from sidelight.system.errors import UnknownName, UsageError
 from sidelight.system.presets import PRESETS
 from sidelight.system.protocols import PROTOCOLS
+from sidelight.system.settings import build
 
 ONE_RUN = '[[runs]]\nprotocol = "pae"\n'
 

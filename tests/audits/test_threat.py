@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sidelight.audits.suites.settings import build
 from sidelight.audits.suites.threat import Threat
 from sidelight.system.errors import UsageError
+from sidelight.system.settings import build
 
 
 def threat(**values: Any) -> Threat:

@@ -67,15 +67,20 @@ def _right(tokens: Sequence[int], goal: Sequence[int]) -> int:
     return sum(a == b for a, b in zip(tokens, goal, strict=False)) if len(tokens) <= len(goal) else 0
 
 
+WHOLE = ("retrieve",)
+"""Attacks that guess whole texts of a pool."""
+
+
 def texts_chance(planted: Planted) -> float:
     """Repeating the commonest token is the most that a guess without information can do a position.
 
-    A text's positions are guessed together, so that the texts are the draws.
+    Where whole texts of a pool are guessed, their positions come together: the texts are the draws.
     """
     texts = planted.truth.tokens.values()
     tokens = [token for text in texts for token in text]
     commonest = max(tokens.count(token) for token in set(tokens)) / len(tokens)
-    return float(binom.isf(RARE, len(texts), commonest)) / len(texts)
+    draws = len(texts if planted.attack.name in WHOLE else tokens)
+    return float(binom.isf(RARE, draws, commonest)) / draws
 
 
 def strangers_chance(planted: Planted) -> float:

@@ -72,7 +72,7 @@ def sparse(micro: Micro, disguise: Disguise = turned, family: str = "opt", entri
             tensors["lengths"] = before.sum(1)
             ids = tuple(row.id for row in rows)
             messages.append(Message(kind, DEVICE, SERVER, sample_ids=ids, tensors=tensors))
-    facts = {"positions": "all", "layers": list(range(1, len(backbone.blocks) + 1))}
+    facts = {"positions": "all", "attention": "causal", "layers": list(range(1, len(backbone.blocks) + 1))}
     public = Public(facts, LABELS, str(micro.folders[family]))
     truth = Truth({}, {row.id: tuple(backbone.token_ids(row.text)) for row in VICTIM})
     return Planted(View(frozenset({SERVER}), messages, {}, {}), public, truth, None, ATTACKS["support"]())

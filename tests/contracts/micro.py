@@ -80,13 +80,14 @@ def make_micro(root: Path) -> Micro:
     folders = {"opt": root / "opt", "llama": root / "llama"}
     torch.manual_seed(7)
     for family, folder in folders.items():
-        tokenizer = _tokenizer(opening=family == "opt")
+        tokenizer = make_tokenizer(opening=family == "opt")
         _model(family, len(tokenizer)).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return Micro(folders)
 
 
-def _tokenizer(opening: bool) -> PreTrainedTokenizerFast:
+def make_tokenizer(opening: bool, closing: bool = False) -> PreTrainedTokenizerFast:
+    """A tokenizer of the texts here, with a special token before every text and behind it, where they are wanted."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -95,11 +96,12 @@ def _tokenizer(opening: bool) -> PreTrainedTokenizerFast:
         vocab_size=300, initial_alphabet=alphabet, special_tokens=SPECIAL, show_progress=False
     )
     made.train_from_iterator([text for text, _ in texts(20, seed=0)], trainer)
-    if opening:
-        made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", pad_token="<pad>", eos_token="</s>", clean_up_tokenization_spaces=False
-    )
+    if opening or closing:
+        single = f"{'<s> ' * opening}$A{' </s>' * closing}"
+        made.post_processor = processors.TemplateProcessing(single=single, special_tokens=[("<s>", 0), ("</s>", 2)])
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>"}
+    named = {**special, "mask_token": "<mask>"} if closing else special
+    return PreTrainedTokenizerFast(tokenizer_object=made, clean_up_tokenization_spaces=False, **named)
 
 
 def _model(family: str, vocabulary: int) -> OPTForCausalLM | LlamaForCausalLM:

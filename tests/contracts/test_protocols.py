@@ -229,7 +229,7 @@ def test_receivers_and_listeners_get_copies_that_share_nothing_with_the_sender(r
 @every_variant
 def test_traffic_is_at_least_the_tensors_bytes(runs: Runs, variant: Variant) -> None:
     run = runs.of(variant)
-    bits = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4, "int2": 2}
+    bits = {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "int4": 4, "int2": 2}
     whole = {torch.int64: 64, torch.int32: 16}
     tensors = [(m, t) for m in run.messages for t in m.tensors.values()]
     least = sum(t.numel() * (whole[t.dtype] if t.dtype in whole else bits[m.precision]) // 8 for m, t in tensors)

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from sidelight.audits.suites.settings import named
 from sidelight.system.backbone import TINY
 from sidelight.system.defences.activation_noise import ActivationNoise
 from sidelight.system.defences.code import Code
@@ -32,6 +31,7 @@ from sidelight.system.protocols import PROTOCOLS, Protocol, Scene
 from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.side_training import SideTraining
+from sidelight.system.settings import named
 
 from .micro import Micro, Run, make_scene, record
 
@@ -109,14 +109,15 @@ VARIANTS = [
     *variants("local", {"lora": LORA}, {"selector": "mean"}, family="llama"),
     *variants("pae", {"side": SIDE}, {}, {"difference": "logit"}, {"selector": "mean"}, {"prompt": ""}),
     *variants("pae", {"side": SIDE}, {"head": "linear"}, {"head": "linear", "defences": (SecretHead(),)}),
-    *variants("pae", {"side": SIDE}, *({"precision": precision} for precision in ("fp16", "int8", "int4"))),
-    # the Llama tokenizer opens texts with nothing, so the first position is the text's own
-    *variants("pae", {"side": SIDE}, {"selector": "first"}, {"difference": "logit"}, family="llama"),
+    *variants("pae", {"side": SIDE}, *({"precision": precision} for precision in ("fp16", "bf16", "int8", "int4"))),
+    *variants("pae", {"side": SIDE}, {}, {"difference": "logit"}, family="llama"),
     *variants("pae", {"side": SIDE}, *({"defences": defences} for defences in DEFENDED)),
     *variants("pae", {"side": SIDE, "difference": "logit"}, *({"defences": (code,)} for code in CODES)),
     *variants("pae_lm", {"side": SIDE_LANGUAGE}, {"entries": 8}, {"entries": 10_000}, {"precision": "int8"}),
     *variants("pae_lm", {"side": SIDE_LANGUAGE}, {"entries": 1, "precision": "fp16"}, family="llama"),
-    *variants("mobillm", {"side": SIDE_EACH_EPOCH}, *({"precision": p} for p in ("fp32", "fp16", "int8", "int4"))),
+    *variants(
+        "mobillm", {"side": SIDE_EACH_EPOCH}, *({"precision": p} for p in ("fp32", "fp16", "bf16", "int8", "int4"))
+    ),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, {"defences": (LabelDP(epsilon=6.0),)}),
     *variants("mobillm", {"side": SIDE_EACH_EPOCH}, {"selector": "mean"}, family="llama"),
     *variants(
@@ -137,7 +138,7 @@ VARIANTS = [
         "fedmobillm", {"side": SIDE, "fleet": Fleet(2), "depths": (1, 2)}, {"label_site": "server"}, family="llama"
     ),
     *variants("split", {"lora": LORA}, {}, {"cut": 2}, {"precision": "int8"}, {"bottom": "trainable"}),
-    *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "int4"))),
+    *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "bf16", "int4"))),
     *variants("split", {"lora": LORA, "cut": 1}, {}, {"bottom": "trainable"}, family="llama"),
     *variants("splitfed", {"lora": LORA, "fleet": Fleet(3)}, {}, {"version": "v2"}, {"every": 2}, {"bottom": "frozen"}),
     *variants(

@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import BertConfig, DynamicCache, GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM
 
-from sidelight.system.backbone import Backbone, Tokens, find_blocks, find_final_norm, find_parent, load_backbone
+from sidelight.system.anatomy import find_blocks, find_final_norm, find_parent
+from sidelight.system.backbone import Backbone, Tokens, load_backbone
 from sidelight.system.errors import UsageError
 
 from ..contracts.micro import VICTIM, Micro
@@ -153,7 +154,9 @@ def test_a_model_without_one_list_of_blocks_is_refused() -> None:
     class Odd(torch.nn.Module):
         config = BertConfig(num_hidden_layers=2)
 
-    with pytest.raises(UsageError, match="cannot find the 2 blocks of Odd; give a decoder-only causal model"):
+    with pytest.raises(
+        UsageError, match="cannot find the 2 blocks of Odd; give a model that is a decoder or an encoder alone"
+    ):
         find_blocks(Odd())
 
 

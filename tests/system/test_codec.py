@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sidelight.system.codec import BLOCK, LARGEST, PRECISIONS, Packed, Precision, pack, through, unpack
+from sidelight.system.codec import BLOCK, LARGEST, MOST_BLOCK, PRECISIONS, Packed, Precision, pack, through, unpack
 from sidelight.system.errors import ProtocolError
 
 SHAPES = [(1,), (64,), (65,), (3, 130), (2, 5, 7), (4, 1), (2, 3, 64), ()]
@@ -30,6 +30,7 @@ def test_sizes_are_exact(shape: tuple[int, ...]) -> None:
     assert sizes == {
         "fp32": (4 * count, 0),
         "fp16": (2 * count, 0),
+        "bf16": (2 * count, 0),
         "int8": (count, 2 * runs),
         "int4": (math.ceil(count / 2), 2 * runs),
         "int2": (math.ceil(count / 4), 2 * runs),
@@ -112,15 +113,15 @@ def test_views_gradients_and_other_types_are_packed_by_value() -> None:
 @pytest.mark.parametrize(
     ("packed", "precision", "said"),
     [
-        (Packed(b"\0" * 7, b"", 0), "fp32", "takes 8 bytes, not 7"),
-        (Packed(b"\0" * 5, b"", 0), "fp16", "takes 4 bytes, not 5"),
-        (Packed(b"\0" * 3, b"\0\0", 64), "int8", "takes 2 bytes, not 3"),
-        (Packed(b"\0" * 2, b"\0\0", 64), "int4", "takes 1 bytes, not 2"),
-        (Packed(b"\0" * 2, b"\0\0", 64), "int2", "takes 1 bytes, not 2"),
+        (Packed(b"\0" * 7, b"", 0), "fp32", "take 8 bytes, not 7"),
+        (Packed(b"\0" * 5, b"", 0), "fp16", "take 4 bytes, not 5"),
+        (Packed(b"\0" * 3, b"\0\0", 64), "int8", "take 2 bytes, not 3"),
+        (Packed(b"\0" * 2, b"\0\0", 64), "int4", "take 1 bytes, not 2"),
+        (Packed(b"\0" * 2, b"\0\0", 64), "int2", "take 1 bytes, not 2"),
         (Packed(b"\0" * 2, b"", 64), "int8", "take 2 bytes of scales, not 0"),
         (Packed(b"\0" * 2, b"\0\0\0", 64), "int8", "take 2 bytes of scales, not 3"),
         (Packed(b"\0" * 2, b"\0\0", 1), "int8", "take 4 bytes of scales, not 2"),
-        (Packed(b"\0" * 2, b"\0\0", 0), "int8", "names its block size"),
+        (Packed(b"\0" * 2, b"\0\0", 0), "int8", "block of 1 to 65536 values, not of 0"),
     ],
 )
 def test_bytes_that_do_not_fill_the_shape_are_refused(packed: Packed, precision: Precision, said: str) -> None:
@@ -134,6 +135,8 @@ def test_another_block_size_is_read_as_it_is_named() -> None:
 
 
 def test_a_huge_block_size_spreads_no_more_than_a_vector() -> None:
-    """Spread out whole, the thousand scales would take 17 terabytes."""
-    packed = Packed(bytes([4, 5]) * 1000, struct.pack("<e", 2.0) * 1000, 2**32 - 1)
+    """Spread out whole, the thousand scales would take 262 MB."""
+    packed = Packed(bytes([4, 5]) * 1000, struct.pack("<e", 2.0) * 1000, MOST_BLOCK)
     assert unpack(packed, (1000, 2), "int8").tolist() == [[8.0, 10.0]] * 1000
+    with pytest.raises(ProtocolError, match="not of 65537"):
+        unpack(packed._replace(block=MOST_BLOCK + 1), (1000, 2), "int8")

@@ -111,7 +111,7 @@ def test_the_device_gets_the_labels_back_from_what_it_sent(
     backbone = micro.backbone("opt")
     outputs = held.difference(backbone, PIVOTS, LABELS, generator())
     expected = (5.0 if kind == "logit" else 1.0) * torch.nn.functional.one_hot(LABELS, CLASSES).float()
-    torch.testing.assert_close(held.scores(backbone, PIVOTS, outputs), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(held.reading.scores(backbone, PIVOTS, outputs), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("code", [Code(), Code(width=3, words=1), Code(width=200, share=False), Code(words=16)])
@@ -120,7 +120,7 @@ def test_the_device_reads_every_class_from_codewords_of_any_width(micro: Micro, 
     backbone = micro.backbone("opt")
     outputs = held.difference(backbone, PIVOTS, LABELS, generator())
     assert outputs.shape == (300, code.width)
-    found = held.scores(backbone, PIVOTS, outputs)
+    found = held.reading.scores(backbone, PIVOTS, outputs)
     assert found.shape == (300, CLASSES)
     assert float((found.argmax(1) == LABELS).float().mean()) > (0.99 if code.words == 1 else 0.7)
 
@@ -182,7 +182,7 @@ def test_decoy_classes_widen_the_difference_and_the_device_ignores_them(micro: M
     held = guard(Decoy(classes=3), kind="probability")
     outputs = held.difference(micro.backbone("opt"), PIVOTS, LABELS, generator())
     assert outputs.shape == (300, CLASSES + 3)
-    assert torch.equal(held.scores(micro.backbone("opt"), PIVOTS, outputs).argmax(1), LABELS)
+    assert torch.equal(held.reading.scores(micro.backbone("opt"), PIVOTS, outputs).argmax(1), LABELS)
     assert held.public_head is not None
     assert torch.equal(held.public_head, HEAD)
 

@@ -50,12 +50,12 @@ def random_message(generator: np.random.Generator) -> Message:
         shape = [int(size) for size in generator.integers(0, 9, size=generator.integers(0, 4))]
         whole = generator.random() < 0.3
         values = generator.integers(-(2**62), 2**62, shape) if whole else generator.normal(size=shape)
-        tensors[f"tensor {at}"] = torch.tensor(values, dtype=torch.int64 if whole else torch.float32)
+        tensors[f"tensor.{at}"] = torch.tensor(values, dtype=torch.int64 if whole else torch.float32)
     ids = tuple(generator.bytes(8).hex() for _ in range(generator.integers(0, 5)))
     precision = PRECISIONS[generator.integers(len(PRECISIONS))]
     numbers = [int(n) for n in generator.integers(0, 2**32, 2)]
     return Message(
-        f"kind {generator.integers(9)}", "device-é", "server", numbers[0], numbers[1], ids, tensors, precision
+        f"kind-{generator.integers(9)}", "device-0", "server", numbers[0], numbers[1], ids, tensors, precision
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch.nn.functional import cross_entropy
 
-from sidelight.system.backbone import find_blocks
+from sidelight.system.anatomy import find_blocks
 from sidelight.system.heads import verbaliser
 from sidelight.system.protocols import Scene
 from sidelight.system.protocols.fleet import Fleet

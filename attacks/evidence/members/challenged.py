@@ -23,7 +23,7 @@ from ..likeness import device_backbone
 from ..states import CHUNK, FACTS, as_sent, blurred
 
 STUDIED = FACTS | {
-    "depth", "difference", "difference_clip", "difference_spread", "labels_redrawn", "scale", "weight_bits",
+    "depth", "difference", "difference_clip", "difference_spread", "labels_redrawn", "scale", "weight_bits", "weights",
 }  # fmt: skip
 """Public facts on which all of this depends."""
 

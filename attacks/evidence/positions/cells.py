@@ -14,10 +14,12 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import pad
 
-from ....system.codec import BLOCK, LARGEST, Precision
+from ....system.codec import BLOCK, HALVES, LARGEST, Precision
 
 WHOLE = 1e-3
 """How far from an integer a value over its scale may lie."""
+SETTLED = 2.0**-16
+"""From here on scales are as fine as float16's numbers allow: 256 steps of 2^-24, twice the largest integer."""
 
 
 class Cells(NamedTuple):
@@ -43,20 +45,23 @@ def cells_of(received: torch.Tensor, precision: Precision) -> Cells:
     """The cells of values (..., d) as a receiver decoded them; those of fp32 have no width."""
     if precision == "fp32":
         return Cells(received, received, received)
-    if precision == "fp16":
-        return _of_halves(received)
+    if precision in HALVES:
+        return _of_halves(received, HALVES[precision])
     return _of_integers(received, LARGEST[precision])
 
 
-def _of_halves(received: torch.Tensor) -> Cells:
-    half = received.half()
+def _of_halves(received: torch.Tensor, kind: torch.dtype) -> Cells:
+    half = received.to(kind)
     infinite = torch.full_like(half, torch.inf)
     below, above = torch.nextafter(half, -infinite).float(), torch.nextafter(half, infinite).float()
     return Cells(received, (below + received) / 2, (received + above) / 2)
 
 
 def _of_integers(received: torch.Tensor, largest: int) -> Cells:
-    """The largest value of a run fixes the scale, which is rounded up to float16: its own cell is far narrower."""
+    """The largest value of a run fixes the scale, which is rounded up to float16: its own cell is far narrower.
+
+    A scale that has few float16 numbers near it may be the next one down, which clamps by at most half of it.
+    """
     width = received.shape[-1]
     runs = math.ceil(width / BLOCK)
     blocks = pad(received, (0, runs * BLOCK - width)).unflatten(-1, (runs, BLOCK))
@@ -65,7 +70,7 @@ def _of_integers(received: torch.Tensor, largest: int) -> Cells:
     below = torch.nextafter(scales.half(), torch.zeros_like(scales.half())).float().unsqueeze(-1)
     extreme = (blocks.abs() >= tops.unsqueeze(-1) * spread * (1 - WHOLE)) & (tops.unsqueeze(-1) == largest)
     alone = extreme & (extreme.sum(-1, keepdim=True) == 1)
-    outer = torch.where(extreme, spread * largest, blocks.abs() + half)
+    outer = torch.where(extreme & (spread >= SETTLED), spread * largest, blocks.abs() + half)
     inner = torch.where(alone, below * largest, blocks.abs() - half)
     positive = blocks >= 0
     low, high = torch.where(positive, inner, -outer), torch.where(positive, outer, -inner)

@@ -10,11 +10,11 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import Attack, Guess, LabelGuess, Prepared
-from sidelight.audits.suites.settings import build, changed
 from sidelight.audits.suites.threat import Threat
 from sidelight.system.errors import UnknownName, UsageError
 from sidelight.system.protocols import PROTOCOLS
 from sidelight.system.public import Public
+from sidelight.system.settings import build, changed
 from sidelight.system.view import View
 
 

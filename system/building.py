@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-from ...system.defences import DEFENCES, Defence
-from ...system.errors import UnknownName, UsageError
-from ...system.presets import PRESETS
-from ...system.protocols import PROTOCOLS, Protocol
+from .defences import DEFENCES, Defence
+from .errors import UnknownName, UsageError
+from .presets import PRESETS
+from .protocols import PROTOCOLS, Protocol
 from .settings import build, changed, laid_over
 
 Settings = Mapping[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from math import isfinite
@@ -9,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from ...system.errors import UnknownName, UsageError
+from .errors import UnknownName, UsageError
 
 T = TypeVar("T")
 
@@ -27,6 +28,17 @@ def build(cls: type[T], values: Mapping[str, Any], what: str) -> T:
             raise cause from None
         name = ".".join(map(str, first["loc"]))
         raise UsageError(f"setting {name} of {what} is {first['input']!r}: {first['msg'].lower()}") from None
+
+
+def parsed_settings(text: str) -> dict[str, Any]:
+    """Settings from a JSON object; raises UsageError where it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError("the settings are no JSON object; give one")
+    return found
 
 
 def _check_names(cls: Any, values: Mapping[str, Any], what: str) -> None:

@@ -1,0 +1,117 @@
+"""What a device of PAE MobiLLM holds at most, against plain inference on the same batch: resident memory, in one run.
+
+    python -m sidelight.benchmarks.device_memory [--texts 32] [--tokens 128] [--most 1.05] [--weights fp32]
+                                               [--backbone REFERENCE]
+
+Each side has a process of its own and one thread; a peak is the most that was resident in its pass, with the weights,
+above what the interpreter and the libraries take. Plain inference is a pass of the model without its language-model
+head, whose output for 128 tokens of 50,272 words would be larger than all else, and without a cache of keys and values.
+The device runs a pass, takes the pivots, computes the difference and sends both as bytes. Without --backbone the model
+has OPT-125M's sizes and random weights. Exits with status 1 where the ratio is above --most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..system.backbone import TINY, Backbone, load_backbone
+from ..system.data import Sample
+from ..system.message import Message
+from ..system.protocols.pae import PAE, PAEDevice
+from ..system.protocols.protocol import Scene
+from ..system.randomness import Streams
+from ..system.roles import DEVICE, SERVER, Server
+from ..system.weights import WEIGHTS, Weights
+from ..system.wire import Wire
+from .apart import forked
+from .material import random_opt
+from .resident import mark, peak, resident
+
+LABELS = ("account", "delivery", "invoice", "weather")
+Side = Callable[[Backbone, int, int], None]
+"""What is measured, with a backbone, a number of texts, and tokens of each."""
+
+
+class Acknowledging(Server):
+    """Keeps nothing: what a server holds is not the device's."""
+
+    def handle(self, message: Message) -> Message:
+        return self.answer(message, "ready")
+
+
+def samples(count: int, tokens: int) -> tuple[Sample, ...]:
+    """Texts of at least so many tokens: memory does not depend on which."""
+    return tuple(Sample(f"{i:016x}", "a word " * tokens, LABELS[i % len(LABELS)], ()) for i in range(count))
+
+
+def settings(backbone: Backbone, count: int, tokens: int) -> PAE:
+    """One message for the batch, of texts with so many tokens in all."""
+    around = len(backbone.prefix) + len(backbone.suffix)
+    return PAE(selector="last" if backbone.causal else "first", prompt="", longest=tokens - around, batch=count)
+
+
+@torch.no_grad()
+def plain(backbone: Backbone, count: int, tokens: int) -> None:
+    """A pass of the model up to its last states."""
+    longest = settings(backbone, count, tokens).longest
+    ids, mask = backbone.tokens([sample.text for sample in samples(count, tokens)], longest)
+    assert ids.shape == (count, tokens)
+    backbone.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+
+
+def device(backbone: Backbone, count: int, tokens: int) -> None:
+    """What a device does for a batch, up to the bytes that cross."""
+    own = samples(count, tokens)
+    scene = Scene(backbone, LABELS, {DEVICE: own}, Streams("benchmark"))
+    role = PAEDevice(DEVICE, settings(backbone, count, tokens), scene, own)
+    role.contribute(Wire({SERVER: Acknowledging()}, lambda message: None), own)
+
+
+SIDES: Mapping[str, Side] = {"plain inference": plain, "device": device}
+
+
+def measured(side: Side, reference: str, count: int, tokens: int, weights: Weights) -> dict[str, Any]:
+    """The peak of one side in this process, and what the weights take of it."""
+    side(load_backbone(TINY, weights), 2, 8)  # what libraries load when they are first needed counts as libraries
+    before = resident()
+    backbone = load_backbone(reference, weights)
+    held = resident() - before
+    mark()
+    side(backbone, count, tokens)
+    return {"peak": peak() - before, "weights": held}
+
+
+def peaks(reference: str, count: int, tokens: int, weights: Weights) -> dict[str, dict[str, Any]]:
+    """By side, in bytes."""
+    return {name: forked(partial(measured, side, reference, count, tokens, weights)) for name, side in SIDES.items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=32, help="of the batch")
+    parser.add_argument("--tokens", type=int, default=128, help="of each text")
+    parser.add_argument("--most", type=float, default=1.05, help="the ratio that is let pass")
+    parser.add_argument("--weights", choices=WEIGHTS, default="fp32", help="as both sides hold them")
+    parser.add_argument("--backbone", default="", help="in place of random weights")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:
+        if not given.backbone:  # in a process of its own, so that none that is measured has ever held it
+            forked(lambda: {"model": random_opt(Path(folder))})
+        found = peaks(given.backbone or folder, given.texts, given.tokens, given.weights)
+    for name, one in found.items():
+        print(f"{name}: peak {one['peak'] / 2**20:.1f} MiB, of which weights {one['weights'] / 2**20:.1f} MiB")
+    ratio = found["device"]["peak"] / found["plain inference"]["peak"]
+    print(f"{given.texts} texts of {given.tokens} tokens: ratio {ratio:.4f}")
+    return 0 if ratio <= given.most else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

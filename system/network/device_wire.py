@@ -1,0 +1,248 @@
+"""The wire on which a device reaches a server in another process: the same messages, the same bytes.
+
+What is posted is sent by a thread of its own, a few messages behind the device's computing. What breaks is tried again
+with the same bytes, which the server takes once; what is refused is raised as the error that it is.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+
+from ..errors import ProtocolError, SidelightError, StoreFull, UsageError
+from ..message import Message, decode
+from ..protocols.agreed import Agreed
+from ..wire import Wire
+from . import network_pb2 as schema
+from .access import AUTHORIZATION, BEARER, DEVICE, host_and_port, is_loopback, read_token
+from .chunks import ROOM, asked
+from .server import read_pem
+from .service import NAME
+from .terms import written
+
+AHEAD = 3
+"""Messages that may wait to be sent."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds before a request is tried again: doubled each time, and spread at random."""
+AGAIN = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNKNOWN,
+)
+
+LARGEST_ANSWER = 1 << 30
+"""Bytes of the largest answer that a device takes."""
+REFUSED: dict[grpc.StatusCode, type[SidelightError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: ProtocolError,
+    grpc.StatusCode.FAILED_PRECONDITION: UsageError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: StoreFull,
+}
+HANDSHAKE = ("ssl", "tls", "certificate", "handshake")
+"""Words in gRPC's reasons that say so."""
+
+T = TypeVar("T")
+OnProgress = Callable[[int, int], None]
+
+
+class Unreachable(SidelightError):
+    """A server that does not answer."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a device reaches its server."""
+
+    server: str
+    name: str = "device"
+    token: Path | None = None
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    plain_text: bool = False
+    """Speak without TLS beyond this machine."""
+    silence: float = 30.0
+    """Seconds without a sign of the server after which a request is tried again."""
+    patience: float = 300.0
+    """Seconds for which it is tried again."""
+
+    def __post_init__(self) -> None:
+        host_and_port(self.server)
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise UsageError("a certificate needs its key and a key its certificate; give --tls-cert and --tls-key")
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken: always, but on this machine or where plain text was asked for by name."""
+        if self.tls_ca is not None or self.tls_cert is not None:
+            return True
+        return not (self.plain_text or is_loopback(host_and_port(self.server)[0]))
+
+
+def channel(connection: Connection) -> grpc.Channel:
+    """An open channel; raises UsageError where a file cannot be used."""
+    options = [
+        ("grpc.max_receive_message_length", ROOM),
+        ("grpc.max_send_message_length", ROOM),
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.enable_retries", 0),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+    ]
+    if not connection.secure:
+        return grpc.insecure_channel(connection.server, options)
+    root, key, cert = (
+        None if path is None else read_pem(path)
+        for path in (connection.tls_ca, connection.tls_key, connection.tls_cert)
+    )
+    return grpc.secure_channel(connection.server, grpc.ssl_channel_credentials(root, key, cert), options)
+
+
+class DeviceWire(Wire):
+    """Requests to one server."""
+
+    def __init__(self, connection: Connection, progress: OnProgress = lambda done, total: None) -> None:
+        super().__init__({}, lambda message: None)
+        self._connection, self._progress = connection, progress
+        token = None if connection.token is None else read_token(connection.token)
+        shown = () if token is None else ((AUTHORIZATION, BEARER + token),)
+        self._metadata: tuple[tuple[str, str], ...] = ((DEVICE, connection.name), *shown)
+        self._channel = channel(connection)
+        self._join = self._channel.unary_unary(
+            f"/{NAME}/Join", schema.Terms.SerializeToString, schema.Joined.FromString
+        )
+        self._exchange = self._channel.stream_stream(
+            f"/{NAME}/Exchange", schema.Chunk.SerializeToString, schema.Answer.FromString
+        )
+        self._waiting: queue.Queue[tuple[Message, bytes] | None] = queue.Queue(AHEAD)
+        self._wrong: SidelightError | None = None
+        self.resent = 0
+        """Bytes that were sent in vain, because a request had to be tried again."""
+        self._sender = threading.Thread(target=self._send, name="sender", daemon=True)
+        self._sender.start()
+
+    def join(self, agreed: Agreed) -> schema.Joined:
+        """Agree with the server; raises UsageError where it does not."""
+        terms = written(agreed)
+        return self._patiently(lambda: self._join(terms, timeout=self._connection.silence, metadata=self._metadata))
+
+    def post(self, message: Message) -> None:
+        self._raise()
+        self._waiting.put((message, self._encoded(message)))
+
+    def request(self, message: Message) -> Message:
+        self._waiting.join()
+        self._raise()
+        return super().request(message)
+
+    def close(self) -> None:
+        """Send what waits, and hang up."""
+        self._waiting.put(None)
+        self._sender.join()
+        self._channel.close()
+
+    def _send(self) -> None:
+        while (waiting := self._waiting.get()) is not None:
+            try:
+                if self._wrong is None:
+                    self._carry(*waiting)
+            except SidelightError as error:
+                self._wrong = error
+            finally:
+                self._waiting.task_done()
+        self._waiting.task_done()
+
+    def _raise(self) -> None:
+        if self._wrong is not None:
+            raise self._wrong
+
+    def _carry(self, message: Message, data: bytes) -> Message:
+        answered = self._patiently(lambda: self._once(data), len(data))
+        answer = decode(answered)
+        self.traffic.count(message, len(data))
+        self.traffic.count(answer, len(answered))
+        return answer
+
+    def _once(self, data: bytes) -> bytes:
+        call = self._exchange(asked(data), metadata=self._metadata)
+        answered = bytearray()
+        with watched(call.cancel, self._connection.silence) as seen:
+            for answer in call:
+                seen()
+                if answer.WhichOneof("part") == "progress":
+                    self._progress(answer.progress.done, answer.progress.total)
+                answered += answer.data
+                if len(answered) > LARGEST_ANSWER:
+                    call.cancel()
+                    raise ProtocolError(f"the server's answer has more than {LARGEST_ANSWER} bytes; it was cut off")
+        return bytes(answered)
+
+    def _patiently(self, call: Callable[[], T], size: int = 0) -> T:
+        """What a call gives, tried again while the server cannot be reached."""
+        until, pause = time.monotonic() + self._connection.patience, FIRST_PAUSE
+        while True:
+            try:
+                return call()
+            except grpc.RpcError as error:
+                wrong = said(self._connection, error.code(), error.details() or "")
+                if not isinstance(wrong, Unreachable) or time.monotonic() >= until:
+                    raise wrong from None
+            self.resent += size
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+@contextmanager
+def watched(cancel: Callable[[], object], seconds: float) -> Iterator[Callable[[], None]]:
+    """Cancels unless it is told, every so many seconds at least, that something was seen."""
+    last, over = [time.monotonic()], threading.Event()
+
+    def seen() -> None:
+        last[0] = time.monotonic()
+
+    def watch() -> None:
+        while not over.wait(min(1.0, seconds / 4)):
+            if time.monotonic() - last[0] > seconds:
+                cancel()
+                return
+
+    watcher = threading.Thread(target=watch, name="watcher", daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def said(connection: Connection, code: grpc.StatusCode, details: str) -> SidelightError:
+    """What a failed call means for the user."""
+    where, reason = f"the server at {connection.server}", _first_line(details)
+    if code in REFUSED:
+        return REFUSED[code](details)
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return UsageError(f"{where} does not let this device in: {details}")
+    if code is grpc.StatusCode.UNAVAILABLE and any(word in details.lower() for word in HANDSHAKE):
+        return UsageError(
+            f"{where} and this device do not trust each other ({reason}); give --tls-ca, and where the server asks for "
+            "them --tls-cert and --tls-key, that are valid today"
+        )
+    if code in AGAIN:
+        return Unreachable(f"{where} does not answer ({reason}); try again later")
+    return SidelightError(f"{where} refused: {details}")
+
+
+def _first_line(details: str) -> str:
+    return details.strip().splitlines()[0][:200] if details.strip() else "no reason given"

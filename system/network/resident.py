@@ -1,0 +1,126 @@
+"""A device's role on the server: one message at a time, and what must last is on the disk before its answer leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from ..cache.store import ENDED, Area
+from ..errors import ProtocolError
+from ..message import Message, decode, encode
+from ..roles import ResumableServer, Role
+
+SAVE_EVERY = 1.0
+"""Seconds between two saves of a training that goes on by itself."""
+
+
+class Resident:
+    """A role with its lock, its area and, where it cannot repeat an answer by itself, its last one."""
+
+    def __init__(self, device: str, role: Role, area: Area | None) -> None:
+        self.device, self.role, self._area = device, role, area
+        self._lock = threading.Lock()
+        self._last: tuple[bytes, bytes] | None = None
+        self._steps: Counter[str] = Counter()
+        self._saved = 0.0
+        self.used = time.monotonic()
+        self._users = 0
+        if isinstance(role, ResumableServer) and area is not None:
+            role.keep_in(area.cache)
+            if state := area.load_state():
+                role.load(state)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps the role in memory: it is only ever in one place."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Count a user."""
+        with self._lock:
+            self._users += 1
+            self.used = time.monotonic()
+
+    def leave(self) -> None:
+        """Count one user less."""
+        with self._lock:
+            self._users -= 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody uses it."""
+        return self._users > 0
+
+    def answer(self, data: bytes, message: Message) -> bytes:
+        """The answer to a message that came as these bytes; one that came last already is not taken twice."""
+        with self._lock:
+            if isinstance(self.role, ResumableServer):
+                answer = self._encoded(self.role.handle(message))
+                self._save()
+                return answer
+            asked = hashlib.sha256(data).digest()
+            if self._last is None or self._last[0] != asked:
+                with torch.enable_grad():
+                    self._last = asked, self._encoded(self.role.handle(message))
+            return self._last[1]
+
+    def due(self, message: Message) -> bool:
+        """Whether a message can be answered without more training."""
+        with self._lock:
+            return not isinstance(self.role, ResumableServer) or self.role.due(message)
+
+    def train(self, seconds: float) -> bool:
+        """Train for about so long; whether there is more to do."""
+        until = time.monotonic() + seconds
+        with self._lock:
+            role = self.role
+            if not isinstance(role, ResumableServer):
+                return False
+            while more := role.step():
+                if time.monotonic() >= until:
+                    break
+            if not more or time.monotonic() - self._saved >= SAVE_EVERY:
+                self._save()
+            return more
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Batches trained on, and all."""
+        with self._lock:
+            return self.role.progress if isinstance(self.role, ResumableServer) else (0, 0)
+
+    def _encoded(self, answer: Message) -> bytes:
+        """An answer's bytes, with its place among those of its kind, as on a wire in one process."""
+        data = encode(replace(answer, step=self._steps[answer.kind]))
+        self._steps[answer.kind] += 1
+        return data
+
+    def _save(self) -> None:
+        role = self.role
+        if not isinstance(role, ResumableServer) or not role.unsaved or self._area is None:
+            return
+        self._area.save_state(role.state())
+        role.unsaved, self._saved = False, time.monotonic()
+        done, total = role.progress
+        about = self._area.about
+        if about.get(ENDED, False) != (0 < total == done):
+            self._area.record({**about, ENDED: 0 < total == done})
+
+
+def received(data: bytes, most_values: int) -> Message:
+    """A device's message; raises ProtocolError where it is none, or is not from a device to a server."""
+    message = decode(data, most_values)
+    if not message.sender.startswith("device-"):
+        raise ProtocolError("the sender of a message is a device; send as one")
+    return message

@@ -1,0 +1,214 @@
+"""The service that devices call: lets in who shows the right token or certificate, takes messages in pieces, answers.
+
+Memory is bounded: what requests hold together (`room`), what a request may hold (`largest`), and how long it may take
+to come (`patience`). A request whose bytes are no message is refused before anything of it reaches a role.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+
+from ..errors import ProtocolError, SidelightError, StoreFull, UsageError, place
+from ..message import Message, encode
+from . import network_pb2 as schema
+from .access import Access, Refused
+from .chunks import pieces
+from .house import Full, House, NotJoined
+from .logs import Log
+from .resident import Resident, received
+from .room import Room
+from .terms import read
+from .turns import Turns
+
+T = TypeVar("T")
+
+NAME = "sidelight.v1.Sidelight"
+FORGET = "forget"
+"""The kind of a message that, without sample ids, asks for everything of the device to go."""
+HANDLERS = 8
+"""Messages that are handled at a time."""
+HEARTBEAT = 2.0
+"""Seconds between two signs that training goes on."""
+SHORTEST, LONGEST = 0.001, 0.05
+"""Seconds between two looks whether it is over: doubled each time."""
+
+STATUS: dict[type[SidelightError], grpc.StatusCode] = {
+    StoreFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Full: grpc.StatusCode.UNAVAILABLE,
+    NotJoined: grpc.StatusCode.FAILED_PRECONDITION,
+    ProtocolError: grpc.StatusCode.INVALID_ARGUMENT,
+    UsageError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+
+
+class TooLarge(SidelightError):
+    """More than the server takes."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server holds at most."""
+
+    largest: int = 64 << 20
+    """Bytes of a message; decoded, its values take no more."""
+    room: int = 256 << 20
+    """Bytes of all requests that are being received or answered."""
+    patience: float = 30.0
+    """Seconds that a piece of a request may take to come."""
+
+
+class Service:
+    """Join and Exchange."""
+
+    def __init__(self, access: Access, house: House, turns: Turns, limits: Limits, quota: int, log: Log) -> None:
+        self._access, self._house, self._turns, self._limits, self._log = access, house, turns, limits, log
+        self._quota = quota
+        self._room = Room(limits.room)
+        self._pool = ThreadPoolExecutor(HANDLERS, thread_name_prefix="handler")
+
+    def close(self) -> None:
+        """Wait for what is being handled."""
+        self._pool.shutdown()
+
+    async def join(self, terms: schema.Terms, context: grpc.aio.ServicerContext[Any, Any]) -> schema.Joined:
+        device = await self._device(context)
+
+        def joined() -> Resident:
+            return self._house.join(device, read(terms))
+
+        await self._safely(context, device, "join", joined)
+        self._log.say("joined", device=device)
+        return schema.Joined(largest=self._limits.largest, quota=self._quota)
+
+    async def exchange(
+        self, chunks: AsyncIterator[schema.Chunk], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[schema.Answer]:
+        device = await self._device(context)
+        began = time.monotonic()
+        first = await self._piece(chunks, context)
+        if first is None or not 0 < first.size <= self._limits.largest:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _too_large(self._limits.largest))
+            return
+        async with self._room.taken(first.size):
+            data = await self._whole(first, chunks, context)
+            message = await self._safely(context, device, "decode", lambda: received(data, self._limits.largest // 4))
+            if message.kind == FORGET and not message.sample_ids:
+                await self._safely(context, device, FORGET, lambda: self._house.leave(device))
+                answer = encode(Message("ready", message.receiver, message.sender))
+            else:
+                resident = await self._safely(context, device, message.kind, lambda: self._house.of(device))
+                with resident.in_use():
+                    async for progress in self._trained(resident, message):
+                        yield progress
+                    answer = await self._safely(context, device, message.kind, lambda: resident.answer(data, message))
+                    self._turns.join(resident)
+        self._log.say(
+            "answered",
+            device=device,
+            kind=message.kind if message.kind.isidentifier() else "other",
+            samples=len(message.sample_ids),
+            bytes=len(data),
+            answer_bytes=len(answer),
+            seconds=round(time.monotonic() - began, 4),
+        )
+        for piece in pieces(answer):
+            yield schema.Answer(data=bytes(piece))
+
+    # --- a request -------------------------------------------------------------------------------------------------
+
+    async def _device(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        names = [name.decode(errors="replace") for name in context.auth_context().get("x509_common_name", ())]
+        try:
+            return self._access.device(metadata, names)
+        except Refused as error:
+            code = grpc.StatusCode.PERMISSION_DENIED if error.known else grpc.StatusCode.UNAUTHENTICATED
+            self._log.say("refused", status=code.name)
+            await context.abort(code, str(error))
+            raise
+
+    async def _piece(
+        self, chunks: AsyncIterator[schema.Chunk], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> schema.Chunk | None:
+        """The next piece, or None at the end."""
+        try:
+            return await asyncio.wait_for(anext(aiter(chunks), None), self._limits.patience)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly; send it again")
+            raise
+
+    async def _whole(
+        self,
+        first: schema.Chunk,
+        chunks: AsyncIterator[schema.Chunk],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> bytes:
+        data, piece = bytearray(), first
+        while True:
+            data += piece.data
+            if len(data) > first.size:
+                break
+            following = await self._piece(chunks, context)
+            if following is None:
+                break
+            piece = following
+        if len(data) != first.size:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, f"{first.size} bytes were announced and another number came; send all"
+            )
+        return bytes(data)
+
+    async def _trained(self, resident: Resident, message: Message) -> AsyncIterator[schema.Answer]:
+        """Signs of life until the message can be answered, or training can do no more."""
+        loop, told, pause = asyncio.get_running_loop(), time.monotonic(), SHORTEST
+        if await loop.run_in_executor(self._pool, resident.due, message):
+            return
+        self._turns.join(resident)
+        while self._turns.waits(resident) and not await loop.run_in_executor(self._pool, resident.due, message):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST)
+            if time.monotonic() - told >= HEARTBEAT:
+                told = time.monotonic()
+                done, total = await loop.run_in_executor(self._pool, lambda: resident.progress)
+                yield schema.Answer(progress=schema.Progress(done=done, total=total))
+
+    async def _safely(
+        self, context: grpc.aio.ServicerContext[Any, Any], device: str, what: str, job: Callable[[], T]
+    ) -> T:
+        """What a job gives; where it fails, the caller is told why, or, of our own mistakes, only that it did."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+        except SidelightError as error:
+            code = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), grpc.StatusCode.INTERNAL)
+            self._log.say("refused", device=device, status=code.name)
+            await context.abort(code, str(error))
+        except Exception as error:
+            self._log.say("failed", device=device, reason=place(error))
+            await context.abort(grpc.StatusCode.INTERNAL, f"the server failed at this {what}; its log says where")
+        raise AssertionError("abort raises")
+
+
+def _too_large(largest: int) -> str:
+    return f"the request's first piece names no size from 1 to {largest} bytes; send smaller batches"
+
+
+def handlers(service: Service) -> grpc.GenericRpcHandler:
+    """The service's methods as gRPC takes them."""
+    return grpc.method_handlers_generic_handler(
+        NAME,
+        {
+            "Join": grpc.unary_unary_rpc_method_handler(
+                service.join, schema.Terms.FromString, schema.Joined.SerializeToString
+            ),
+            "Exchange": grpc.stream_stream_rpc_method_handler(
+                service.exchange, schema.Chunk.FromString, schema.Answer.SerializeToString
+            ),
+        },
+    )

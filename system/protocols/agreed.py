@@ -1,0 +1,47 @@
+"""What a device and a server agree on before anything is sent: all that a server is built from.
+
+It holds no key, no label and no text; the seed is a secret of the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..defences.defence import PrivateSteps
+from ..selector import Selector
+from ..side_network import SideShape
+from .side_training import SideTraining
+
+
+@dataclass(frozen=True)
+class SideAgreed:
+    """A side network beside the device's backbone, and how it is trained."""
+
+    shape: SideShape
+    training: SideTraining
+    private: PrivateSteps | None = None
+    """How training keeps examples private; None where it does not."""
+    selector: Selector = "mean"
+    """Which position is read where all cross."""
+
+
+@dataclass(frozen=True)
+class SplitAgreed:
+    """A part of the backbone at the server."""
+
+    backbone: str
+    """Digest of the backbone."""
+    classes: tuple[str, ...]
+    settings: str
+    """The protocol's settings, as JSON."""
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """Of one run; one of `side` and `split` is there."""
+
+    protocol: str
+    seed: str
+    """Settles first weights, the order of batches, and the noise of private training."""
+    side: SideAgreed | None = None
+    split: SplitAgreed | None = None

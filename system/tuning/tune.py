@@ -1,0 +1,80 @@
+"""Fine-tuning with a server's help, from an order to the exported model; begun again, it goes on where it broke off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+from .. import files
+from ..cache import Cache
+from ..progress import Progress
+from ..protocols.pae import PAEDevice
+from ..randomness import Streams, fresh_seed
+from ..roles import Device
+from ..wire import Wire
+from .account import Account
+from .card import card
+from .export import export
+from .findings import Findings, read_findings
+from .home import Home
+from .order import Order, Prepared, prepared
+from .outcome import outcome, summary
+from .phases import Phases, Trained
+
+OpenWire = Callable[[Prepared, Trained], AbstractContextManager[Wire]]
+"""Opens the wire to the server, which is told what is trained; calls back with batches trained on and all batches."""
+OpenCache = Callable[[Path], Cache]
+"""Opens what a device keeps in a folder."""
+
+
+class Surroundings(NamedTuple):
+    """What a tuning reaches out to."""
+
+    open_wire: OpenWire
+    open_cache: OpenCache
+    progress: Progress
+
+
+def tune(order: Order, around: Surroundings) -> bool:
+    """Carry out an order; False where that was done before, and then nothing is changed."""
+    home = Home(order.out)
+    seed = home.seed or fresh_seed()
+    ready = prepared(order, seed)
+    audit = None if order.findings is None else read_findings(order.findings, ready.identity)
+    with home.held():
+        home.begin(ready.identity, seed)
+        if home.summary.exists():
+            return False
+        _carry_out(order, ready, home, around, audit)
+    return True
+
+
+def _carry_out(order: Order, ready: Prepared, home: Home, around: Surroundings, audit: Findings | None) -> None:
+    account = Account(home.account, ready.party)
+    device = _trained(ready, home, around, account)
+    found = outcome(ready, device)
+    account.add_time()
+    if isinstance(device, PAEDevice):
+        tuned = device.tuned
+        text = card(order, ready, tuned, found, account.costs, audit)
+        export(home.model, tuned, ready, order.backbone, text)
+    files.write_json(home.summary, summary(ready, found, account.costs))
+
+
+def _trained(ready: Prepared, home: Home, around: Surroundings, account: Account) -> Device:
+    """The device at the end of its work."""
+    device = ready.protocol.device(ready.scene, ready.party)
+    if isinstance(device, PAEDevice):
+        device.keep_in(around.open_cache(home.kept))
+        # samples that were sent are sent again as they were; noise on others must be none that was drawn before
+        device.draw_from(Streams(fresh_seed()))
+    with Phases(around.progress, ready) as phases, around.open_wire(ready, phases.trained) as wire:
+        try:
+            for _ in device.work(wire):
+                account.add(wire.traffic, device.releases)
+                phases.look(wire.traffic)
+        finally:
+            account.add(wire.traffic, device.releases)
+    return device
