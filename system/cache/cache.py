@@ -25,10 +25,8 @@ class Absent(KeyError):
 class Cache(ABC):
     """Rows by kind and sample id. What was put stays as it was until it is forgotten."""
 
-    def put(
-        self, kind: str, ids: Sequence[str], rows: torch.Tensor | Sequence[torch.Tensor], precision: Precision = "fp32"
-    ) -> None:
-        """Keep rows (B, ...), or rows of several lengths, durable on return; what is there with the same values stays.
+    def put(self, kind: str, ids: Sequence[str], rows: torch.Tensor, precision: Precision = "fp32") -> None:
+        """Keep rows (B, ...), durable on return; what is there already with the same values is left alone.
 
         `precision` is the one at which the values cross or crossed, and says how finely they have to be kept. Raises
         ProtocolError where an id is there with other values: what may have been trained on never changes.

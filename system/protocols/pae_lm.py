@@ -32,6 +32,7 @@ from .pae_lm_rows import (
     ACTIVATIONS,
     DIFFERENCE,
     Positions,
+    Sizes,
     keep_activations,
     keep_difference,
     kept_rows,
@@ -104,7 +105,16 @@ class PAELM(Protocol):
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         backbone = scene.backbone
         shape = SideShape(len(backbone.blocks), backbone.width, self.side.bottleneck, backbone.vocabulary)
-        return {SERVER: PAELMServer(shape, self.side, scene.server_streams, self.entries)}
+        return {SERVER: PAELMServer(shape, self.side, scene.server_streams, self.sizes(scene))}
+
+    def sizes(self, scene: Scene) -> Sizes:
+        """Of what crosses of a sample, at most."""
+        backbone = scene.backbone
+        labels = scene.labels if self.labelled else [None]
+        behind = max(len(trained_tokens(backbone, "", self.longest, self.prompt, label)) for label in labels)
+        positions = self.longest + behind - 1  # the last token has none behind it
+        entries = min(self.entries, backbone.vocabulary)
+        return Sizes(positions, len(backbone.blocks), backbone.width, entries, backbone.vocabulary)
 
     def device(self, scene: Scene, party: Party) -> Device:
         return PAELMDevice(party, self, scene, scene.samples[party])
@@ -116,13 +126,13 @@ class PAELMDevice(OnceDevice):
     def __init__(self, party: Party, protocol: PAELM, scene: Scene, samples: tuple[Sample, ...]) -> None:
         super().__init__(party, samples, scene.server_streams.seed, protocol.side.epochs, protocol.batch)
         self.backbone = scene.backbone
-        self._protocol, self._labels = protocol, scene.labels
+        self._protocol, self._labels, self._sizes = protocol, scene.labels, protocol.sizes(scene)
 
     def contribute(self, wire: Wire, rows: Sequence[Sample]) -> None:
         ids, precision = tuple(row.id for row in rows), self._protocol.precision
         new = set(self._kept.missing(DIFFERENCE, ids))
         if fresh := [row for row in rows if row.id in new]:
-            put_rows(self._kept, [row.id for row in fresh], self._made(fresh), precision)
+            put_rows(self._kept, [row.id for row in fresh], self._made(fresh), precision, self._sizes)
         for message in messages(ids, kept_rows(self._kept, ids), self.party, precision):
             wire.post(message)
 
@@ -153,16 +163,16 @@ class PAELMDevice(OnceDevice):
 class PAELMServer(PAEServer):
     """A cache of all positions of every sample, trained on by samples."""
 
-    def __init__(self, shape: SideShape, training: SideTraining, streams: Streams, entries: int) -> None:
+    def __init__(self, shape: SideShape, training: SideTraining, streams: Streams, sizes: Sizes) -> None:
         super().__init__(shape, training, streams)
-        self._entries = min(entries, shape.outputs)
+        self._sizes = sizes
 
     def _keep(self, message: Message) -> None:
         self._require_announced(message.sample_ids)
         if message.kind == ACTIVATIONS:
-            keep_activations(self._cache, message, self._shape.layers, self._shape.width)
+            keep_activations(self._cache, message, self._sizes)
         else:
-            keep_difference(self._cache, message, self._entries, self._shape.outputs)
+            keep_difference(self._cache, message, self._sizes)
 
     def _step_on(self, ids: list[str]) -> None:
         rows = kept_rows(self._cache, ids)

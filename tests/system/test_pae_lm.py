@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from sidelight.system.cache import MemoryCache
+from sidelight.system.cache.store import Store
 from sidelight.system.errors import ProtocolError, UsageError
 from sidelight.system.message import Message
 from sidelight.system.protocols.pae_lm import PAELM, PAELMDevice, PAELMServer
+from sidelight.system.protocols.pae_lm_rows import Sizes
 from sidelight.system.protocols.side_training import SideTraining
 from sidelight.system.randomness import Streams
 from sidelight.system.roles import DEVICE, SERVER
@@ -21,6 +24,7 @@ from ..contracts.micro import LABELS, VICTIM, Micro, Run, make_scene, record
 SHORT = SideTraining(bottleneck=4, epochs=2, batch=4)
 IDS = ("00" * 8, "01" * 8)
 L, D, V, K = 2, 4, 20, 3
+SIZES = Sizes(5, L, D, K, V)
 
 
 def run(micro: Micro, **settings: object) -> Run:
@@ -70,7 +74,7 @@ def test_the_tuned_model_predicts_the_texts_better_than_the_backbone(micro: Micr
     assert isinstance(device, PAELMDevice)
     untuned = protocol.device(made.scene, DEVICE)
     assert isinstance(untuned, PAELMDevice)
-    untuned.take(PAELMServer(SideShape(3, 32, 1, 300), SHORT, Streams("s"), 1).held()["tuned"])
+    untuned.take(protocol.servers(made.scene)[SERVER].held()["tuned"])
     assert device.quality(texts).perplexity < untuned.quality(texts).perplexity / 4
 
 
@@ -84,9 +88,10 @@ def test_wrong_settings_are_refused() -> None:
 # --- the server -----------------------------------------------------------------------------------------------------
 
 
-def server() -> PAELMServer:
-    made = PAELMServer(SideShape(L, D, 2, V), SHORT, Streams("seed"), K)
-    made.handle(Message("samples", DEVICE, SERVER, sample_ids=IDS))
+def server(announce: bool = True) -> PAELMServer:
+    made = PAELMServer(SideShape(L, D, 2, V), SHORT, Streams("seed"), SIZES)
+    if announce:
+        made.handle(Message("samples", DEVICE, SERVER, sample_ids=IDS))
     return made
 
 
@@ -105,22 +110,20 @@ def difference(lengths: tuple[int, ...] = (3, 1), **changed: torch.Tensor) -> Me
     return Message("difference", DEVICE, SERVER, sample_ids=IDS, tensors={**tensors, **changed})
 
 
-def test_samples_of_several_lengths_train_and_go_on_in_another_process() -> None:
-    whole, first, second = server(), server(), PAELMServer(SideShape(L, D, 2, V), SHORT, Streams("seed"), K)
-    cache = MemoryCache()
-    first.keep_in(cache)
-    for one in (whole, first):
-        assert one.handle(difference()).kind == one.handle(activations()).kind == "ready"
-    train = Message("train", DEVICE, SERVER, round=0)
-    assert whole.handle(train).kind == first.handle(train).kind == "ready"
-    second.keep_in(cache)
-    second.load(first.state())
-    for one in (whole, second):
-        one.handle(Message("train", DEVICE, SERVER, round=1))
-    start = server().held()["tuned"]
-    for name, tensor in whole.held()["tuned"].items():
-        assert torch.equal(tensor, second.held()["tuned"][name])
-    assert not torch.equal(whole.held()["tuned"]["out"], start["out"])
+def test_samples_of_several_lengths_train_and_go_on_from_a_durable_cache(tmp_path: Path) -> None:
+    with closing(Store(tmp_path, 1 << 20, 1 << 20)) as store:
+        whole, first, second = server(), server(), server(announce=False)
+        for one in (first, second):
+            one.keep_in(store.area(DEVICE).cache)
+        for one in (whole, first):
+            assert one.handle(difference()).kind == one.handle(activations()).kind == "ready"
+            assert one.handle(Message("train", DEVICE, SERVER, round=0)).kind == "ready"
+        second.load(first.state())
+        for one in (whole, second):
+            assert one.handle(Message("train", DEVICE, SERVER, round=1)).kind == "ready"
+    tuned, resumed = whole.held()["tuned"], second.held()["tuned"]
+    assert [name for name, tensor in tuned.items() if not torch.equal(tensor, resumed[name])] == []
+    assert not torch.equal(tuned["out"], server().held()["tuned"]["out"])
 
 
 def test_what_is_lost_is_wanted_again() -> None:
@@ -146,6 +149,7 @@ HOSTILE = {
     "values that are no numbers": (difference(values=torch.full((4, K), torch.nan)), "no numbers"),
     "values as whole numbers": (difference(values=torch.ones(4, K).long()), "whole numbers"),
     "lengths that do not add up": (activations(lengths=(3, 2), activations=torch.ones(4, L, D)), "do not share 4"),
+    "too many positions": (activations((6, 1)), "more than the 5 positions agreed on"),
     "a length of none": (activations(lengths=(4, 0)), "do not share 4"),
     "lengths as fractions": (retold(torch.tensor([3.0, 1.0])), "do not share 4"),
     "too few lengths": (retold(torch.tensor([4])), "do not share 4"),
@@ -172,5 +176,5 @@ def test_both_kinds_of_a_sample_have_the_same_positions(first: str) -> None:
     made, kinds = server(), (activations(), difference((2, 2)))
     honest, other = kinds if first == "activations" else kinds[::-1]
     made.handle(honest)
-    with pytest.raises(ProtocolError, match="another number of positions"):
+    with pytest.raises(ProtocolError, match="other values than before"):
         made.handle(other)
