@@ -21,8 +21,9 @@ from ...system.language import completion
 from ...system.public import Public
 from ...system.view import View
 from ..attack import CAUSAL_ONLY, Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.positions.completions import WORDS, parted
+from ..evidence.positions.completions import parted
 from ..evidence.positions.next_tokens import next_texts
+from ..evidence.states import WORDS
 
 
 @dataclass(frozen=True)

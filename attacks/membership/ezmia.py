@@ -19,13 +19,13 @@ from typing import ClassVar
 import torch
 
 from ...system.backbone import Backbone, load_backbone
-from ...system.language import chances, loss_positions, trained_tokens, tuned_chances
+from ...system.language import chances, loss_positions, tuned_chances
 from ...system.public import Challenge, Public
 from ...system.side_network import SideNetwork, from_state
 from ...system.view import View, finite
 from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
+from ..evidence.members.challenged import example_tokens
 from ..evidence.members.shadowed import membership
-from ..evidence.positions.completions import WORDS
 
 LEAST = 1e-12
 """Of a probability."""
@@ -53,10 +53,7 @@ class EZMIA(Attack):
 
 
 def _score(backbone: Backbone, side: SideNetwork, one: Challenge, public: Public) -> float:
-    facts = public.facts
-    label = one.label if facts["completion"] == WORDS else None
-    tokens = trained_tokens(backbone, one.text, facts["longest"], facts["question"], label)
-    loss = loss_positions(backbone, backbone.pad([tokens]))
+    loss = loss_positions(backbone, backbone.pad([example_tokens(one, public, backbone)]))
     tuned = finite(tuned_chances(backbone, side, loss.states))
     own, targets = chances(backbone, loss.states), loss.targets.unsqueeze(1)
     moved = (tuned.gather(1, targets).clamp_min(LEAST) / own.gather(1, targets).clamp_min(LEAST)).log().squeeze(1)

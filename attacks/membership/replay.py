@@ -21,7 +21,8 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
-from ..evidence.likeness import device_backbone, errors, sent
+from ..evidence.likeness import errors
+from ..evidence.members.challenged import challenge_states
 from ..evidence.members.shadowed import membership
 from ..evidence.states import PLAIN, PROJECTED, crossed_states, features
 
@@ -40,7 +41,7 @@ class Replay(Attack):
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> MembershipScores:
         """A score (C,) for each challenge."""
-        states = sent([one.text for one in public.challenge], public, device_backbone(public))
+        states = challenge_states(public)
         scale = errors(states, public, generator)
         ids, received = crossed_states(view, public)
         if not ids:

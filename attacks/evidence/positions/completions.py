@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ....system.backbone import Backbone
-
-WORDS = "label words"
-"""Value of the fact `completion` where the prompt and the words of its class follow each text."""
+from ..states import WORDS
 
 
 class Parted(NamedTuple):
