@@ -115,7 +115,7 @@ class Attack(ABC):
     needs: ClassVar[Needs]
     attacked: ClassVar[frozenset[str]]
     """The kinds whose leak is claimed: `blind_rest` sees the view without them."""
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    assumes: ClassVar[Mapping[str, tuple[str | bool, ...]]] = {}
     """Public facts that must have one of the given values, such as {"difference": ("probability",)}."""
 
     linked: ClassVar[bool] = True

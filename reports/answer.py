@@ -10,9 +10,8 @@ from .elsewhere import AND
 from .results import Audit
 from .summarise import beside
 from .summary import ALL_GOALS, Summary
-from .wording import count, listed
+from .wording import count, listed, party
 
-MAIN = "server"
 FEWEST_VICTIMS = 5
 """Victims that an interval over victims takes."""
 
@@ -52,7 +51,7 @@ def _adversary(summaries: Sequence[Summary]) -> str:
     names = {row.adversary for summary in summaries for row in summary.scored if row.adversary}
     if len(names) != 1:
         return "the adversary"
-    return " and ".join(f"the {party if party == MAIN else f'{party} server'}" for party in names.pop().split(AND))
+    return " and ".join(map(party, names.pop().split(AND)))
 
 
 def _with(summaries: Sequence[Summary], goal: str, verdict: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .records import Budget, Example, Group, Run, Utility
 from .rows import Row
-from .wording import attack, bound, words
+from .wording import attack, bound, party, words
 
 GOALS: Mapping[str, str] = {"labels": "labels", "texts": "texts", "model": "tuned model"}
 """Goals that each protocol is audited for, with the words for them."""
@@ -146,8 +146,8 @@ class Summary:
     @property
     def unaudited(self) -> tuple[str, ...]:
         """What the adversary received or holds and no scored attack consumes, nor one elsewhere what others see."""
-        seen = ((party, kind) for party, kinds in self.run.others.items() for kind in kinds)
-        beside = (f"{kind} at the {party} server" for party, kind in seen if (party, kind) not in self.elsewhere)
+        seen = ((whose, kind) for whose, kinds in self.run.others.items() for kind in kinds)
+        beside = (f"{kind} at {party(whose)}" for whose, kind in seen if (whose, kind) not in self.elsewhere)
         return (*(kind for kind in self.shows if kind not in self.consumed), *beside)
 
     @property

@@ -122,6 +122,11 @@ def setting(value: Any) -> str:
     return DASH if value is None or value == "" else str(value)
 
 
+def party(name: str) -> str:
+    """A party in a sentence: every one but the main server and those outside is a server of some kind."""
+    return f"the {name}" if name in ("server", "eavesdropper") else f"the {name} server"
+
+
 def words(name: str | None) -> str:
     """A stored name as words: `position_accuracy` as `position accuracy`."""
     return DASH if not name else METRICS.get(name) or name.replace("held:", "held: ").replace("_", " ")

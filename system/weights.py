@@ -27,10 +27,12 @@ Weights = Literal["fp32", "bf16", "int8", "int4"]
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 
 
-def require_known(weights: str) -> None:
-    """Raises UsageError for weights of no kind that there is."""
-    if weights not in WEIGHTS:
-        raise UsageError(f"weights {weights!r} are none of {', '.join(WEIGHTS)}; give one of them")
+def require_known(weights: str) -> Weights:
+    """Weights of a kind that there is; raises UsageError."""
+    for known in WEIGHTS:
+        if weights == known:
+            return known
+    raise UsageError(f"weights {weights!r} are none of {', '.join(WEIGHTS)}; give one of them")
 
 
 class Packed(nn.Module):

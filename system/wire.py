@@ -19,7 +19,7 @@ Listener = Callable[[Message], None]
 
 @dataclass
 class Traffic:
-    """Exact bytes and messages by (kind, sender, receiver)."""
+    """Exact bytes and messages by (kind, sender, receiver); one thread counts, and others may read meanwhile."""
 
     bytes: Counter[tuple[str, Party, Party]] = field(default_factory=Counter)
     messages: Counter[tuple[str, Party, Party]] = field(default_factory=Counter)
@@ -34,11 +34,11 @@ class Traffic:
 
     def sent_by(self, party: Party) -> int:
         """Bytes that a party sent."""
-        return sum(size for (_, sender, _), size in self.bytes.items() if sender == party)
+        return sum(size for (_, sender, _), size in list(self.bytes.items()) if sender == party)
 
     def received_by(self, party: Party) -> int:
         """Bytes that a party received."""
-        return sum(size for (_, _, receiver), size in self.bytes.items() if receiver == party)
+        return sum(size for (_, _, receiver), size in list(self.bytes.items()) if receiver == party)
 
 
 class Wire:

@@ -24,6 +24,7 @@ from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
 from ..evidence.likeness import errors
 from ..evidence.members.challenged import challenge_states
 from ..evidence.members.shadowed import membership
+from ..evidence.sightings import averaged
 from ..evidence.states import PLAIN, PROJECTED, crossed_states, features
 
 
@@ -41,6 +42,7 @@ class Replay(Attack):
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> MembershipScores:
         """A score (C,) for each challenge."""
+        view, public = averaged(view, public)
         states = challenge_states(public)
         scale = errors(states, public, generator)
         ids, received = crossed_states(view, public)

@@ -29,6 +29,7 @@ from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
 from ..evidence.differences import CLASSES
 from ..evidence.members.accounts import Account, accounts
 from ..evidence.members.shadowed import membership
+from ..evidence.sightings import averaged
 
 LEAST = 1e-3
 """Of a fitted variance, in units of what is taken for rounding."""
@@ -55,7 +56,7 @@ class Witness(Attack):
     @torch.no_grad()
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> MembershipScores:
         """A score (C,) for each challenge."""
-        kinds = list(accounts(view, public, generator))
+        kinds = list(accounts(*averaged(view, public), generator))
         if not kinds or not len(kinds[0].received):
             return membership(public, torch.zeros(len(public.challenge)))
         return membership(public, explained(kinds, self.rounds))

@@ -26,5 +26,6 @@ def outside(attack: Attack, shown: frozenset[str], items: frozenset[str], facts:
         return Outside("not_applicable", f"the adversary does not have: {', '.join(withheld)}")
     for fact, values in attack.assumes.items():
         if (is_so := facts.get(fact, UNSAID.get(fact))) not in values:
-            return Outside("not_applicable", f"{fact} is {is_so}; the attack takes {' or '.join(values)}")
+            taken = " or ".join(map(str, values))
+            return Outside("not_applicable", f"{fact} is {is_so}; the attack takes {taken}")
     return None

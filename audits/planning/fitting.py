@@ -8,6 +8,7 @@ from pathlib import Path
 from ...system.backbone import Backbone
 from ...system.data import Dataset, Split
 from ...system.errors import UsageError
+from ...system.packets import EAVESDROPPER
 from ...system.protocols import Protocol, Scene
 from ...system.randomness import Streams
 from ...system.roles import SERVER
@@ -35,6 +36,7 @@ def refuse_unfit(
     for run in (one.run for one in planned):
         protocol = suite.protocol_of(run)
         refuse_absent(suite.threat_of(run), protocol)
+        refuse_unheeded(suite.threat_of(run), protocol)
         protocol.require(backbone)
     for run in (one.run for one in planned if one.run.defences):
         labels = datasets[suite.data_of(run)].labels
@@ -46,10 +48,19 @@ def refuse_absent(threat: Threat, protocol: Protocol) -> None:
 
     A protocol that no server takes part in is looked at all the same: that nothing crosses is the finding.
     """
-    if protocol.shows and (absent := sorted(threat.parties - protocol.shows.keys())):
+    if protocol.shows and (absent := sorted(threat.parties - protocol.shows.keys() - {EAVESDROPPER})):
         name = "main" if absent[0] == SERVER else absent[0]
         known = " or ".join(sorted(protocol.shows))
         raise UsageError(f"{protocol.name} has no {name} server with these settings; give threat.adversary = {known}")
+
+
+def refuse_unheeded(threat: Threat, protocol: Protocol) -> None:
+    """Refuse a server that claims losses more often than devices of the protocol send anything again."""
+    if threat.claimed_losses > protocol.most_resent:
+        raise UsageError(
+            f"claimed_losses is {threat.claimed_losses} and devices of {protocol.name} send again at most "
+            f"{protocol.most_resent} times; give no more"
+        )
 
 
 def refuse_unattackable(

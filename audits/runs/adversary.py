@@ -14,6 +14,7 @@ import torch
 from ...system.data import Sample
 from ...system.errors import ProtocolError, UsageError
 from ...system.message import Message, Party
+from ...system.packets import EAVESDROPPER, PACKET
 from ...system.protocols import Protocol, Scene
 from ...system.roles import DEVICE, Role
 from ...system.view import HELD
@@ -31,6 +32,11 @@ class Adversary:
     """Those whose messages are attacked."""
     others: frozenset[Party]
     """Devices of other kinds."""
+
+    @property
+    def outside(self) -> bool:
+        """Whether it only sees encrypted connections."""
+        return EAVESDROPPER in self.parties
 
     def samples(self, scene: Scene) -> frozenset[str]:
         """Ids of the rows that are attacked."""
@@ -58,7 +64,7 @@ class Adversary:
 
     def shows(self, protocol: Protocol) -> frozenset[str]:
         """What the protocol says that the parties receive and hold."""
-        return frozenset(kind for party in self.parties for kind in protocol.shows.get(party, ()))
+        return shown_to(self.parties, protocol)
 
     def check_declared(self, protocol: Protocol, received: set[str], held: Held) -> None:
         """Refuse a protocol that shows more than it says: its cells would read `not exposed`."""
@@ -67,6 +73,13 @@ class Adversary:
             raise ProtocolError(
                 f"{protocol.name} shows the {parties} {', '.join(undeclared)} without declaring it in shows"
             )
+
+
+def shown_to(parties: frozenset[Party], protocol: Protocol) -> frozenset[str]:
+    """What a protocol says that parties receive and hold; outside, only packets, wherever anything crosses."""
+    crossing = frozenset({PACKET}) if protocol.shows else frozenset()
+    shows = {**protocol.shows, EAVESDROPPER: crossing}
+    return frozenset(kind for party in parties for kind in shows.get(party, ()))
 
 
 def adversary_of(threat: Threat, protocol: Protocol, scene: Scene) -> Adversary:

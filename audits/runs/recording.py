@@ -18,9 +18,10 @@ from ...system.building import build_protocol
 from ...system.data import Sample, Split, with_reassigned_labels
 from ...system.message import Party
 from ...system.protocols import Protocol, Scene
+from ...system.protocols.deviating import DeviatingServer
 from ...system.public import Challenge, Example, Public, Query
 from ...system.randomness import Streams
-from ...system.roles import Device
+from ...system.roles import SERVER, Device, Role
 from ...system.settings import build
 from ...system.truth import TrueText, Truth, true_texts
 from ...system.view import ViewWriter
@@ -29,8 +30,9 @@ from ..privacy.auditing import audited
 from ..statistics import exact_count
 from ..suites.suite import Labels
 from ..suites.threat import Threat
-from .adversary import Adversary, adversary_of
+from .adversary import Adversary, adversary_of, shown_to
 from .drawing import draw, draw_candidates, draw_challenge, draw_known, groups, owners
+from .eavesdropping import Tap
 from .parts import load_parts
 from .training import held_labels, predictions, retrained, work
 
@@ -78,21 +80,19 @@ def record(order: RunOrder, backbone: Backbone) -> None:
     with files.whole(Path(order.root)) as root:
         adversary = adversary_of(threat, protocol, scene)
         rows = adversary.rows(scene, parts.victim_train)
-        roles = protocol.roles(scene)
+        roles = roles_of(protocol, scene, threat)
         writer = ViewWriter(root / "view", adversary.parties)
-        wire = Wire(roles, adversary.listening(writer))
+        tap = Tap(writer, scene.samples) if adversary.outside else None
+        wire = Wire(roles, adversary.listening(tap or writer))
         spent = work(roles, wire) / len(parts.victim_train)
         facts = public_facts(protocol, scene, threat, adversary)
         held = adversary.held(roles)
         adversary.check_declared(protocol, writer.received, held)
         writer.close(held, facts)
-        asked = draw(rows, order.texts, streams)
-        known = draw_known(rows, parts.labels, threat.known_labels, streams)
-        public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
-        mixed = draw_candidates(rows, parts.non_member, streams) if threat.candidates == "mixed" else ()
         drawn = draw_challenge(order.labels, rows, parts.non_member, streams) if threat.challenge != "none" else {}
-        challenge = tuple(Challenge(name, row.text, row.label) for name, row in drawn.items())
-        replace(public, targets=asked, known=known, candidates=mixed, challenge=challenge).save(root / "public")
+        rows = tap.numbered(rows) if tap else rows
+        public = public_knowledge(protocol, scene, threat, facts, parts, order.backbone)
+        with_drawn(public, order.texts, threat, rows, drawn, parts, streams).save(root / "public")
         device = roles[adversary.devices[0]]
         outputs = predictions(device, parts.victim_test)
         tuned = "tuned" in held and not protocol.trains_on_device
@@ -109,6 +109,14 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         files.write_json(root / "run.json", {**about, **price, **more})
 
 
+def roles_of(protocol: Protocol, scene: Scene, threat: Threat) -> Mapping[Party, Role]:
+    """The parties of a run, the server a deviating one where the threat model says so."""
+    roles = protocol.roles(scene)
+    if not threat.claimed_losses:
+        return roles
+    return {**roles, SERVER: DeviatingServer(roles[SERVER], threat.claimed_losses)}
+
+
 def victims_parts(order: RunOrder, streams: Streams) -> Split:
     """The victim's split, its training labels reassigned where the run is such a control."""
     parts = load_parts(Path(order.parts))
@@ -123,6 +131,7 @@ def public_facts(protocol: Protocol, scene: Scene, threat: Threat, adversary: Ad
         "protocol": protocol.name,
         "source": protocol.source,
         **protocol.public_facts(scene, adversary.devices[0]),
+        **({"resent": True} if threat.claimed_losses else {}),
         "threat": threat.shown,
         "versions": {name: version(name) for name in LIBRARIES},
     }
@@ -149,6 +158,28 @@ def public_knowledge(
         priors=frequencies(parts),
         relative=backbone if threat.backbone == "public" else threat.relative or None,
         keys=protocol.keys(scene) or None,
+    )
+
+
+def with_drawn(
+    public: Public,
+    texts: int,
+    threat: Threat,
+    rows: Sequence[Sample],
+    drawn: Mapping[str, Sample],
+    parts: Split,
+    streams: Streams,
+) -> Public:
+    """Public knowledge with what the auditor draws: whose texts are asked, which labels are known, who may be members.
+
+    Of rows under the ids by which the adversary knows them.
+    """
+    return replace(
+        public,
+        targets=draw(rows, texts, streams),
+        known=draw_known(rows, parts.labels, threat.known_labels, streams),
+        candidates=draw_candidates(rows, parts.non_member, streams) if threat.candidates == "mixed" else (),
+        challenge=tuple(Challenge(name, row.text, row.label) for name, row in drawn.items()),
     )
 
 
@@ -196,12 +227,13 @@ def summary(
         "title": protocol.title,
         "source": protocol.source,
         "paper_version": ", ".join(protocol.claims) or None,
-        "claims": {name: list(said) for name, said in protocol.claims.items()},
+        # what papers claim is about their server
+        "claims": {name: list(said) for name, said in protocol.claims.items() if SERVER in threat.parties},
         "departures": list(protocol.departures),
         "settings": protocol.settings(),
         "defences": {one.name: one.settings() for one in protocol.defences},
         "threat": threat.shown,
-        "shows": sorted(kind for party in threat.parties for kind in protocol.shows.get(party, ())),
+        "shows": sorted(shown_to(threat.parties, protocol)),
         "others": {party: sorted(kinds) for party, kinds in protocol.shows.items() if party not in threat.parties},
         "traffic": kinds,
         "parts": Path(order.parts).name,

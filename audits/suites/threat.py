@@ -18,11 +18,13 @@ AND = " and "
 class Threat:
     """What the adversary is and what it knows beforehand."""
 
-    adversary: Literal["server", "federation", "server and federation"] = "server"
-    """The party, or the parties in collusion, whose view is attacked."""
+    adversary: Literal["server", "federation", "server and federation", "eavesdropper"] = "server"
+    """The party, or the parties in collusion, whose view is attacked; or who sees the encrypted connections alone."""
     device: str = ""
     """Where devices are of several kinds: one of those whose messages are attacked, with all of its kind."""
-    behaviour: Literal["honest-but-curious"] = "honest-but-curious"
+    behaviour: Literal["honest-but-curious", "deviating"] = "honest-but-curious"
+    claimed_losses: int = 0
+    """How often a deviating server says that it has lost all samples, so that the device sends them again."""
     backbone: Literal["public", "private"] = "public"
     relative: str = ""
     """Packaged name or local folder of a public model that a private backbone descends from; empty for none."""
@@ -41,6 +43,15 @@ class Threat:
     def __post_init__(self) -> None:
         if self.known_labels < 0:
             raise UsageError(f"known_labels is {self.known_labels}; give 0 or more rows a class")
+        if self.claimed_losses < 0:
+            raise UsageError(f"claimed_losses is {self.claimed_losses}; give 0 or more")
+        if (self.behaviour == "deviating") != (self.claimed_losses > 0):
+            raise UsageError(
+                f"behaviour is {self.behaviour!r} and claimed_losses is {self.claimed_losses}; a deviating server "
+                "claims at least 1 loss, an honest one none"
+            )
+        if self.behaviour == "deviating" and self.adversary != "server":
+            raise UsageError(f"behaviour is 'deviating' and adversary is {self.adversary!r}; only the server deviates")
         if self.relative and self.backbone == "public":
             raise UsageError(f"relative is {self.relative!r} and the backbone itself is public; leave relative away")
         if self.relative and local_folder(self.relative) is None:

@@ -103,7 +103,7 @@ class RowFile:
 
     def drop(self) -> None:
         """Remove the file with everything in it."""
-        with self.lock:
+        with self.lock, self._full_disk_told():
             self._hold()
             self._unmap()
             (self._folder / NAME).unlink(missing_ok=True)
@@ -120,17 +120,23 @@ class RowFile:
         new = self._folder / NEW
         new.unlink(missing_ok=True)
         with self._full_disk_told():
-            environment = self._map(NEW, durable=False)
             try:
-                for rows in self._chunks():
-                    with environment.begin(write=True) as transaction:
-                        for key, value in rows:
-                            transaction.put(key, value, append=True)
-                environment.sync(True)
+                self._copy()
+                self._unmap()
+                put_in_place(new, self._folder / NAME)
             finally:
-                environment.close()
-            self._unmap()
-            put_in_place(new, self._folder / NAME)
+                new.unlink(missing_ok=True)  # a full disk is not to be filled further
+
+    def _copy(self) -> None:
+        environment = self._map(NEW, durable=False)
+        try:
+            for rows in self._chunks():
+                with environment.begin(write=True) as transaction:
+                    for key, value in rows:
+                        transaction.put(key, value, append=True)
+            environment.sync(True)
+        finally:
+            environment.close()
 
     def _chunks(self) -> Iterator[list[tuple[bytes, bytes]]]:
         """Everything in the file but the mark, in the order of keys."""

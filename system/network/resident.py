@@ -15,7 +15,7 @@ import torch
 from ..cache.store import ENDED, Area
 from ..errors import ProtocolError
 from ..message import Message, decode, encode
-from ..roles import ResumableServer, Role
+from ..roles import SERVER, ResumableServer, Role
 
 SAVE_EVERY = 1.0
 """Seconds between two saves of a training that goes on by itself."""
@@ -119,8 +119,8 @@ class Resident:
 
 
 def received(data: bytes, most_values: int) -> Message:
-    """A device's message; raises ProtocolError where it is none, or is not from a device to a server."""
+    """A device's message; raises ProtocolError where it is none, or comes from no device."""
     message = decode(data, most_values)
-    if not message.sender.startswith("device-"):
-        raise ProtocolError("the sender of a message is a device; send as one")
+    if message.sender == message.receiver or message.sender == SERVER:
+        raise ProtocolError("a server's name is no sender's on this side; send as a device")
     return message

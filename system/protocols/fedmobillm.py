@@ -27,11 +27,12 @@ from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role, device_number
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
+from .agreed import Agreed
 from .alignment import Kind, aligned, other_backbone
 from .arrival_server import ArrivalServer
 from .fleet import Fleet
 from .pae import PAE, PAEDevice
-from .protocol import Scene, batches
+from .protocol import Protocol, Scene, batches
 
 LABEL_SITES = ("difference", "server")
 TOLD = ("difference", "labels")
@@ -107,6 +108,10 @@ class FedMobiLLM(PAE):
                 raise UsageError(f"{self.name} sends labels here, which {defence.name} does not change; leave it away")
 
     @property
+    def most_resent(self) -> int:
+        return 0
+
+    @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
         told = "difference" if self.label_site == "difference" else "labels"
         return {SERVER: frozenset({"activations", told, "held:tuned"})}
@@ -127,6 +132,9 @@ class FedMobiLLM(PAE):
             "projection": kind.projection,
             **({} if own else {"backbone": kind.backbone.digest}),
         }
+
+    def agreed(self, scene: Scene) -> Agreed:
+        return Protocol.agreed(self, scene)  # its server waits for several devices, in one process
 
     def parties(self, samples: Sequence[Sample], streams: Streams) -> Mapping[Party, tuple[Sample, ...]]:
         return self.fleet.deal(samples, streams)

@@ -29,7 +29,7 @@ from ..roles import DEVICE, SERVER, Device, Role
 from ..side_network import SideNetwork, SideShape
 from ..wire import Wire
 from .agreed import Agreed, SideAgreed
-from .once import OnceDevice
+from .once import LOSSES, OnceDevice
 from .pae_server import PAEServer
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
 from .side_training import SideTraining
@@ -70,6 +70,8 @@ class PAE(Protocol):
     batch: int = 16
     """Samples a message."""
     side: SideTraining = SideTraining()
+    fresh_noise: bool = False
+    """A control, no way to run it: what is sent again gets new noise, and is another release."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,6 +84,10 @@ class PAE(Protocol):
                 raise UsageError(f"{what} {value!r} is none of {', '.join(known)}; give one of them")
         if self.batch < 1:
             raise UsageError(f"batch is {self.batch}; give at least 1 sample")
+
+    @property
+    def most_resent(self) -> int:
+        return LOSSES * self.side.epochs
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:
@@ -204,8 +210,10 @@ class PAEDevice(OnceDevice):
         """What is sent of samples, (B, L, k) and (B, D).
 
         It is kept before any of it crosses, and sent again as it was while it is kept: fresh noise on a sample would be
-        another release, and another run's is one.
+        another release, and is one in another run or where the control `fresh_noise` asks for it.
         """
+        if self._protocol.fresh_noise:
+            self._kept.forget([row.id for row in rows])
         new = set(self._kept.missing(self._tells, [row.id for row in rows]))
         if fresh := [row for row in rows if row.id in new]:
             pivots = self.states([row.text for row in fresh])

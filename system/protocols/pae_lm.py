@@ -27,7 +27,7 @@ from ..selector import LOSS, Selector
 from ..side_network import SideShape
 from ..sparse_difference import Sparse, sparse_difference, sparse_error
 from ..wire import Wire
-from .once import OnceDevice
+from .once import LOSSES, OnceDevice
 from .pae_lm_rows import (
     ACTIVATIONS,
     DIFFERENCE,
@@ -82,6 +82,10 @@ class PAELM(Protocol):
         for name, value in (("entries", self.entries), ("batch", self.batch)):
             if value < 1:
                 raise UsageError(f"{name} is {value}; give at least 1")
+
+    @property
+    def most_resent(self) -> int:
+        return LOSSES * self.side.epochs
 
     @property
     def shows(self) -> Mapping[Party, frozenset[str]]:

@@ -124,6 +124,11 @@ class Protocol(ABC):
         backbone.require_room(self.longest, self.prompt)
         require_fit(self.selector, backbone.causal)
 
+    @property
+    def most_resent(self) -> int:
+        """How often at most a device sends its samples again because a server says that they are lost."""
+        return 0
+
     def roles(self, scene: Scene) -> Mapping[Party, Role]:
         """The parties of one run; raises UsageError where the settings do not suit the backbone."""
         self.require(scene.backbone)

@@ -33,7 +33,7 @@ class Costs:
 
 
 class Account:
-    """Adds a process's costs to what was written down, again and again: one that is killed loses its last exchange."""
+    """Adds a process's costs to what was written down: one that is killed loses the count of its last few messages."""
 
     def __init__(self, path: Path, party: Party) -> None:
         self._path, self._party, self._began = path, party, time.monotonic()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from ..building import short
 from ..protocols.tuned import Tuned
 from .account import Costs
 from .findings import Findings
-from .order import Order, Prepared
+from .order import Prepared
 from .outcome import Outcome, Share
 
 SECRETS = {
@@ -17,8 +20,14 @@ SECRETS = {
     "maps": "the matrices by which activations were multiplied",
 }
 
+UNAUDITED = (
+    "What the server learnt of it was not audited. With the lines below in SUITE.toml, `sidelight audit SUITE.toml "
+    "--backbone BACKBONE --data DATA --out RESULTS` attacks the same protocol with the same settings and defences, and "
+    "`sidelight tune --findings RESULTS` has what it found stand here."
+)
 
-def card(order: Order, ready: Prepared, tuned: Tuned, found: Outcome, costs: Costs, audit: Findings | None) -> str:
+
+def card(ready: Prepared, tuned: Tuned, found: Outcome, costs: Costs, audit: Findings | None) -> str:
     """Markdown."""
     return (
         "\n\n".join(
@@ -28,11 +37,11 @@ def card(order: Order, ready: Prepared, tuned: Tuned, found: Outcome, costs: Cos
                 "## How good",
                 _quality(ready, found),
                 "## How to load",
-                _loading(ready),
+                _loading(),
                 "## What is secret",
                 _secrets(ready, tuned),
                 "## What the server learns",
-                _leakage(order, ready, costs, audit),
+                _leakage(ready, costs, audit),
             ]
         )
         + "\n"
@@ -44,8 +53,8 @@ def _what(ready: Prepared) -> str:
     defences = ", ".join(defence.title for defence in ready.protocol.defences)
     return (
         f"It puts a text into one of {len(labels)} classes: a side network beside the frozen backbone "
-        f"`{backbone.name}` (digest {backbone.digest}), trained by a server on what one device sent of "
-        f"{len(ready.samples)} samples, over {ready.epochs} epochs. Protocol: `{ready.protocol.name}` "
+        f"`{backbone.name}` (weights as {backbone.weights}, digest {backbone.digest}), trained by a server on what one "
+        f"device sent of {len(ready.samples)} samples, over {ready.epochs} epochs. Protocol: `{ready.protocol.name}` "
         f"({ready.protocol.source}). Defences: {defences or 'none'}."
     )
 
@@ -66,7 +75,7 @@ def _told(share: Share) -> str:
     return f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}]"
 
 
-def _loading(ready: Prepared) -> str:
+def _loading() -> str:
     return (
         'With Sidelight installed, `sidelight predict FOLDER "a text"` prints class and scores as a line of JSON; '
         "`--backbone` says where the backbone is, where it is not found. In Python:\n\n"
@@ -100,13 +109,13 @@ def _secrets(ready: Prepared, tuned: Tuned) -> str:
     )
 
 
-def _leakage(order: Order, ready: Prepared, costs: Costs, audit: Findings | None) -> str:
+def _leakage(ready: Prepared, costs: Costs, audit: Findings | None) -> str:
     sent = (
         f"What one sample sent crossed {'once' if costs.releases <= 1 else f'in {costs.releases} versions'}; "
         f"{costs.uplink_bytes:,} bytes went up and {costs.downlink_bytes:,} came down."
     )
     if audit is None:
-        return f"{sent}\n\nWhat the server learnt of it was not audited. {_command(order, ready)}"
+        return "\n\n".join([sent, UNAUDITED, f"```toml\n{_suite(ready)}\n```"])
     table = "\n".join(_rows(audit))
     return (
         f"{sent}\n\nAn audit of {audit.created} ran the same protocol with the same settings and defences, on the "
@@ -117,20 +126,27 @@ def _leakage(order: Order, ready: Prepared, costs: Costs, audit: Findings | None
 
 
 def _rows(audit: Findings) -> Iterator[str]:
-    yield "| goal | adversary | attack | score | 95 % interval | blind | verdict |\n|---|---|---|---|---|---|---|"
+    yield "| run | goal | adversary | attack | score | 95 % interval | blind | verdict |"
+    yield "|---|---|---|---|---|---|---|---|"
     for row in audit.rows:
         blind = "" if row.blind is None else f"{row.blind:.3f}"
         yield (
-            f"| {row.goal} | {row.adversary} | `{row.attack}` | {row.metric} {row.value:.3f} | "
+            f"| {row.run} | {row.goal} | {row.adversary} | `{row.attack}` | {row.metric} {row.value:.3f} | "
             f"[{row.low:.3f}, {row.high:.3f}], {row.scope} | {blind} | {row.verdict} |"
         )
 
 
-def _command(order: Order, ready: Prepared) -> str:
-    """How to find out."""
-    if not ready.protocol.defences and order.protocol == ready.protocol.name:
-        return "`sidelight audit labels` audits this protocol, on data that you name with `--data`."
-    return (
-        "`sidelight audit SUITE.toml` audits it, with a suite whose `[[runs]]` name this protocol, its settings and "
-        "these defences as config.json has them (docs/suites.md), on data that you name with `--data`."
-    )
+def _suite(ready: Prepared) -> str:
+    """The run of a suite whose messages come about as this tuning's did."""
+    protocol = ready.protocol
+    default = type(protocol)().settings()
+    settings = {name: value for name, value in protocol.settings().items() if value != default[name]}
+    lines = ["[[runs]]", f'protocol = "{protocol.name}"', f"settings = {_toml(settings)}"]
+    return "\n".join([*lines, *(f"defences.{name} = {_toml(one)}" for name, one in short(protocol.defences).items())])
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML has it within a line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {_toml(inner)}" for name, inner in value.items()) + "}"
+    return json.dumps(value)

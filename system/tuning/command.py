@@ -28,6 +28,7 @@ def tune(
     out: Annotated[Path, typer.Option(help="Folder of the device, the model and summary.json; the same resumes.")],
     data: Annotated[str, typer.Option(help="`messages`, FILE.jsonl, FILE.csv or a `datasets` id.")] = "messages",
     backbone: BackboneOption = "sidelight-tiny",
+    weights: Annotated[str, typer.Option(help="As which they are held here: fp32, bf16, int8 or int4.")] = "fp32",
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes; the protocol's own number where absent.")] = None,
     name: NameOption = "device-0",
     protocol: Annotated[str, typer.Option(help="See `sidelight list protocols`.")] = "pae",
@@ -49,13 +50,16 @@ def tune(
     from functools import partial
 
     from ..progress import on_terminal
+    from ..weights import require_known
     from .connecting import open_wire
     from .keeping import open_cache
     from .order import Order
     from .tune import Surroundings
     from .tune import tune as run
 
-    order = Order(out, data, backbone, name, protocol, settings, defences, epochs, test_share, findings)
+    order = Order(
+        out, data, backbone, require_known(weights), name, protocol, settings, defences, epochs, test_share, findings
+    )
     done = run(order, Surroundings(partial(open_wire, connection), open_cache, on_terminal()))
     typer.echo(f"{out / 'summary.json'}" if done else f"the tuning in {out} is finished; nothing was changed")
 

@@ -66,9 +66,10 @@ def _config(tuned: Tuned, ready: Prepared, reference: str) -> dict[str, Any]:
         "format": FORMAT,
         "protocol": identity["protocol"],
         "settings": identity["settings"],
-        "defences": [[name, settings] for name, settings in identity["defences"].items()],
+        "defences": identity["defences"],
         "backbone": {
             "reference": reference if at is None or backbone.name == reference else str(at),
+            "weights": backbone.weights,
             "digest": identity["backbone"],
         },
         "labels": list(ready.scene.labels),
@@ -98,8 +99,9 @@ def load_tuned(at: Path, backbone: str | None = None) -> Loaded:
 def _tuned(at: Path, config: Mapping[str, Any], reference: str | None) -> Tuned:
     protocol = build_protocol(config["protocol"], config["settings"], dict(config["defences"]))
     assert isinstance(protocol, PAE)
-    backbone = load_backbone(reference or config["backbone"]["reference"])
-    if backbone.digest != (wanted := config["backbone"]["digest"]):
+    told = config["backbone"]
+    backbone = load_backbone(reference or told["reference"], told["weights"])
+    if backbone.digest != (wanted := told["digest"]):
         raise UsageError(
             f"the backbone {backbone.name} has the digest {backbone.digest} and the model in {at} was tuned beside "
             f"{wanted}; give that one as --backbone"

@@ -18,6 +18,8 @@ FREE = {"side", "batch"}
 class Finding:
     """One attack's row."""
 
+    run: str
+    """As the audit names it, with what is not a default: settings, threat, defences."""
     goal: str
     adversary: str
     attack: str
@@ -80,13 +82,14 @@ def _alike(run: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
     def told(settings: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in settings.items() if name not in FREE}
 
-    ours = (told(identity["settings"]), identity["defences"], list(identity["defences"]))
-    return (told(run["settings"]), run["defences"], list(run["defences"])) == ours
+    # in the order in which they act, which a run's table of defences has not kept
+    return (told(run["settings"]), run["identity"]["defences"]) == (told(identity["settings"]), identity["defences"])
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:
     blind = row["blind_outsider"]
     return Finding(
+        row["label"],
         row["goal"],
         row["adversary"],
         row["attack"],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..cache.durable import sync
 from ..errors import UsageError
 
 SCHEMA = 1
+HALF_WRITTEN = ("*.partial-*", "*.old-*", "device/*.partial-*")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Home:
             raise UsageError(f"{self.out} is a file; give a folder as --out")
         if (self.device / "about.json").is_file():
             return True
-        # a lost power supply may leave a part of what `begin` writes, under another name
+        # a process that was killed while it began left a part of this, under another name
         if self.out.is_dir() and any(not path.name.startswith("device.partial-") for path in self.out.iterdir()):
             raise UsageError(f"{self.out} holds files that are no tuning's; give another --out")
         return False
@@ -79,14 +82,27 @@ class Home:
         self.out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
         folder = os.open(self.out, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock(folder)
+            self._sweep()
             yield
-        except BlockingIOError:
-            raise UsageError(f"a tuning runs in {self.out} already; wait for it or give another --out") from None
         finally:
             if fresh and not any(self.out.iterdir()):
                 self.out.rmdir()
             os.close(folder)
+
+    def _lock(self, folder: int) -> None:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"a tuning runs in {self.out} already; wait for it or give another --out") from None
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for path in [found for pattern in HALF_WRITTEN for found in self.out.glob(pattern)]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def begin(self, identity: Mapping[str, Any], seed: str) -> None:
         """Write down seed and identity, durably; or go on, where both are the same as before."""
@@ -96,8 +112,8 @@ class Home:
                 files.write_json(folder / "about.json", {"schema": SCHEMA, **identity})
                 (folder / "kept").mkdir(mode=files.PRIVATE)
                 for path in (folder / "seed", folder / "about.json", folder):
-                    settled(path)
-            settled(self.out)
+                    sync(path)
+            sync(self.out)
         if self.seed != seed:
             raise UsageError(f"another tuning was begun in {self.out} meanwhile; give another --out")
         self.refuse_other(identity)
@@ -127,12 +143,3 @@ def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         else:
             found[above + name] = value
     return found
-
-
-def settled(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, outlive a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

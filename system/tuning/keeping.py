@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..cache import Cache
@@ -11,6 +13,11 @@ QUOTA = 1 << 36
 """Bytes: 64 GiB, more than any phone gives away."""
 
 
-def open_cache(folder: Path) -> Cache:
+@contextmanager
+def open_cache(folder: Path) -> Iterator[Cache]:
     """Durable before anything is sent."""
-    return DiskCache(folder, QUOTA)
+    cache = DiskCache(folder, QUOTA)
+    try:
+        yield cache
+    finally:
+        cache.close()

@@ -12,9 +12,12 @@ from ..building import Recipe, build_protocol, unfolded
 from ..data import Dataset, Sample, Sizes, load, split
 from ..errors import UsageError
 from ..message import Party
+from ..network.access import NAME
 from ..protocols import PROTOCOLS, Protocol, Scene
 from ..randomness import Streams
+from ..roles import SERVER
 from ..settings import laid_over
+from ..weights import Weights
 
 Settings = Mapping[str, Any]
 
@@ -26,6 +29,8 @@ class Order:
     out: Path
     data: str
     backbone: str
+    weights: Weights = "fp32"
+    """As which the device holds the backbone's."""
     name: Party = "device-0"
     """The device's, by which the server knows it."""
     protocol: str = "pae"
@@ -40,6 +45,10 @@ class Order:
     """An audit's results, for the model card."""
 
     def __post_init__(self) -> None:
+        if not NAME.match(self.name) or self.name == SERVER:
+            raise UsageError(
+                f"{self.name!r} is no device's name; give 1 to 64 small letters, digits and hyphens, and not {SERVER!r}"
+            )
         if not 0 < self.test_share < 1:
             raise UsageError(f"the test share is {self.test_share:g}; give a share between 0 and 1, as in 0.2")
 
@@ -83,12 +92,13 @@ class Prepared:
 def prepared(order: Order, seed: str) -> Prepared:
     """Everything that can be wrong with an order is found here, before anything is written or sent."""
     protocol = _protocol(order)
-    backbone = load_backbone(order.backbone)
-    backbone.require_room(protocol.longest, protocol.prompt)
+    backbone = load_backbone(order.backbone, order.weights)
+    protocol.require(backbone)
     streams = Streams(seed)
     dataset = load(order.data, streams.numpy("data"))
     parts = split(dataset, _sizes(dataset, order.test_share), streams.numpy("split"))
     scene = Scene(backbone, parts.labels, {order.name: parts.victim_train}, streams.of("run"))
+    protocol.agreed(scene)  # refuses what no server on a network takes part in
     return Prepared(protocol, scene, parts.victim_test, dataset, _identity(order, protocol, backbone, dataset))
 
 
@@ -126,7 +136,8 @@ def _identity(order: Order, protocol: Protocol, backbone: Backbone, dataset: Dat
     return {
         "protocol": protocol.name,
         "settings": protocol.settings(),
-        "defences": {defence.name: defence.settings() for defence in protocol.defences},
+        "defences": [[defence.name, defence.settings()] for defence in protocol.defences],
+        "weights": backbone.weights,
         "backbone": backbone.digest,
         "data": dataset.digest,
         "test share": order.test_share,

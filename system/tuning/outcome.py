@@ -75,7 +75,7 @@ def _untuned(ready: Prepared, texts: list[str], truth: torch.Tensor) -> Share | 
     return share(torch.cat([scores(head, backbone, states) for states in chunks]), truth)
 
 
-def summary(ready: Prepared, found: Outcome, costs: Costs) -> dict[str, Any]:
+def summary(ready: Prepared, found: Outcome, costs: Costs, exported: bool) -> dict[str, Any]:
     """What may be told of a tuning: no text, no row's label, no key and no seed."""
     identity = ready.identity
     return {
@@ -84,12 +84,13 @@ def summary(ready: Prepared, found: Outcome, costs: Costs) -> dict[str, Any]:
         "protocol": identity["protocol"],
         "settings": identity["settings"],
         "defences": identity["defences"],
-        "backbone": {"name": ready.scene.backbone.name, "digest": identity["backbone"]},
+        "backbone": {"name": ready.scene.backbone.name, "digest": identity["backbone"], "weights": identity["weights"]},
         "data": identity["data"],
         "notices": ready.notices,
         "samples": len(ready.samples),
         "classes": len(ready.scene.labels),
         "epochs": ready.epochs,
+        "exported": exported,
         **asdict(found),
         **asdict(costs),
         "versions": {name: version(name) for name in LIBRARIES},

@@ -25,7 +25,7 @@ from .phases import Phases, Trained
 
 OpenWire = Callable[[Prepared, Trained], AbstractContextManager[Wire]]
 """Opens the wire to the server, which is told what is trained; calls back with batches trained on and all batches."""
-OpenCache = Callable[[Path], Cache]
+OpenCache = Callable[[Path], AbstractContextManager[Cache]]
 """Opens what a device keeps in a folder."""
 
 
@@ -56,25 +56,31 @@ def _carry_out(order: Order, ready: Prepared, home: Home, around: Surroundings, 
     device = _trained(ready, home, around, account)
     found = outcome(ready, device)
     account.add_time()
+    exported = isinstance(device, PAEDevice)
     if isinstance(device, PAEDevice):
-        tuned = device.tuned
-        text = card(order, ready, tuned, found, account.costs, audit)
-        export(home.model, tuned, ready, order.backbone, text)
-    files.write_json(home.summary, summary(ready, found, account.costs))
+        text = card(ready, device.tuned, found, account.costs, audit)
+        export(home.model, device.tuned, ready, order.backbone, text)
+    files.write_json(home.summary, summary(ready, found, account.costs, exported))
 
 
 def _trained(ready: Prepared, home: Home, around: Surroundings, account: Account) -> Device:
     """The device at the end of its work."""
     device = ready.protocol.device(ready.scene, ready.party)
-    if isinstance(device, PAEDevice):
-        device.keep_in(around.open_cache(home.kept))
-        # samples that were sent are sent again as they were; noise on others must be none that was drawn before
-        device.draw_from(Streams(fresh_seed()))
-    with Phases(around.progress, ready) as phases, around.open_wire(ready, phases.trained) as wire:
-        try:
-            for _ in device.work(wire):
-                account.add(wire.traffic, device.releases)
-                phases.look(wire.traffic)
-        finally:
-            account.add(wire.traffic, device.releases)
+    with around.open_cache(home.kept) as cache, Phases(around.progress, ready) as phases:
+        if isinstance(device, PAEDevice):
+            device.keep_in(cache)
+            # what was sent is sent again as it was; noise on other samples must be none that was drawn before
+            device.draw_from(Streams(fresh_seed()))
+        with around.open_wire(ready, phases.trained) as wire:
+            _work(device, wire, account, phases)
     return device
+
+
+def _work(device: Device, wire: Wire, account: Account, phases: Phases) -> None:
+    """To its end; what it has cost is written down after every exchange."""
+    try:
+        for _ in device.work(wire):
+            account.add(wire.traffic, device.releases)
+            phases.look(wire.traffic)
+    finally:
+        account.add(wire.traffic, device.releases)

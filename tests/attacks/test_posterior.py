@@ -12,7 +12,7 @@ from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import LabelGuess
 from sidelight.attacks.evidence.labels.candidates import Candidates
 from sidelight.attacks.evidence.labels.mixture import Mixture
-from sidelight.attacks.labels.posterior import distances, likelihoods, responses, shares
+from sidelight.attacks.evidence.labels.weighing import distances, likelihoods, responses, shares
 from sidelight.system.public import Public
 
 from ..contracts.leaks_transformed import Disguise, behind, rotated, scaled

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidelight.audits.planning.fitting import refuse_absent
+from sidelight.audits.planning.fitting import refuse_absent, refuse_unheeded
 from sidelight.audits.runs.adversary import adversary_of
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.suites.threat import Threat
@@ -18,9 +18,12 @@ from sidelight.system.federation import FEDERATION
 from sidelight.system.message import Message, Party
 from sidelight.system.protocols import Scene
 from sidelight.system.protocols.fedlora import FedLora
+from sidelight.system.protocols.fedmobillm import FedMobiLLM
 from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.local import Local
 from sidelight.system.protocols.lora_training import LoraTraining
+from sidelight.system.protocols.pae import PAE as Pae
+from sidelight.system.protocols.side_training import SideTraining
 from sidelight.system.protocols.split import Split
 from sidelight.system.protocols.splitfed import SplitFed
 from sidelight.system.public import load_public
@@ -105,6 +108,14 @@ def test_an_adversary_that_a_protocol_does_not_have_is_refused() -> None:
     for protocol in (Split(lora=SHORT), replace(FED, bottom="frozen")):
         with pytest.raises(UsageError, match="has no federation server with these settings"):
             refuse_absent(federation, protocol)
+
+
+def test_a_server_that_claims_more_losses_than_devices_bear_is_refused() -> None:
+    two = Pae(side=SideTraining(epochs=2))
+    refuse_unheeded(Threat(behaviour="deviating", claimed_losses=16), two)
+    for protocol, most in ((two, 16), (FedMobiLLM(), 0), (FED, 0)):
+        with pytest.raises(UsageError, match=f"devices of {protocol.name} send again at most {most} times"):
+            refuse_unheeded(Threat(behaviour="deviating", claimed_losses=17), protocol)
 
 
 def test_an_adversary_that_has_the_texts_already_finds_which_is_whose(

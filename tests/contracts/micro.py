@@ -187,9 +187,9 @@ def make_scene(backbone: Backbone, seed: str = "the secret seed", protocol: Prot
     return Scene(backbone, LABELS, protocol.parties(VICTIM, streams) if protocol else {DEVICE: VICTIM}, streams)
 
 
-def record(protocol: Protocol, scene: Scene) -> Run:
-    """Run a protocol to its end and keep every message as its receiver decoded it."""
-    roles = protocol.roles(scene)
+def record(protocol: Protocol, scene: Scene, roles: Mapping[Party, Role] | None = None) -> Run:
+    """Run a protocol, or some roles in place of its own, and keep every message as its receiver decoded it."""
+    roles = roles or protocol.roles(scene)
     messages: list[Message] = []
     wire = Wire(roles, messages.append)
     interleave([role for role in roles.values() if isinstance(role, Device)], wire)

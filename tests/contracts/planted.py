@@ -129,9 +129,27 @@ PLANTED: dict[str, Callable[[Micro], Planted]] = {
 
 def every_leak() -> dict[str, Callable[[Micro], Planted]]:
     """Every planted leak: those above, and those of label attacks in files of their own."""
-    from . import leaks_grouped, leaks_learned, leaks_members, leaks_models, leaks_texts, leaks_transformed
+    from . import (
+        leaks_grouped,
+        leaks_learned,
+        leaks_members,
+        leaks_models,
+        leaks_repeated,
+        leaks_sizes,
+        leaks_texts,
+        leaks_transformed,
+    )
 
-    files = (leaks_grouped, leaks_learned, leaks_members, leaks_models, leaks_texts, leaks_transformed)
+    files = (
+        leaks_grouped,
+        leaks_learned,
+        leaks_members,
+        leaks_models,
+        leaks_repeated,
+        leaks_sizes,
+        leaks_texts,
+        leaks_transformed,
+    )
     return PLANTED | {name: leak for file in files for name, leak in file.LEAKS.items()}
 
 

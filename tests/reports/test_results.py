@@ -12,6 +12,7 @@ import pytest
 from sidelight.reports.answer import answer
 from sidelight.reports.results import read_audit
 from sidelight.reports.summarise import summarise
+from sidelight.reports.wording import party
 from sidelight.system.errors import UsageError
 
 from .folder import group, row, run, unscored
@@ -53,6 +54,11 @@ def test_what_a_party_beside_the_server_sees_is_unaudited(out: Path) -> None:
     run = summary.run.model_copy(update={"others": {"federation": ("update", "held:average")}})
     found = replace(summary, runs=(run, *summary.runs[1:])).unaudited
     assert found == ("update at the federation server", "held:average at the federation server")
+
+
+def test_parties_are_named_by_what_they_are() -> None:
+    named = [party(name) for name in ("server", "federation", "eavesdropper")]
+    assert named == ["the server", "the federation server", "the eavesdropper"]
 
 
 def test_what_a_party_sees_is_audited_where_it_is_the_adversary_of_another_run(tmp_path: Path, build: Build) -> None:

@@ -97,7 +97,7 @@ def test_forgetting_all_samples_by_name_leaves_nothing(tmp_path: Path) -> None:
 
 # --- killed at every line ----------------------------------------------------------------------------------------
 
-CHANGING = {RowFile._change, RowFile._write_anew, RowFile.drop, durable.put_in_place, durable.sync}
+CHANGING = {RowFile._change, RowFile._write_anew, RowFile._copy, RowFile.drop, durable.put_in_place, durable.sync}
 CODES = {function.__code__ for function in CHANGING}
 FEW = 15
 
@@ -172,6 +172,7 @@ def test_where_the_disk_is_too_full_to_write_the_rest_anew_the_next_start_does(
         with pytest.raises(StoreFull, match="No space left"):
             cache.forget(GONE)
         assert cache.missing("small", IDS) == GONE
+        assert sorted(path.name for path in tmp_path.iterdir()) == [row_file.LOCK, row_file.NAME]
         cache.close()
         assert whole(cache, STAYS)  # a start with the disk still full
         cache.close()

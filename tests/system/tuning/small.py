@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,13 +13,12 @@ from typing import Any
 import torch
 
 from sidelight.system.building import Recipe
-from sidelight.system.cache import Cache
-from sidelight.system.codec import Precision
-from sidelight.system.folder import read_tensors, write_tensors
+from sidelight.system.folder import read_tensors
 from sidelight.system.message import Message, Party
 from sidelight.system.progress import Progress
 from sidelight.system.roles import Role
 from sidelight.system.tuning.home import Home
+from sidelight.system.tuning.keeping import open_cache
 from sidelight.system.tuning.order import Order, Prepared, prepared
 from sidelight.system.tuning.phases import Trained
 from sidelight.system.tuning.tune import Surroundings, tune
@@ -91,35 +91,6 @@ class Host:
         ]
 
 
-class FolderCache(Cache):
-    """A file a sample and kind."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def _path(self, kind: str, sample_id: str) -> Path:
-        return self._folder / f"{kind}-{sample_id}.safetensors"
-
-    def _write(self, kind: str, rows: Mapping[str, torch.Tensor], precision: Precision) -> None:
-        for sample_id, row in rows.items():
-            write_tensors(self._path(kind, sample_id), {"row": row})
-
-    def rows(self, kind: str, ids: Any) -> torch.Tensor:
-        return torch.stack([read_tensors(self._path(kind, one))["row"] for one in ids])
-
-    def missing(self, kind: str, ids: Any) -> list[str]:
-        return [one for one in ids if not self._path(kind, one).exists()]
-
-    def forget(self, ids: Any) -> None:
-        for one in ids:
-            for path in self._folder.glob(f"*-{one}.safetensors"):
-                path.unlink()
-
-    def clear(self) -> None:
-        for path in self._folder.iterdir():
-            path.unlink()
-
-
 def rows_csv(folder: Path, a_class: int = 12) -> Path:
     """Labelled texts that the micro backbones can tell apart."""
     path = folder / "rows.csv"
@@ -144,7 +115,7 @@ def begun(asked: Order) -> Order:
 def carried_out(asked: Order, host: Host) -> bool:
     """Run a device's process to its end, wherever that is; whether it finished."""
     try:
-        tune(asked, Surroundings(host.open_wire, FolderCache, Progress(print)))
+        tune(asked, Surroundings(host.open_wire, open_cache, Progress(print)))
     except Killed:
         return False
     return True
@@ -154,3 +125,16 @@ def until_done(asked: Order, host: Host) -> None:
     """Begin again until it is finished."""
     while not carried_out(asked, host):
         pass
+
+
+def summary(asked: Order) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((asked.out / "summary.json").read_text("utf-8"))
+    return found
+
+
+def weights(asked: Order) -> dict[str, torch.Tensor]:
+    return read_tensors(asked.out / "model" / "model.safetensors")
+
+
+def everything(out: Path) -> dict[str, tuple[bytes, int]]:
+    return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(out.rglob("*")) if p.is_file()}

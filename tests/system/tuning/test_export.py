@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from sidelight.system.building import Recipe
+from sidelight.audits.suites.suite_file import load_suite
+from sidelight.system.building import Recipe, build_protocol
 from sidelight.system.errors import UsageError
 from sidelight.system.folder import read_tensors
 from sidelight.system.protocols import interleave
@@ -23,6 +24,7 @@ from sidelight.system.tuning.export import export, load_tuned
 from sidelight.system.tuning.order import Order, Prepared, prepared
 from sidelight.system.tuning.outcome import Outcome, Share
 from sidelight.system.tuning.predict import predictions
+from sidelight.system.weights import WEIGHTS, Weights
 from sidelight.system.wire import Wire
 
 from ...contracts.micro import QUERIES, Micro
@@ -77,25 +79,43 @@ class Made:
         return self.device.tuned
 
 
-def made(folder: Path, micro: Micro, recipe: Recipe) -> Made:
+def made(folder: Path, micro: Micro, recipe: Recipe, **given: Any) -> Made:
     rows_csv(folder)
-    asked = order(folder, micro, recipe)
+    asked = order(folder, micro, recipe, **given)
     ready = prepared(asked, SEED)
     device = ready.protocol.device(ready.scene, ready.party)
     assert isinstance(device, PAEDevice)
     interleave([device], Wire(ready.protocol.servers(ready.scene), lambda message: None))
     share = Share(0.5, 0.25, 0.75, 12)
-    text = card(asked, ready, device.tuned, Outcome(share, None, 0.2), Costs(releases=1), None)
+    text = card(ready, device.tuned, Outcome(share, None, 0.2), Costs(releases=1), None)
     export(folder / "model", device.tuned, ready, asked.backbone, text)
     return Made(asked, ready, device, folder / "model")
 
 
+class Models:
+    """Models made when first asked for; tests only read them."""
+
+    def __init__(self, root: Path, micro: Micro) -> None:
+        self._root, self._micro = root, micro
+        self._made: dict[str, Made] = {}
+
+    def of(self, name: str) -> Made:
+        if name not in self._made:
+            folder = self._root / str(len(self._made))
+            folder.mkdir()
+            self._made[name] = made(folder, self._micro, RECIPES[name])
+        return self._made[name]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, micro: Micro) -> Models:
+    return Models(tmp_path_factory.mktemp("models"), micro)
+
+
 @pytest.mark.parametrize("name", RECIPES)
-def test_what_was_exported_predicts_exactly_what_the_device_does(tmp_path: Path, micro: Micro, name: str) -> None:
-    here = made(tmp_path, micro, RECIPES[name])
-    elsewhere = tmp_path / "elsewhere"
+def test_what_was_exported_predicts_exactly_what_the_device_does(tmp_path: Path, models: Models, name: str) -> None:
+    here, elsewhere = models.of(name), tmp_path / "elsewhere"
     shutil.copytree(here.model, elsewhere)
-    shutil.rmtree(here.model)
     loaded = load_tuned(elsewhere)
     found = loaded.tuned.predict(TEXTS)
     assert torch.equal(found, here.device.predict(TEXTS))
@@ -104,16 +124,16 @@ def test_what_was_exported_predicts_exactly_what_the_device_does(tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_card_names_the_keys_in_the_export_and_no_others(tmp_path: Path, micro: Micro, name: str) -> None:
-    text = (made(tmp_path, micro, RECIPES[name]).model / "README.md").read_text("utf-8")
+def test_the_card_names_the_keys_in_the_export_and_no_others(models: Models, name: str) -> None:
+    text = (models.of(name).model / "README.md").read_text("utf-8")
     held = text.partition("holds them: ")[2].partition(".")[0]
     assert (held.split("; ") if held else []) == SECRET.get(name, [])
     assert ("No key stands in this folder" in text) == (name not in SECRET)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_export_holds_what_prediction_needs_and_no_other_key(tmp_path: Path, micro: Micro, name: str) -> None:
-    here = made(tmp_path, micro, RECIPES[name])
+def test_the_export_holds_what_prediction_needs_and_no_other_key(models: Models, name: str) -> None:
+    here = models.of(name)
     stored = read_tensors(here.model / "model.safetensors")
     keys = {name for name in stored if not name.startswith("side.")}
     assert keys <= {"head", "transform", "means", "maps"}
@@ -126,8 +146,18 @@ def test_the_export_holds_what_prediction_needs_and_no_other_key(tmp_path: Path,
     assert [one for one in private if one.encode() in everything] == []
 
 
-def test_predictions_name_the_class_of_the_largest_score(tmp_path: Path, micro: Micro) -> None:
-    here = made(tmp_path, micro, RECIPES["rotate"])
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_an_export_is_loaded_beside_weights_as_the_device_had_them(
+    tmp_path: Path, micro: Micro, weights: Weights
+) -> None:
+    here = made(tmp_path, micro, RECIPES["plain"], weights=weights)
+    loaded = load_tuned(here.model)
+    assert loaded.tuned.backbone.weights == weights
+    assert torch.equal(loaded.tuned.predict(TEXTS), here.device.predict(TEXTS))
+
+
+def test_predictions_name_the_class_of_the_largest_score(models: Models) -> None:
+    here = models.of("rotate")
     expected = here.device.predict(TEXTS)
     for found, scores in zip(predictions(here.model, TEXTS), expected, strict=True):
         assert found["label"] == here.ready.scene.labels[int(scores.argmax())]
@@ -139,9 +169,9 @@ def test_predictions_name_the_class_of_the_largest_score(tmp_path: Path, micro: 
 # --- what is refused -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory, micro: Micro) -> Path:
-    return made(tmp_path_factory.mktemp("plain"), micro, RECIPES["plain"]).model
+@pytest.fixture
+def plain(models: Models) -> Path:
+    return models.of("plain").model
 
 
 def changed(model: Path, to: Path, **values: Any) -> Path:
@@ -191,3 +221,13 @@ def test_a_config_that_is_not_the_weights_own_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         load_tuned(changed(plain, tmp_path / "copy", **values))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_suite_in_the_card_audits_the_same_protocol(tmp_path: Path, models: Models, name: str) -> None:
+    here = models.of(name)
+    card = (here.model / "README.md").read_text("utf-8")
+    suite = tmp_path / "suite.toml"
+    suite.write_text(card.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    (run,) = load_suite(str(suite)).runs
+    assert build_protocol(run.protocol, run.settings, run.defences) == here.ready.protocol

@@ -1,0 +1,115 @@
+"""How fast a PAE server trains from its cache on disk, beside a bare loop over the same tensors in memory, in one run.
+
+    python -m sidelight.benchmarks.server_training [--samples 3200] [--repeats 5] [--least 0.80]
+
+Both have the same side network, optimiser, batches of 64 in the same order, and samples; the loop has them in memory as
+float32. They take turns, and the samples a second of each pair are compared; of the ratios the median counts. Shapes:
+that of the default backbone and that of OPT-125M, both with a bottleneck of 192, 20 outputs, kept at fp16. Both end
+with the same weights to the bit, or the run fails. Exits with status 1 where a median is below --least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from ..system.cache.disk import DiskCache
+from ..system.errors import SidelightError
+from ..system.message import Message
+from ..system.protocols.batch_order import ordered
+from ..system.protocols.pae_server import KINDS, PAEServer
+from ..system.protocols.protocol import batches
+from ..system.protocols.side_training import SideTraining, squared_error
+from ..system.randomness import Streams
+from ..system.roles import DEVICE, SERVER
+from ..system.side_network import SideNetwork, SideShape
+from .cache_memory import QUOTA, batches_of, keep, sample_ids
+
+SHAPES = {"sidelight-tiny": SideShape(6, 192, 192, 20), "OPT-125M": SideShape(12, 768, 192, 20)}
+STREAMS = Streams("benchmark")
+
+Weights = dict[str, torch.Tensor]
+
+
+def served(folder: Path, shape: SideShape, samples: int, training: SideTraining) -> tuple[float, Weights]:
+    """Seconds that a server trains, from the first batch to the last, and its weights."""
+    cache = DiskCache(folder, QUOTA)
+    server = PAEServer(shape, training, STREAMS)
+    server.keep_in(cache)
+    server.handle(Message("samples", DEVICE, SERVER, sample_ids=tuple(sample_ids(samples))))
+    began = time.perf_counter()
+    while server.step():
+        pass
+    seconds = time.perf_counter() - began
+    cache.close()
+    return seconds, dict(server.handle(Message("download", DEVICE, SERVER)).tensors)
+
+
+def bare(tensors: dict[str, torch.Tensor], shape: SideShape, training: SideTraining) -> tuple[float, Weights]:
+    """Seconds of a loop over tensors in memory, with nothing in it that training does not need."""
+    ids = sample_ids(len(tensors[KINDS[0]]))
+    places = {sample_id: place for place, sample_id in enumerate(ids)}
+    epochs = [batches(ordered(STREAMS.seed, epoch, ids), training.batch) for epoch in range(training.epochs)]
+    orders = [[[places[sample_id] for sample_id in batch] for batch in epoch] for epoch in epochs]
+    network = SideNetwork(shape, STREAMS.torch("weights"))
+    optimizer = training.optimizer(network)
+    activations, targets = (tensors[kind] for kind in KINDS)
+    began = time.perf_counter()
+    for epoch, order in enumerate(orders):
+        optimizer.param_groups[0]["lr"] = training.rate(epoch)
+        for rows in order:
+            optimizer.zero_grad()
+            squared_error(network(activations[rows]), targets[rows]).backward()
+            optimizer.step()
+    return time.perf_counter() - began, dict(network.state_dict())
+
+
+def pairs(shape: SideShape, samples: int, repeats: int, epochs: int) -> list[tuple[float, float]]:
+    """Samples a second of the server and of the loop, which take turns; a first pair warms up and is left out."""
+    training = SideTraining(bottleneck=shape.bottleneck, epochs=epochs)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="sidelight-") as name:
+        folder = Path(name) / "cache"
+        keep(folder, shape, samples)
+        parts = [rows for _, rows in batches_of(shape, samples)]
+        tensors = {kind: torch.cat([part[kind] for part in parts]) for kind in KINDS}
+        for _ in range(repeats + 1):
+            ours, weights = served(folder, shape, samples, training)
+            theirs, expected = bare(tensors, shape, training)
+            if any(not torch.equal(weights[name], expected[name]) for name in expected):
+                raise SidelightError("server and loop end with other weights; they do not do the same work")
+            found.append((epochs * samples / ours, epochs * samples / theirs))
+    return found[1:]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=3200)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--least", type=float, default=0.80, help="the ratio that is asked for")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    medians = []
+    for name, shape in SHAPES.items():
+        found = pairs(shape, given.samples, given.repeats, given.epochs)
+        ratios = sorted(ours / theirs for ours, theirs in found)
+        medians.append(statistics.median(ratios))
+        ours, theirs = (statistics.median(speeds) for speeds in zip(*found, strict=True))
+        print(
+            f"{name}: server {ours:,.0f} samples a second, loop {theirs:,.0f}; ratio {medians[-1]:.3f} "
+            f"({ratios[0]:.3f} to {ratios[-1]:.3f})",
+            flush=True,
+        )
+    return 0 if min(medians) >= given.least else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
