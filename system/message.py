@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy
 import torch
 
 from . import envelope as claims
@@ -30,6 +31,12 @@ _ENCODING = {
     "int4": schema.ENCODING_INT4,
     "int2": schema.ENCODING_INT2,
 }
+_WHOLE = {
+    schema.ENCODING_INT64: ("<i8", torch.int64),
+    schema.ENCODING_UINT16: ("<u2", torch.int32),
+    schema.ENCODING_INT32: ("<i4", torch.int32),
+}
+"""How whole numbers lie in bytes, and what they are read as."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Message:
     sample_ids: tuple[str, ...] = ()
     """Sixteen hexadecimal digits each; they say nothing about the sample."""
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    """Floating-point tensors cross at `precision`, integer ones as 64-bit integers."""
+    """Floating-point tensors cross at `precision`, integer ones as they are; 32-bit ones in two bytes where all fit."""
     precision: Precision = "fp32"
 
     def tensor(self, name: str, *shape: int | None) -> torch.Tensor:
@@ -65,8 +72,12 @@ class Message:
     @property
     def payload(self) -> int:
         """Bytes of the tensors' values and scales alone, as they cross."""
-        sizes = ((tuple(tensor.shape), tensor.is_floating_point()) for tensor in self.tensors.values())
-        return sum(packed_bytes(shape, self.precision) if real else 8 * math.prod(shape) for shape, real in sizes)
+        return sum(
+            packed_bytes(tuple(tensor.shape), self.precision)
+            if tensor.is_floating_point()
+            else numpy.dtype(_WHOLE[_whole_encoding(tensor)][0]).itemsize * tensor.numel()
+            for tensor in self.tensors.values()
+        )
 
 
 def encode(message: Message) -> bytes:
@@ -133,7 +144,7 @@ def _checked(tensors: list[schema.Tensor], most_values: int) -> Precision:
     # an empty dimension must not hide others whose strides overflow
     if sum(math.prod(max(size, 1) for size in tensor.shape) for tensor in tensors) > most_values:
         raise ProtocolError(f"the tensors of a message hold at most {most_values} values; send fewer at a time")
-    precisions = {_precision(tensor) for tensor in tensors if tensor.encoding != schema.ENCODING_INT64}
+    precisions = {_precision(tensor) for tensor in tensors if tensor.encoding not in _WHOLE}
     if len(precisions) > 1:
         raise ProtocolError("the tensors of one message cross at one precision; send one message for each")
     return precisions.pop() if precisions else "fp32"
@@ -142,8 +153,9 @@ def _checked(tensors: list[schema.Tensor], most_values: int) -> Precision:
 def _tensor_to_schema(name: str, tensor: torch.Tensor, precision: Precision) -> schema.Tensor:
     shape = tuple(tensor.shape)
     if not tensor.is_floating_point():
-        whole = tensor.detach().to("cpu", torch.int64).contiguous().numpy().astype("<i8")
-        return schema.Tensor(name=name, encoding=schema.ENCODING_INT64, shape=shape, data=whole.tobytes())
+        encoding = _whole_encoding(tensor)
+        whole = tensor.detach().to("cpu", torch.int64).contiguous().numpy().astype(_WHOLE[encoding][0])
+        return schema.Tensor(name=name, encoding=encoding, shape=shape, data=whole.tobytes())
     packed = pack(tensor, precision)
     return schema.Tensor(
         name=name,
@@ -157,16 +169,21 @@ def _tensor_to_schema(name: str, tensor: torch.Tensor, precision: Precision) -> 
 
 def _tensor_from_schema(tensor: schema.Tensor) -> torch.Tensor:
     shape = tuple(tensor.shape)
-    if tensor.encoding != schema.ENCODING_INT64:
+    if tensor.encoding not in _WHOLE:
         return unpack(Packed(tensor.data, tensor.scales, tensor.block), shape, _precision(tensor))
-    data, size = tensor.data, 8 * math.prod(shape)
+    form, dtype = _WHOLE[tensor.encoding]
+    data, size = tensor.data, numpy.dtype(form).itemsize * math.prod(shape)
     if len(data) != size or tensor.scales or tensor.block:
-        raise ProtocolError(f"{size // 8} whole numbers take {size} bytes and no scales, not {len(data)}")
-    return torch.frombuffer(bytearray(data), dtype=torch.int64).view(shape) if size else _empty(shape)
+        raise ProtocolError(f"{math.prod(shape)} whole numbers take {size} bytes and no scales, not {len(data)}")
+    # through int64: numpy's unsigned integers have no counterpart that torch computes with
+    return torch.from_numpy(numpy.frombuffer(data, form).astype(numpy.int64)).to(dtype).view(shape)
 
 
-def _empty(shape: tuple[int, ...]) -> torch.Tensor:
-    return torch.zeros(shape, dtype=torch.int64)
+def _whole_encoding(tensor: torch.Tensor) -> schema.Encoding:
+    if tensor.dtype != torch.int32:
+        return schema.ENCODING_INT64
+    fits = not tensor.numel() or (int(tensor.min()) >= 0 and int(tensor.max()) < 1 << 16)
+    return schema.ENCODING_UINT16 if fits else schema.ENCODING_INT32
 
 
 def _precision(tensor: schema.Tensor) -> Precision:

@@ -17,6 +17,8 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_INT64: _ClassVar[Encoding]
     ENCODING_INT2: _ClassVar[Encoding]
     ENCODING_BFLOAT16: _ClassVar[Encoding]
+    ENCODING_UINT16: _ClassVar[Encoding]
+    ENCODING_INT32: _ClassVar[Encoding]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_FLOAT32: Encoding
 ENCODING_FLOAT16: Encoding
@@ -25,6 +27,8 @@ ENCODING_INT4: Encoding
 ENCODING_INT64: Encoding
 ENCODING_INT2: Encoding
 ENCODING_BFLOAT16: Encoding
+ENCODING_UINT16: Encoding
+ENCODING_INT32: Encoding
 
 class Tensor(_message.Message):
     __slots__ = ("name", "encoding", "shape", "data", "scales", "block")

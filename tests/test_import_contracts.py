@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("system", "attacks", "audits", "benchmarks", "reports")
 OPEN_TO_ATTACKS = {
     "adapters", "anatomy", "backbone", "clipping", "codec", "difference", "envelope", "errors", "files", "folder",
-    "forward", "heads", "low_rank", "message", "message_pb2", "packets", "partial", "fusion", "public", "references",
+    "forward", "heads", "language", "low_rank", "message", "message_pb2", "packets", "partial", "fusion", "public",
+    "references",
     "registry", "rounding", "selector", "side_network", "transcript", "view", "weights",
 }  # fmt: skip
 

@@ -17,13 +17,15 @@ import torch
 from torch.nn.functional import pad
 
 from ...system.backbone import load_backbone
-from ...system.difference import DifferenceKind, fused
+from ...system.difference import DIFFERENCE_KINDS, DifferenceKind, fused
 from ...system.heads import scores
 from ...system.public import Public
 from ...system.view import View, finite
 from .states import PLAIN, plain
 
-SHARE: Mapping[str, tuple[str, ...]] = {"activations": (PLAIN,), "last_layer": ("sent",)}
+CLASSES: Mapping[str, tuple[str, ...]] = {"difference": DIFFERENCE_KINDS}
+"""A difference that is about classes, and crosses whole."""
+SHARE: Mapping[str, tuple[str, ...]] = {**CLASSES, "activations": (PLAIN,), "last_layer": ("sent",)}
 """Public facts behind which the backbone's share can be recomputed."""
 
 

@@ -33,6 +33,8 @@ PLAIN, PROJECTED = "plain", "known projection"
 """Values of the fact `activations` whose states an attacker can compute for texts of its own."""
 ROTATED = "rotated"
 """Behind a secret orthogonal map of each layer."""
+WORDS = "label words"
+"""Value of the fact `completion` where the prompt and the words of its class follow each text, as part of it."""
 LARGEST = 1e6
 """Values that no backbone makes are cut to it: views may be hostile."""
 CHUNK = 64
@@ -131,7 +133,7 @@ def crossed_states(view: View, public: Public) -> tuple[tuple[str, ...], torch.T
     found: dict[str, torch.Tensor] = {}
     for item in view.sequences():
         if item.sample_id not in found:
-            found[item.sample_id] = _standing(item.activations, form).flatten(0, 1)
+            found[item.sample_id] = standing(item.activations, form).flatten(0, 1)
     if not found:
         return (), torch.empty(0, len(public.facts["layers"]), 0)
     received = torch.stack(list(found.values())).clamp(-LARGEST, LARGEST)
@@ -151,8 +153,8 @@ def exactly_sent(facts: Mapping[str, Any]) -> bool:
     return facts.get("precision", "fp32") in ("fp32", "fp16") and not facts.get("spread", 0.0)
 
 
-def _standing(positions: torch.Tensor, form: str) -> torch.Tensor:
-    """(T, L, d) to (P, L, d)."""
+def standing(positions: torch.Tensor, form: str) -> torch.Tensor:
+    """What stands for a text, (P, L, d), of its positions that crossed (T, L, d)."""
     return torch.stack([positions.mean(0), positions[-1]]) if form == "all" else positions[-1:]
 
 
@@ -211,7 +213,7 @@ def _block_states(backbone: Backbone, texts: list[str], form: Form, deepest: int
     tokens = backbone.tokens(texts, form.longest, form.prompt)
     packed, lengths = pack_positions(backbone.activations(tokens, deepest), tokens)
     parts = through(packed, form.precision).split(lengths.tolist())
-    return torch.stack([_standing(part, "all").transpose(0, 1) for part in parts])
+    return torch.stack([standing(part, "all").transpose(0, 1) for part in parts])
 
 
 def of_layers(found: torch.Tensor, layers: Sequence[int]) -> torch.Tensor:

@@ -11,7 +11,7 @@ Shapes: Q queries, L layers, d width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,6 +20,7 @@ import torch
 from ...system.adapters import above, below, blocks_of
 from ...system.backbone import Backbone, load_backbone
 from ...system.fusion import pack_positions, positionwise
+from ...system.language import class_likelihoods
 from ...system.low_rank import trimmed
 from ...system.partial import stored_bottom, stored_middle, stored_top
 from ...system.public import Public
@@ -47,8 +48,7 @@ class ReadOff(Attack):
         """Class scores (Q, K) of the rebuilt model on the queries."""
         assert public.backbone is not None
         backbone = load_backbone(public.backbone)
-        build = {"additive": _additive, "side": _side, "split": _split, "ushape": _ushape}[public.facts["fusion"]]
-        model = build(backbone, public, view.held["tuned"])
+        model = BUILT[public.facts["fusion"]](backbone, public, view.held["tuned"])
         return answers(model, public)
 
 
@@ -90,7 +90,23 @@ def _split(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     return upon_bottom(backbone, public, stored_top(backbone, cut, public.facts["selector"], tuned), bottom)
 
 
+def _next_token(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
+    """Language modelling: the backbone's probabilities plus the side network's, of each class's words."""
+    side, facts = from_state(tuned), public.facts
+    return lambda texts: class_likelihoods(backbone, side, texts, facts["longest"], facts["question"], public.labels)
+
+
 def _ushape(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     """U-shaped split learning: the public bottom below the tuned middle, and a head of the attacker's own."""
     middle = stored_middle(backbone, public.facts["cut"], public.facts["selector"], tuned)
     return own_head(upon_bottom(backbone, public, middle), backbone, public)
+
+
+BUILT: Mapping[str, Callable[[Backbone, Public, Tuned], Model]] = {
+    "additive": _additive,
+    "next token": _next_token,
+    "side": _side,
+    "split": _split,
+    "ushape": _ushape,
+}
+"""By the fact `fusion`."""

@@ -15,14 +15,16 @@ Shapes: N samples, L layers, d width, K classes, D values, F features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.differences import differences
+from ..evidence.differences import CLASSES, differences
 from ..evidence.labels.completing import completed
 
 
@@ -35,6 +37,7 @@ class FewShot(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations", "held:tuned"}), public=frozenset({"known"}))
     attacked = frozenset({"difference", "held:tuned"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
 
     rounds: int = 3
     """Rounds of self-training, where it is used."""

@@ -16,6 +16,7 @@ Shapes: N samples, M texts, F features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,7 +25,7 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared, Studied
-from ..evidence.differences import differences
+from ..evidence.differences import CLASSES, differences
 from ..evidence.labels.augmented import augmented
 from ..evidence.labels.weighing import likeliest
 from ..evidence.states import FACTS, features, states_of
@@ -40,6 +41,7 @@ class Posterior(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
     studies: ClassVar[Studied | None] = Studied(frozenset({"backbone", "auxiliary", "keys"}), FACTS)
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:

@@ -15,14 +15,16 @@ Shapes: N samples.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.differences import differences
+from ..evidence.differences import CLASSES, differences
 from ..evidence.labels.regressing import regressed
 
 
@@ -35,6 +37,7 @@ class Regress(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}))
     attacked = frozenset({"difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
         """A label (N,) for each sample that sent both kinds."""

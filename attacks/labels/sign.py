@@ -7,14 +7,16 @@ Source: own derivation; cf. the sign attack on the last layer's gradient, iDLG (
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.differences import undone
+from ..evidence.differences import CLASSES, undone
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Sign(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference"}))
     attacked = frozenset({"difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
         """argmax over the classes of each difference (samples, K, or more where there are decoy classes)."""

@@ -21,7 +21,8 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
-from ..evidence.likeness import device_backbone, errors, sent
+from ..evidence.likeness import errors
+from ..evidence.members.challenged import challenge_states
 from ..evidence.members.shadowed import membership
 from ..evidence.sightings import averaged
 from ..evidence.states import PLAIN, PROJECTED, crossed_states, features
@@ -42,7 +43,7 @@ class Replay(Attack):
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> MembershipScores:
         """A score (C,) for each challenge."""
         view, public = averaged(view, public)
-        states = sent([one.text for one in public.challenge], public, device_backbone(public))
+        states = challenge_states(public)
         scale = errors(states, public, generator)
         ids, received = crossed_states(view, public)
         if not ids:

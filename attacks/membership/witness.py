@@ -15,9 +15,10 @@ Shapes: N samples, C challenges, F values of an account.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
+from typing import ClassVar
 
 import torch
 
@@ -25,6 +26,7 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
+from ..evidence.differences import CLASSES
 from ..evidence.members.accounts import Account, accounts
 from ..evidence.members.shadowed import membership
 from ..evidence.sightings import averaged
@@ -42,6 +44,7 @@ class Witness(Attack):
     goal = Goal.MEMBERS
     needs = Needs(view=frozenset({"activations", "difference"}), public=frozenset({"backbone", "challenge"}))
     attacked = frozenset({"activations", "difference"})
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
 
     rounds: int = 30
     """Of expectation maximisation."""

@@ -14,6 +14,7 @@ PROTOCOLS: Registry[type[Protocol]] = Registry(
         "mesfl": ".system.protocols.mesfl:MeSFL",
         "mobillm": ".system.protocols.mobillm:MobiLLM",
         "pae": ".system.protocols.pae:PAE",
+        "pae_lm": ".system.protocols.pae_lm:PAELM",
         "split": ".system.protocols.split:Split",
         "splitfed": ".system.protocols.splitfed:SplitFed",
         "splitlora": ".system.protocols.splitlora:SplitLoRA",

@@ -14,7 +14,7 @@ import torch
 
 from ..message import Message
 from ..roles import Role, Server
-from .pae import LOSSES
+from .once import LOSSES
 
 
 class DeviatingServer(Server):

@@ -7,14 +7,13 @@ prediction differences. Everything in `departures` is ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
 from ..backbone import Backbone
-from ..cache import Cache, MemoryCache
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
 from ..defences.accounting import Ledger, example_budget
@@ -22,15 +21,15 @@ from ..defences.cover import Cover
 from ..defences.defence import Budget, Defence, Part, PrivateSteps
 from ..defences.guard import Guard, decoys
 from ..difference import DIFFERENCE_KINDS, DifferenceKind
-from ..errors import ProtocolError, UsageError
+from ..errors import UsageError
 from ..heads import HEAD_KINDS, HeadKind, linear, verbaliser
 from ..message import Message, Party
 from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role
-from ..side_network import SideNetwork, SideShape, from_state
+from ..side_network import SideNetwork, SideShape
 from ..wire import Wire
 from .agreed import Agreed, SideAgreed
-from .batch_order import ordered
+from .once import LOSSES, OnceDevice
 from .pae_server import PAEServer
 from .protocol import CHUNK, DATA, LABELS, MODELS, Protocol, Scene, batches
 from .side_training import SideTraining
@@ -40,8 +39,6 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 """What samples send: activations, and what the server is told beside them."""
 
 ACTIVATIONS = "activations"
-LOSSES = 8
-"""Times in one epoch that a device sends again what its server has lost, or says it has."""
 
 
 @dataclass(frozen=True)
@@ -169,64 +166,26 @@ def body(defences: Iterable[Defence], backbone: Backbone) -> Backbone:
     return backbone
 
 
-class PAEDevice(Device):
+class PAEDevice(OnceDevice):
     """Runs the frozen backbone once a sample; downloads the side network, merges and predicts."""
 
     def __init__(self, party: Party, protocol: PAE, scene: Scene, samples: tuple[Sample, ...]) -> None:
-        self.party = party
-        self._protocol, self.backbone = protocol, body(protocol.defences, scene.backbone)
-        self.guard, self.cover = protocol.guard(scene), protocol.cover(scene)
         made_up = decoys(protocol.defences, samples, len(scene.labels), scene.streams, party)
         self._samples = (*samples, *made_up)
+        super().__init__(party, self._samples, scene.server_streams.seed, protocol.side.epochs, protocol.batch)
+        self._protocol, self.backbone = protocol, body(protocol.defences, scene.backbone)
+        self.guard, self.cover = protocol.guard(scene), protocol.cover(scene)
         own = protocol.targets(scene, party, samples)
         self._targets = {**own, **{sample.id: target for sample, target in made_up.items()}}
-        self._by_id = {sample.id: sample for sample in self._samples}
-        self._order_seed = scene.server_streams.seed
         self.draw_from(scene.streams)
-        self._kept: Cache = MemoryCache()
         self._ledger = Ledger()
         self.states = self._pivots
         """What the device computes of texts: (B, N, d)."""
-        self._side: SideNetwork | None = None
-
-    def keep_in(self, cache: Cache) -> None:
-        """Keep what was made in a cache, before anything is sent: it outlives the process where the cache does."""
-        self._kept = cache
 
     def draw_from(self, streams: Streams) -> None:
         """Draw noise from streams that were never drawn from: a process that goes on from another's must not repeat."""
         self._noise = streams.torch(f"{self.party}:noise")
         self._blur = streams.torch(f"{self.party}:activation noise")
-
-    def take(self, side: Mapping[str, torch.Tensor]) -> None:
-        """Predict with a side network's weights."""
-        self._side = from_state(side)
-
-    def work(self, wire: Wire) -> Iterator[None]:
-        announced = Message("samples", self.party, SERVER, sample_ids=tuple(sorted(self._by_id)))
-        yield from self._send(wire, wire.request(announced).sample_ids)
-        for epoch in range(self._protocol.side.epochs):
-            yield from self._train(wire, epoch)
-        self.take(wire.request(Message("download", self.party, SERVER)).tensors)
-
-    def _send(self, wire: Wire, wanted: Sequence[str]) -> Iterator[None]:
-        """Send samples that the server wants, in the order in which it first trains on them."""
-        if strange := set(wanted) - self._by_id.keys():
-            raise ProtocolError(f"the server wants {len(strange)} samples that the device does not have")
-        rows = [self._by_id[sample_id] for sample_id in ordered(self._order_seed, 0, wanted)]
-        for some in batches(rows, self._protocol.batch):
-            self.contribute(wire, some)
-            yield
-
-    def _train(self, wire: Wire, epoch: int) -> Iterator[None]:
-        """Let the server train; what it has lost, or says it has, is sent again as it was."""
-        for _ in range(LOSSES + 1):
-            answer = wire.request(Message("train", self.party, SERVER, round=epoch))
-            yield
-            if not answer.sample_ids:
-                return
-            yield from self._send(wire, answer.sample_ids)
-        raise ProtocolError(f"the server has lost samples of epoch {epoch} {LOSSES} times; look after its store")
 
     @property
     def releases(self) -> int:
@@ -297,9 +256,7 @@ class PAEDevice(Device):
     @property
     def tuned(self) -> Tuned:
         """Backbone and downloaded side network; ProtocolError where nothing was downloaded."""
-        if self._side is None:
-            raise ProtocolError("the device has not downloaded a side network; run its work to the end first")
-        return self._merged(self._side)
+        return self._merged(self.side)
 
     def _merged(self, side: SideNetwork) -> Tuned:
         return Tuned(self.backbone, self._positions, self.cover.tapping, self.guard.reading, side)

@@ -103,11 +103,16 @@ class PAEServer(ResumableServer):
         ids = message.sample_ids
         if not rows.is_floating_point():
             raise ProtocolError(f"{message.kind} came as whole numbers; send floating-point ones")
-        if len(rows) != len(ids) or len(set(ids)) != len(ids):
-            raise ProtocolError(f"{message.kind} of {len(rows)} rows came for {len(set(ids))} samples; send one each")
+        if len(rows) != len(ids):
+            raise ProtocolError(f"{message.kind} of {len(rows)} rows came for {len(ids)} samples; send one each")
+        self._require_announced(ids)
+        self._cache.put(message.kind, ids, rows, message.precision)
+
+    def _require_announced(self, ids: tuple[str, ...]) -> None:
+        if len(set(ids)) != len(ids):
+            raise ProtocolError(f"a message of {len(ids)} samples names one twice; send one each")
         if strangers := set(ids) - self._announced:
             raise ProtocolError(f"{len(strangers)} samples were not announced; announce all before they are sent")
-        self._cache.put(message.kind, ids, rows, message.precision)
 
     def _row_shape(self, kind: str) -> tuple[int, ...]:
         """Of one sample's tensor."""

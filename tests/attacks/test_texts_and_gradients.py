@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import LabelGuess, TextGuess
+from sidelight.attacks.evidence.positions.next_tokens import Rows, positions
 from sidelight.attacks.labels.gradient import likeness
-from sidelight.attacks.labels.support import Rows, positions
 from sidelight.system.codec import Precision, through
 from sidelight.system.errors import UsageError
 from sidelight.system.message import Message
@@ -22,7 +22,7 @@ from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.view import View
 
 from ..contracts.goals import texts_score
-from ..contracts.leaks_texts import Disguise, sparse, turned
+from ..contracts.leaks_texts import Disguise, language, sparse, turned
 from ..contracts.micro import LABELS, VICTIM, Micro
 from ..contracts.planted import Planted, attacked, from_run, made
 from ..contracts.variants import LORA
@@ -61,6 +61,22 @@ def test_texts_come_out_whole_under_scales_and_rotations_of_the_values(
 ) -> None:
     """Every token, the first of a family without opening tokens included."""
     assert found(sparse(micro, disguise, family, entries)) >= 0.99
+
+
+@pytest.mark.parametrize("attack", ["support", "match"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"labelled": False}, {"entries": 10_000}, {"entries": 1}, {"entries": 300, "precision": "int4"}],
+    ids=str,
+)
+def test_language_modelling_gives_its_texts_away(micro: Micro, attack: str, settings: dict[str, Any]) -> None:
+    """Without what follows them; `match` lacks the last token of a text behind which nothing stands."""
+    planted = from_run(micro, ATTACKS[attack](), language(**settings))
+    guess = attacked(planted)
+    assert isinstance(guess, TextGuess)
+    cut = attack == "match" and "labelled" in settings
+    whole = {i: tokens[:-1] if cut else tokens for i, tokens in planted.truth.tokens.items()}
+    assert texts_score(guess, replace(planted.truth, tokens=whole)) >= (0.7 if "precision" in settings else 0.99)
 
 
 def explained(micro: Micro, entries: int) -> float:

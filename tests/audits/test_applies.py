@@ -9,6 +9,11 @@ import pytest
 
 from sidelight.attacks import ATTACKS
 from sidelight.audits.cells.applies import outside
+from sidelight.system.protocols.pae_lm import PAELM
+from sidelight.system.public import ITEMS
+from sidelight.system.roles import SERVER
+
+from ..contracts.micro import Micro, make_scene
 
 EVERYTHING = frozenset({"backbone", "head", "auxiliary", "queries"})
 PAE = frozenset({"activations", "difference", "held:tuned"})
@@ -52,3 +57,19 @@ def test_exposure_is_asked_before_public_knowledge() -> None:
     found = outside(ATTACKS["match"](), frozenset(), frozenset(), PIVOT)
     assert found is not None
     assert found.status == "not_exposed"
+
+
+TAKES_LANGUAGE = {"ezmia", "match", "probe", "read", "readoff", "replay", "retrieve", "spelled", "support"}
+
+
+def test_attacks_on_classes_do_not_apply_where_the_difference_is_about_next_tokens(micro: Micro) -> None:
+    """Even with everything public, a key included: what crosses is of another form."""
+    protocol = PAELM()
+    scene = make_scene(micro.backbone("opt"))
+    facts, items = protocol.public_facts(scene), frozenset(ITEMS)
+    found = {name: outside(ATTACKS[name](), protocol.shows[SERVER], items, facts) for name in ATTACKS}
+    assert {name for name, reason in found.items() if reason is None} == TAKES_LANGUAGE
+    assert found["sign"] == (
+        "not_applicable",
+        "difference is sparse probability; the attack takes probability or logit",
+    )

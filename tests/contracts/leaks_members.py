@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sidelight.attacks import Attack
+from sidelight.system.backbone import BACKBONES, TINY, load_backbone
+from sidelight.system.data import Sizes, load, split
 from sidelight.system.federation import FEDERATION
 from sidelight.system.message import Party
 from sidelight.system.protocols import Protocol, Scene
@@ -54,7 +56,22 @@ def challenged(micro: Micro, protocol: Protocol, party: Party, attacking: Attack
     return Planted(run.view(party), public, Truth({}, {}, None, members), protocol, attacking)
 
 
+def language(micro: Micro) -> Planted:
+    """Language modelling on sentences, with a backbone that knows the language: where it errs, it had an opinion."""
+    side = SideTraining(bottleneck=64, epochs=12, batch=4, learning_rate=2e-3, weight_decay=0.0)
+    protocol, streams = made("pae_lm", entries=16, side=side), Streams("the secret seed")
+    data = load("messages", streams.numpy("data"), 6, 300)
+    pool = split(data, Sizes(96, 12, 0, 0), streams.numpy("split")).victim_train
+    scene = Scene(load_backbone(TINY), data.labels, protocol.parties(pool[:48], streams), streams)
+    run, inside = record(protocol, scene), {row.text for row in pool[:48]}
+    challenge = tuple(Challenge(f"c{at}", row.text, row.label) for at, row in enumerate(sorted(pool, key=str)))
+    public = replace(run.public(BACKBONES[TINY]), challenge=challenge)
+    members = {one.id: one.text in inside for one in challenge}
+    return Planted(run.view(SERVER), public, Truth({}, {}, None, members), protocol, attack("ezmia"))
+
+
 LEAKS: dict[str, Callable[[Micro], Planted]] = {
+    "ezmia": language,
     "calibrated": lambda micro: by_heart(micro, "calibrated", shadows=8),
     "lira": lambda micro: by_heart(micro, "lira", shadows=8),
     "loss": lambda micro: by_heart(micro, "loss"),

@@ -14,8 +14,10 @@ from sidelight.system.defences import Defence
 from sidelight.system.federation import FEDERATION
 from sidelight.system.fusion import pivot_activations
 from sidelight.system.message import Message
+from sidelight.system.protocols import Protocol
 from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.lora_training import LoraTraining
+from sidelight.system.protocols.side_training import SideTraining
 from sidelight.system.public import Example, Known, Public
 from sidelight.system.roles import DEVICE, SERVER
 from sidelight.system.view import View
@@ -74,6 +76,11 @@ def sparse(micro: Micro, disguise: Disguise = turned, family: str = "opt", entri
     public = Public(facts, LABELS, str(micro.folders[family]))
     truth = Truth({}, {row.id: tuple(backbone.token_ids(row.text)) for row in VICTIM})
     return Planted(View(frozenset({SERVER}), messages, {}, {}), public, truth, None, ATTACKS["support"]())
+
+
+def language(**settings: Any) -> Protocol:
+    """Language modelling by the real protocol; what crosses does not depend on how long is trained."""
+    return made("pae_lm", **{"entries": ENTRIES, "side": SideTraining(bottleneck=8, epochs=1, batch=12), **settings})
 
 
 def u_shaped(micro: Micro, known: int = 1) -> Planted:
@@ -147,6 +154,7 @@ LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "read": lambda micro: named_by_keywords(from_run(micro, ATTACKS["read"](), pae(), "llama")),
     "retrieve": pooled,
     "search": lambda micro: summed(micro, "search", "mean", longest=3),
+    "spelled": lambda micro: from_run(micro, ATTACKS["spelled"](), language()),
     "support": sparse,
     "unmix": summed,
     "update": federated,

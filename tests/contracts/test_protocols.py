@@ -73,14 +73,17 @@ def test_parties_receive_and_hold_exactly_what_the_protocol_declares(runs: Runs,
 @every_variant
 def test_a_label_or_a_difference_is_the_same_whenever_it_is_sent_again(runs: Runs, variant: Variant) -> None:
     """A fresh draw of noise, or of a randomised label, would be another release."""
-    sent: dict[tuple[str, str], list[torch.Tensor]] = {}
+    sent: dict[tuple[str, str, str], list[torch.Tensor]] = {}
     for message in runs.short(variant).messages:
         if message.receiver == SERVER and message.kind in ("labels", "difference"):
-            for sample_id, value in zip(message.sample_ids, message.tensors[message.kind], strict=True):
-                sent.setdefault((message.kind, sample_id), []).append(value)
+            tensors = dict(message.tensors)
+            sizes = tensors.pop("lengths", torch.ones(len(message.sample_ids), dtype=torch.int64)).tolist()
+            for name, tensor in tensors.items():
+                for sample_id, value in zip(message.sample_ids, tensor.split(sizes), strict=True):
+                    sent.setdefault((message.kind, name, sample_id), []).append(value)
     assert all(torch.equal(value, values[0]) for values in sent.values() for value in values)
     crosses = {"labels", "difference"} & variant.protocol().shows.get(SERVER, frozenset())
-    assert {kind for kind, _ in sent} == crosses
+    assert {kind for kind, _, _ in sent} == crosses
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -227,8 +230,9 @@ def test_receivers_and_listeners_get_copies_that_share_nothing_with_the_sender(r
 def test_traffic_is_at_least_the_tensors_bytes(runs: Runs, variant: Variant) -> None:
     run = runs.of(variant)
     bits = {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "int4": 4, "int2": 2}
+    whole = {torch.int64: 64, torch.int32: 16}
     tensors = [(m, t) for m in run.messages for t in m.tensors.values()]
-    least = sum(t.numel() * (bits[m.precision] if t.is_floating_point() else 64) // 8 for m, t in tensors)
+    least = sum(t.numel() * (whole[t.dtype] if t.dtype in whole else bits[m.precision]) // 8 for m, t in tensors)
     assert sum(run.traffic.bytes.values()) >= least
     assert sum(run.traffic.messages.values()) == len(run.messages)
 

@@ -38,6 +38,7 @@ from .micro import Micro, Run, make_scene, record
 SEED = "the secret seed"
 SIDE = SideTraining(bottleneck=8, epochs=30, batch=12, learning_rate=2e-2)
 SIDE_EACH_EPOCH = SideTraining(bottleneck=8, epochs=12, batch=12, learning_rate=2e-2)
+SIDE_LANGUAGE = SideTraining(bottleneck=32, epochs=100, batch=4, learning_rate=5e-3)
 LORA = LoraTraining(rank=2, epochs=6, batch=12, learning_rate=2e-2)
 FULL = LoraTraining(full=True, epochs=6, batch=12, learning_rate=5e-3)
 LEARNED = 0.75
@@ -112,6 +113,8 @@ VARIANTS = [
     *variants("pae", {"side": SIDE}, {}, {"difference": "logit"}, family="llama"),
     *variants("pae", {"side": SIDE}, *({"defences": defences} for defences in DEFENDED)),
     *variants("pae", {"side": SIDE, "difference": "logit"}, *({"defences": (code,)} for code in CODES)),
+    *variants("pae_lm", {"side": SIDE_LANGUAGE}, {"entries": 8}, {"entries": 10_000}, {"precision": "int8"}),
+    *variants("pae_lm", {"side": SIDE_LANGUAGE}, {"entries": 1, "precision": "fp16"}, family="llama"),
     *variants(
         "mobillm", {"side": SIDE_EACH_EPOCH}, *({"precision": p} for p in ("fp32", "fp16", "bf16", "int8", "int4"))
     ),

@@ -80,10 +80,24 @@ def test_the_same_message_has_the_same_bytes() -> None:
 
 
 def test_small_whole_numbers_and_truth_values_cross_as_64_bits() -> None:
-    got = decode(encode(Message("k", "a", "b", tensors={"x": torch.tensor([True, False]), "y": torch.tensor(3).int()})))
+    got = decode(
+        encode(Message("k", "a", "b", tensors={"x": torch.tensor([True, False]), "y": torch.tensor(3).char()}))
+    )
     assert got.tensors["x"].tolist() == [1, 0]
     assert got.tensors["y"].item() == 3
     assert {t.dtype for t in got.tensors.values()} == {torch.int64}
+
+
+@pytest.mark.parametrize(
+    ("values", "each"),
+    [([0, 65535], 2), ([0, 65536], 4), ([-1, 5], 4), ([-(2**31), 2**31 - 1], 4), ([], 2)],
+)
+def test_32_bit_whole_numbers_take_two_bytes_where_all_fit_and_else_four(values: list[int], each: int) -> None:
+    data = encode(Message("k", "a", "b", tensors={"x": torch.tensor(values, dtype=torch.int32)}))
+    assert len(schema.Envelope.FromString(data).tensors[0].data) == each * len(values)
+    got = decode(data).tensors["x"]
+    assert (got.dtype, got.tolist()) == (torch.int32, values)
+    assert encode(decode(data)) == data
 
 
 def test_a_decoded_tensor_can_be_written_to() -> None:

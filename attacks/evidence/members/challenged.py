@@ -13,14 +13,16 @@ from typing import cast
 import torch
 from torch.nn.functional import one_hot
 
+from ....system.backbone import Backbone
 from ....system.clipping import clipped
 from ....system.codec import Precision, through
 from ....system.fusion import pivot_activations
 from ....system.heads import scores
-from ....system.public import Public
+from ....system.language import loss_positions, trained_tokens
+from ....system.public import Challenge, Public
 from ..differences import share_of
-from ..likeness import device_backbone
-from ..states import CHUNK, FACTS, as_sent, blurred
+from ..likeness import device_backbone, sent
+from ..states import CHUNK, FACTS, WORDS, as_sent, blurred, standing
 
 STUDIED = FACTS | {
     "depth", "difference", "difference_clip", "difference_spread", "labels_redrawn", "scale", "weight_bits", "weights",
@@ -80,3 +82,23 @@ def _book(public: Public, width: int) -> torch.Tensor:
     if public.keys is not None and "book" in public.keys:
         return height * public.keys["book"].mean(1)[:, :width]
     return height * one_hot(torch.arange(len(public.labels)), width).float()
+
+
+@torch.no_grad()
+def challenge_states(public: Public) -> torch.Tensor:
+    """What would cross of each example (C, P L, d), but for noise: in language modelling with its class's words."""
+    backbone = device_backbone(public)
+    if public.facts.get("fusion") != "next token":
+        return sent([one.text for one in public.challenge], public, backbone)
+    rows = [example_tokens(one, public, backbone) for one in public.challenge]
+    parts = (loss_positions(backbone, backbone.pad(rows[at : at + CHUNK])) for at in range(0, len(rows), CHUNK))
+    precision = cast(Precision, public.facts["precision"])
+    found = [one for part in parts for one in through(part.states, precision).split(part.lengths.tolist())]
+    return torch.stack([standing(one, public.facts["positions"]).flatten(0, 1) for one in found])
+
+
+def example_tokens(one: Challenge, public: Public, backbone: Backbone) -> list[int]:
+    """The tokens of language modelling that are trained on of an example."""
+    facts = public.facts
+    label = one.label if facts["completion"] == WORDS else None
+    return trained_tokens(backbone, one.text, facts["longest"], facts["question"], label)

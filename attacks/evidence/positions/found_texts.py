@@ -15,6 +15,7 @@ from ....system.codec import Precision, through
 from ....system.public import Public
 from ....system.view import Sequenced
 from ...attack import Prepared, Studied
+from .completions import parted
 from .deviations import calibrate
 from .matching import Known, Recovered, Search
 from .ranking import fit
@@ -57,4 +58,5 @@ def found_texts(
     tail = len(backbone.token_ids(public.facts["prompt"]))
     states = [one.activations[: len(one.activations) - tail] for one in sequences]
     known = Known(backbone, list(public.facts["layers"]), cast(Precision, public.facts["precision"]), prepared)
-    return Search(known, candidates, widest or backbone.vocabulary).texts(states, backbone.prefix)
+    rows = Search(known, candidates, widest or backbone.vocabulary).texts(states, backbone.prefix)
+    return [row._replace(tokens=parted(row.tokens, backbone, public.facts).text) for row in rows]
