@@ -38,6 +38,7 @@ def tune(
     ] = None,
     test_share: Annotated[float, typer.Option(help="Of the rows, those held out to measure accuracy.")] = 0.2,
     findings: Annotated[Path | None, typer.Option(help="An audit's results, for the model card.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="That compute; one seed gives one result for each number.")] = 1,
     token_file: TokenOption = None,
     tls_ca: CaOption = None,
     tls_cert: CertOption = None,
@@ -49,6 +50,8 @@ def tune(
     connection = _connection(server, name, token_file, (tls_ca, tls_cert, tls_key), plain_text)
     from functools import partial
 
+    import torch
+
     from ..progress import on_terminal
     from ..weights import require_known
     from .connecting import open_wire
@@ -57,6 +60,7 @@ def tune(
     from .tune import Surroundings
     from .tune import tune as run
 
+    torch.set_num_threads(threads)
     order = Order(
         out, data, backbone, require_known(weights), name, protocol, settings, defences, epochs, test_share, findings
     )
