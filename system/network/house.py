@@ -116,7 +116,8 @@ def recalled(about: Mapping[str, Any]) -> Agreed:
 def _side(side: Mapping[str, Any]) -> SideAgreed:
     private = side["private"]
     steps = None if private is None else PrivateSteps(**{**private, "promised": Budget(**private["promised"])})
-    return SideAgreed(SideShape(**side["shape"]), SideTraining(**side["training"]), steps, side["selector"])
+    made = {"shape": SideShape(**side["shape"]), "training": SideTraining(**side["training"]), "private": steps}
+    return SideAgreed(**{**side, **made})
 
 
 def _split(split: Mapping[str, Any]) -> SplitAgreed:

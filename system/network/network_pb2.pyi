@@ -43,7 +43,7 @@ class Terms(_message.Message):
     def __init__(self, protocol: _Optional[str] = ..., seed: _Optional[str] = ..., side: _Optional[_Union[SideTerms, _Mapping]] = ..., split: _Optional[_Union[SplitTerms, _Mapping]] = ...) -> None: ...
 
 class SideTerms(_message.Message):
-    __slots__ = ("layers", "width", "bottleneck", "outputs", "epochs", "batch", "learning_rate", "weight_decay", "private", "selector")
+    __slots__ = ("layers", "width", "bottleneck", "outputs", "epochs", "batch", "learning_rate", "weight_decay", "private", "selector", "positions", "entries")
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     BOTTLENECK_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +54,8 @@ class SideTerms(_message.Message):
     WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
     PRIVATE_FIELD_NUMBER: _ClassVar[int]
     SELECTOR_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
     layers: int
     width: int
     bottleneck: int
@@ -64,7 +66,9 @@ class SideTerms(_message.Message):
     weight_decay: float
     private: PrivateTerms
     selector: str
-    def __init__(self, layers: _Optional[int] = ..., width: _Optional[int] = ..., bottleneck: _Optional[int] = ..., outputs: _Optional[int] = ..., epochs: _Optional[int] = ..., batch: _Optional[int] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., private: _Optional[_Union[PrivateTerms, _Mapping]] = ..., selector: _Optional[str] = ...) -> None: ...
+    positions: int
+    entries: int
+    def __init__(self, layers: _Optional[int] = ..., width: _Optional[int] = ..., bottleneck: _Optional[int] = ..., outputs: _Optional[int] = ..., epochs: _Optional[int] = ..., batch: _Optional[int] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., private: _Optional[_Union[PrivateTerms, _Mapping]] = ..., selector: _Optional[str] = ..., positions: _Optional[int] = ..., entries: _Optional[int] = ...) -> None: ...
 
 class PrivateTerms(_message.Message):
     __slots__ = ("rate", "expected", "an_epoch", "clip", "ratio", "epsilon", "delta")

@@ -16,6 +16,7 @@ from . import network_pb2 as schema
 MOST_WEIGHTS = 1 << 26
 """Of a side network: 256 MiB, of which training holds four."""
 MOST_EPOCHS, MOST_BATCH, MOST_LAYERS = 10_000, 65_536, 1_024
+MOST_POSITIONS = 1 << 16
 MOST_CLASSES, LONGEST_SETTINGS, LONGEST_CLASS = 65_536, 65_536, 1_000
 SEED = re.compile(r"[0-9a-f]{1,64}\Z")
 
@@ -43,6 +44,8 @@ def _side(side: SideAgreed) -> schema.SideTerms:
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         selector=side.selector,
+        positions=side.positions,
+        entries=side.entries,
     )
     if steps is not None:
         terms.private.CopyFrom(
@@ -85,7 +88,13 @@ def _read_side(terms: schema.SideTerms) -> SideAgreed:
         raise UsageError(f"the selector of the terms is none of {', '.join(SELECTORS)}; give one of them")
     training = SideTraining(shape.bottleneck, terms.epochs, terms.batch, terms.learning_rate, terms.weight_decay)
     private = _read_private(terms) if terms.HasField("private") else None
-    return SideAgreed(shape, training, private, terms.selector)
+    for name, value, most in (
+        ("positions", terms.positions, MOST_POSITIONS),
+        ("entries", terms.entries, shape.outputs),
+    ):
+        if value > most:
+            raise UsageError(f"{name} of the terms is {value}; give at most {most}")
+    return SideAgreed(shape, training, private, terms.selector, terms.positions, terms.entries)
 
 
 def _read_private(terms: schema.SideTerms) -> PrivateSteps:

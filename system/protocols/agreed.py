@@ -23,6 +23,10 @@ class SideAgreed:
     """How training keeps examples private; None where it does not."""
     selector: Selector = "mean"
     """Which position is read where all cross."""
+    positions: int = 0
+    """Of a sample, that cross at most in language modelling; 0 elsewhere."""
+    entries: int = 0
+    """Of a position's difference, that cross in language modelling; 0 elsewhere."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ..backbone import Backbone
 from ..codec import PRECISIONS, Precision
 from ..data import Sample
 from ..errors import UsageError
@@ -27,6 +28,7 @@ from ..selector import LOSS, Selector
 from ..side_network import SideShape
 from ..sparse_difference import Sparse, sparse_difference, sparse_error
 from ..wire import Wire
+from .agreed import Agreed, SideAgreed
 from .once import LOSSES, OnceDevice
 from .pae_lm_rows import (
     ACTIVATIONS,
@@ -63,6 +65,7 @@ class PAELM(Protocol):
         "The side network's unknowns are those of pae.",
     )
 
+    resumable: ClassVar[bool] = True
     selectors: ClassVar[frozenset[Selector]] = frozenset({LOSS})
 
     selector: Selector = LOSS
@@ -106,10 +109,23 @@ class PAELM(Protocol):
             "completion": "label words" if self.labelled else "none",
         }
 
-    def servers(self, scene: Scene) -> Mapping[Party, Role]:
-        backbone = scene.backbone
+    def agreed(self, scene: Scene) -> Agreed:
+        backbone, sizes = scene.backbone, self.sizes(scene)
         shape = SideShape(len(backbone.blocks), backbone.width, self.side.bottleneck, backbone.vocabulary)
-        return {SERVER: PAELMServer(shape, self.side, scene.server_streams, self.sizes(scene))}
+        side = SideAgreed(shape, self.side, positions=sizes.positions, entries=sizes.entries)
+        return Agreed(self.name, scene.server_streams.seed, side)
+
+    @classmethod
+    def host(cls, agreed: Agreed, backbone: Backbone | None) -> PAELMServer:
+        side = agreed.side
+        if side is None or side.private is not None or not side.positions or not side.entries:
+            raise UsageError(f"{cls.name} needs a side network's sizes, positions and entries, and no privacy")
+        shape = side.shape
+        sizes = Sizes(side.positions, shape.layers, shape.width, side.entries, shape.outputs)
+        return PAELMServer(shape, side.training, Streams(agreed.seed), sizes)
+
+    def servers(self, scene: Scene) -> Mapping[Party, Role]:
+        return {SERVER: self.host(self.agreed(scene), None)}
 
     def sizes(self, scene: Scene) -> Sizes:
         """Of what crosses of a sample, at most."""

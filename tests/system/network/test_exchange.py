@@ -18,6 +18,7 @@ from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.mobillm import MobiLLM
 from sidelight.system.protocols.pae import PAE
+from sidelight.system.protocols.pae_lm import PAELM
 from sidelight.system.protocols.side_training import SideTraining
 from sidelight.system.protocols.split import Split
 from sidelight.system.protocols.ushape import UShape
@@ -28,6 +29,8 @@ from .served import Served, same, serving, tuned, worked
 
 LORA = LoraTraining(rank=4, epochs=2, batch=8)
 SIDE = SideTraining(bottleneck=8, epochs=3, batch=12, learning_rate=2e-2)
+
+LM = PAELM(side=SIDE, entries=8, precision="fp16")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,11 +57,11 @@ def scene_of(micro: Micro) -> Scene:
 
 @pytest.mark.parametrize(
     "protocol",
-    [pae(precision="fp16"), pae(precision="int4"), pae(selector="last", difference="logit"), MobiLLM(side=SIDE)],
-    ids=["pae fp16", "pae int4", "pae last logit", "mobillm"],
+    [pae(precision="fp16"), pae(precision="int4"), pae(selector="last", difference="logit"), MobiLLM(side=SIDE), LM],
+    ids=["pae fp16", "pae int4", "pae last logit", "mobillm", "language"],
 )
 def test_over_a_network_the_same_bytes_cross_and_the_same_weights_come_back(
-    micro: Micro, served: Served, protocol: PAE | MobiLLM
+    micro: Micro, served: Served, protocol: PAE | MobiLLM | PAELM
 ) -> None:
     scene = scene_of(micro)
     here = record(protocol, scene)
