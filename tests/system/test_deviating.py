@@ -13,7 +13,8 @@ from sidelight.system.defences.noise import Noise
 from sidelight.system.errors import ProtocolError
 from sidelight.system.message import Message
 from sidelight.system.protocols.deviating import DeviatingServer
-from sidelight.system.protocols.once import LOSSES, PAE
+from sidelight.system.protocols.once import LOSSES
+from sidelight.system.protocols.pae import PAE
 from sidelight.system.protocols.side_training import SideTraining
 from sidelight.system.roles import DEVICE, SERVER
 
