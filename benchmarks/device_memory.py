@@ -25,7 +25,8 @@ import torch
 from ..system.backbone import TINY, Backbone, load_backbone
 from ..system.data import Sample
 from ..system.message import Message
-from ..system.protocols.pae import PAE, PAEDevice
+from ..system.protocols.pae import PAE
+from ..system.protocols.pae_device import PAEDevice
 from ..system.protocols.protocol import Scene
 from ..system.randomness import Streams
 from ..system.roles import DEVICE, SERVER, Server

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ...system.protocols import Protocol, Scene
-from ...system.protocols.pae import PAE, PAEDevice
+from ...system.protocols.pae import PAE
+from ...system.protocols.pae_device import PAEDevice
 from ...system.randomness import Streams
 from .canaries import device_of, one_sample
 from .found import Found

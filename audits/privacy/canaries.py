@@ -18,7 +18,7 @@ from ...system.message import Message
 from ...system.protocols import Protocol, Scene
 from ...system.protocols.cut import CutDevice
 from ...system.protocols.mobillm import MobiLLMDevice
-from ...system.protocols.pae import PAEDevice
+from ...system.protocols.pae_device import PAEDevice
 from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER, Device, Server
 from ...system.wire import Wire

@@ -17,7 +17,7 @@ from ...system.defences.noise import Noise
 from ...system.gaussian import epsilon_of
 from ...system.protocols.cut import CutDevice
 from ...system.protocols.mobillm import MobiLLMDevice
-from ...system.protocols.pae import PAEDevice
+from ...system.protocols.pae_device import PAEDevice
 from ...system.randomness import Streams
 from ...system.roles import SERVER
 from .bounds import at_best, at_least, epsilon_at_least, mu_at_least

@@ -27,7 +27,8 @@ from ...system.gaussian import standard_deviation
 from ...system.message import Message, Party
 from ...system.protocols import Protocol, Scene
 from ...system.protocols.mobillm import MobiLLM, MobiLLMDevice
-from ...system.protocols.pae import PAE, PAEDevice, Pair
+from ...system.protocols.pae import PAE
+from ...system.protocols.pae_device import PAEDevice, Pair
 from ...system.protocols.side_training import SideTraining
 from ...system.roles import DEVICE
 from ..privacy.promises import EXAMPLE, LABEL, RELEASED, Promise

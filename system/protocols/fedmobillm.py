@@ -31,7 +31,8 @@ from .agreed import Agreed
 from .alignment import Kind, aligned, other_backbone
 from .arrival_server import ArrivalServer
 from .fleet import Fleet
-from .pae import PAE, PAEDevice
+from .pae import PAE
+from .pae_device import PAEDevice
 from .protocol import Protocol, Scene, batches
 
 LABEL_SITES = ("difference", "server")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from ..progress import Progress
-from ..protocols.pae import ACTIVATIONS
+from ..protocols.pae_device import ACTIVATIONS
 from ..roles import SERVER
 from ..wire import Traffic
 from .order import Prepared

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .. import files
 from ..cache import Cache
 from ..progress import Progress
-from ..protocols.pae import PAEDevice
+from ..protocols.pae_device import PAEDevice
 from ..randomness import Streams, fresh_seed
 from ..roles import Device
 from ..wire import Wire

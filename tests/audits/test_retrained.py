@@ -13,7 +13,7 @@ from sidelight.audits.runs.training import predictions
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.system import files
 from sidelight.system.data import Sample
-from sidelight.system.protocols.pae import PAEDevice
+from sidelight.system.protocols.pae_device import PAEDevice
 from sidelight.system.roles import Role
 from sidelight.system.truth import load_truth
 

@@ -13,7 +13,8 @@ import torch
 
 from sidelight.system.message import Message, Party, encode
 from sidelight.system.protocols import PROTOCOLS, Scene, interleave
-from sidelight.system.protocols.pae import PAE, PAEDevice
+from sidelight.system.protocols.pae import PAE
+from sidelight.system.protocols.pae_device import PAEDevice
 from sidelight.system.roles import DEVICE, SERVER, Device, Role, Server
 from sidelight.system.view import HELD
 from sidelight.system.wire import Wire

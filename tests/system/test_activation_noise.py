@@ -20,7 +20,7 @@ from sidelight.system.difference import DifferenceKind
 from sidelight.system.gaussian import epsilon_of, standard_deviation
 from sidelight.system.message import Message
 from sidelight.system.protocols import interleave
-from sidelight.system.protocols.pae import PAEDevice
+from sidelight.system.protocols.pae_device import PAEDevice
 from sidelight.system.roles import DEVICE, SERVER, Device, Server
 from sidelight.system.wire import Wire
 

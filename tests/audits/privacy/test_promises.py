@@ -29,7 +29,8 @@ from sidelight.system.message import Party
 from sidelight.system.protocols import Protocol, Scene
 from sidelight.system.protocols.fedmobillm import FedMobiLLM
 from sidelight.system.protocols.local import Local, LocalSide
-from sidelight.system.protocols.pae import PAE, PAEDevice
+from sidelight.system.protocols.pae import PAE
+from sidelight.system.protocols.pae_device import PAEDevice
 from sidelight.system.protocols.ushape import UShape
 from sidelight.system.randomness import Streams
 from sidelight.system.roles import DEVICE, Device

@@ -16,7 +16,7 @@ from sidelight.system.building import Recipe, build_protocol
 from sidelight.system.errors import UsageError
 from sidelight.system.folder import read_tensors
 from sidelight.system.protocols import interleave
-from sidelight.system.protocols.pae import PAEDevice
+from sidelight.system.protocols.pae_device import PAEDevice
 from sidelight.system.protocols.tuned import Tuned
 from sidelight.system.tuning.account import Costs
 from sidelight.system.tuning.card import card
