@@ -24,7 +24,8 @@ from ..backbone import load_backbone, local_folder
 from ..building import build_protocol
 from ..defences.reading import Reading, Tapping
 from ..errors import UsageError
-from ..protocols.pae import PAE, body
+from ..protocols.pae import PAE
+from ..protocols.pae_device import body
 from ..protocols.tuned import Pivots, Tuned
 from ..side_network import from_state
 from .order import Prepared
