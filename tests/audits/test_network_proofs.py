@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidelight.audits.proofs.network_kills import Found, Scene, judge, prove, sent_again
-from sidelight.audits.proofs.soak import growth, soak
+from sidelight.audits.proofs.soak import level, rise, soak
 
 
 @pytest.mark.timeout(300)
@@ -72,7 +72,12 @@ def test_many_devices_leave_a_server_as_it_was(tmp_path: Path) -> None:
     assert most[2] < 64
 
 
-def test_growth_is_the_share_by_which_a_line_rises() -> None:
+def test_a_rise_is_that_of_a_line_and_a_leak_is_one() -> None:
     times = [0.0, 1.0, 2.0, 3.0, 4.0]
-    assert growth(times, [100.0] * 5) == pytest.approx(0.0, abs=1e-12)
-    assert growth(times, [90.0, 95.0, 100.0, 105.0, 110.0]) == pytest.approx(0.2)
+    assert rise(times, [100.0] * 5) == pytest.approx(0.0, abs=1e-9)
+    assert rise(times, [90.0, 95.0, 100.0, 105.0, 110.0]) == pytest.approx(20.0)
+    calm = {"memory": 4.0, "handles": -3.0, "threads": 2.0}
+    assert level(calm, (100, 50, 20), 0.05)
+    assert not level({**calm, "memory": 6.0}, (100, 50, 20), 0.05)
+    assert not level({**calm, "threads": 5.0}, (100, 50, 20), 0.05)
+    assert not level({**calm, "handles": 64.0}, (100, 500, 20), 0.05)
