@@ -23,7 +23,7 @@ from ..selector import ONE_STATE, SELECTORS, Selector, require_fit
 from ..wire import Wire
 
 if TYPE_CHECKING:
-    from .agreed import Agreed
+    from .agreed import Agreed, Hosted
 
 T = TypeVar("T")
 
@@ -53,6 +53,11 @@ class Scene:
     def server_streams(self) -> Streams:
         """What servers draw from."""
         return Streams(self.server_seed) if self.server_seed else self.streams.of("server")
+
+    @property
+    def common_streams(self) -> Streams:
+        """What all devices and those who average draw alike: first weights of devices, who takes part in a round."""
+        return Streams(self.server_seed) if self.server_seed else self.streams
 
     def targets(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Class indices (samples,) int64."""
@@ -143,9 +148,9 @@ class Protocol(ABC):
         raise UsageError(f"{self.name} runs in one process only; use `sidelight record` or `sidelight audit`")
 
     @classmethod
-    def host(cls, agreed: Agreed, backbone: Backbone | None) -> Role:
-        """The main server, from what was agreed on; UsageError where that does not suffice."""
-        raise UsageError(f"{cls.name} is not served over a network; ask for one of pae, mobillm, split and ushape")
+    def hosted(cls, agreed: Agreed, backbone: Backbone | None) -> Hosted:
+        """The servers, from what was agreed on; UsageError where that does not suffice."""
+        raise UsageError(f"{cls.name} is not served over a network; ask for another protocol, such as pae or splitfed")
 
     @abstractmethod
     def device(self, scene: Scene, party: Party) -> Device:
