@@ -65,7 +65,7 @@ class MeSFL(Split):
         "Devices download the server's update at the end, so that they can predict alone.",
     )
 
-    handed_on: ClassVar[bool] = False
+    shared: ClassVar[bool] = True
 
     bottom: Literal["frozen", "trainable"] = "trainable"
     cuts: tuple[int, ...] = ()

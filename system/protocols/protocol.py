@@ -80,6 +80,8 @@ class Protocol(ABC):
     """What of its messages defences may change."""
     resumable: ClassVar[bool] = False
     """Whether its main server goes on in another process where this one's broke off."""
+    shared: ClassVar[bool] = False
+    """Whether over a network several devices share a run, by its name and a secret of theirs."""
     selectors: ClassVar[frozenset[Selector]] = ONE_STATE
     """What may stand for a text."""
 

@@ -51,8 +51,6 @@ class Split(Protocol):
     )
 
     defended: ClassVar[frozenset[Part]] = frozenset({Part.LABELS})
-    handed_on: ClassVar[bool] = True
-    """Whether several devices hand their part to one another, which asks for ways from device to device."""
 
     cut: int = 0
     """Blocks on the device; 0 for a third of them."""
@@ -115,7 +113,7 @@ class Split(Protocol):
 
     def agreed(self, scene: Scene) -> Agreed:
         self._check_reach()
-        if not self.handed_on and not scene.server_seed:
+        if self.shared and not scene.server_seed:
             raise UsageError(f"the devices of a run of {self.name} share a secret, and none is given; give one to all")
         told = SplitAgreed(scene.backbone.digest, scene.labels, json.dumps(self.settings()))
         return Agreed(self.name, scene.server_streams.seed, split=told)
@@ -136,11 +134,11 @@ class Split(Protocol):
             raise UsageError(f"lora.rank is {protocol.lora.rank}; give at most the backbone's width, {backbone.width}")
         devices = protocol.fleet.parties
         scene = Scene(backbone, told.classes, dict.fromkeys(devices, ()), Streams(""), agreed.seed)
-        return Hosted(protocol.servers(scene), () if cls.handed_on else devices)
+        return Hosted(protocol.servers(scene), devices if cls.shared else ())
 
     def _check_reach(self) -> None:
         """UsageError where devices elsewhere could not do what is asked of them."""
-        if self.handed_on and self.fleet.devices > 1:
+        if not self.shared and self.fleet.devices > 1:
             raise UsageError(
                 f"{self.name} of several devices runs in one process only: they hand their part to one another, and "
                 "over a network no device reaches another; give it one device, or use splitfed"

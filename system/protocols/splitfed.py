@@ -47,7 +47,7 @@ class SplitFed(Split):
         "A device that waits asks again; its questions are counted as traffic.",
     )
 
-    handed_on: ClassVar[bool] = False
+    shared: ClassVar[bool] = True
 
     bottom: Literal["frozen", "trainable"] = "trainable"
     version: Literal["v1", "v2"] = "v1"
