@@ -10,8 +10,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -25,14 +24,18 @@ from ..wire import Wire
 from . import network_pb2 as schema
 from .access import AUTHORIZATION, BEARER, DEVICE, host_and_port, is_loopback, read_token
 from .chunks import ROOM, asked
+from .runs import Place
 from .server import read_pem
 from .service import NAME
+from .silence import watched
 from .terms import written
 
 AHEAD = 3
 """Messages that may wait to be sent."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a request is tried again: doubled each time, and spread at random."""
+FIRST_QUESTION, LAST_QUESTION = 0.02, 1.0
+"""Seconds until a device that was told to wait asks again: doubled each time."""
 AGAIN = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -128,14 +131,15 @@ class DeviceWire(Wire):
         )
         self._waiting: queue.Queue[tuple[Message, bytes] | None] = queue.Queue(AHEAD)
         self._wrong: SidelightError | None = None
+        self._waits = 0
         self.resent = 0
         """Bytes that were sent in vain, because a request had to be tried again."""
         self._sender = threading.Thread(target=self._send, name="sender", daemon=True)
         self._sender.start()
 
-    def join(self, agreed: Agreed) -> schema.Joined:
-        """Agree with the server; raises UsageError where it does not."""
-        terms = written(agreed)
+    def join(self, agreed: Agreed, place: Place | None = None) -> schema.Joined:
+        """Agree with the server, on a place in a run of several devices too; raises UsageError where it does not."""
+        terms = written(agreed, place)
         return self._patiently(lambda: self._join(terms, timeout=self._connection.silence, metadata=self._metadata))
 
     def post(self, message: Message) -> None:
@@ -145,7 +149,11 @@ class DeviceWire(Wire):
     def request(self, message: Message) -> Message:
         self._waiting.join()
         self._raise()
-        return super().request(message)
+        answer = super().request(message)
+        self._waits = self._waits + 1 if answer.kind == "wait" else 0
+        if self._waits:  # for other devices, who may be long: a question counts, and not the time
+            time.sleep(min(FIRST_QUESTION * 2 ** min(self._waits - 1, 16), LAST_QUESTION))
+        return answer
 
     def close(self) -> None:
         """Send what waits, and hang up."""
@@ -202,29 +210,6 @@ class DeviceWire(Wire):
             self.resent += size
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE)
-
-
-@contextmanager
-def watched(cancel: Callable[[], object], seconds: float) -> Iterator[Callable[[], None]]:
-    """Cancels unless it is told, every so many seconds at least, that something was seen."""
-    last, over = [time.monotonic()], threading.Event()
-
-    def seen() -> None:
-        last[0] = time.monotonic()
-
-    def watch() -> None:
-        while not over.wait(min(1.0, seconds / 4)):
-            if time.monotonic() - last[0] > seconds:
-                cancel()
-                return
-
-    watcher = threading.Thread(target=watch, name="watcher", daemon=True)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        watcher.join()
 
 
 def said(connection: Connection, code: grpc.StatusCode, details: str) -> SidelightError:

@@ -31,16 +31,20 @@ class Progress(_message.Message):
     def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class Terms(_message.Message):
-    __slots__ = ("protocol", "seed", "side", "split")
+    __slots__ = ("protocol", "seed", "side", "split", "run", "party")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    PARTY_FIELD_NUMBER: _ClassVar[int]
     protocol: str
     seed: str
     side: SideTerms
     split: SplitTerms
-    def __init__(self, protocol: _Optional[str] = ..., seed: _Optional[str] = ..., side: _Optional[_Union[SideTerms, _Mapping]] = ..., split: _Optional[_Union[SplitTerms, _Mapping]] = ...) -> None: ...
+    run: str
+    party: str
+    def __init__(self, protocol: _Optional[str] = ..., seed: _Optional[str] = ..., side: _Optional[_Union[SideTerms, _Mapping]] = ..., split: _Optional[_Union[SplitTerms, _Mapping]] = ..., run: _Optional[str] = ..., party: _Optional[str] = ...) -> None: ...
 
 class SideTerms(_message.Message):
     __slots__ = ("layers", "width", "bottleneck", "outputs", "epochs", "batch", "learning_rate", "weight_decay", "private", "selector", "positions", "entries")

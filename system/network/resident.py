@@ -15,7 +15,7 @@ import torch
 
 from ..cache.store import ENDED, Area
 from ..errors import ProtocolError
-from ..message import Message, decode, encode
+from ..message import Message, Party, decode, encode
 from ..roles import SERVER, ResumableServer, Role
 
 SAVE_EVERY = 1.0
@@ -29,14 +29,21 @@ class Answered(NamedTuple):
     samples: int
 
 
+class Together:
+    """What the residents of one run share: one message at a time, and the places of answers among their kind."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.steps: Counter[tuple[str, Party]] = Counter()
+
+
 class Resident:
     """A role with its lock, its area and, where it cannot repeat an answer by itself, its last one."""
 
-    def __init__(self, device: str, role: Role, area: Area | None) -> None:
+    def __init__(self, device: str, role: Role, area: Area | None, together: Together | None = None) -> None:
         self.device, self.role, self._area = device, role, area
-        self._lock = threading.Lock()
+        self._lock, self._together = threading.Lock(), together or Together()
         self._last: tuple[bytes, Answered] | None = None
-        self._steps: Counter[str] = Counter()
         self._saved = 0.0
         self.used = time.monotonic()
         self._users = 0
@@ -79,7 +86,7 @@ class Resident:
                 return answer
             asked = hashlib.sha256(data).digest()
             if self._last is None or self._last[0] != asked:
-                with torch.enable_grad():
+                with self._together.lock, torch.enable_grad():
                     self._last = asked, self._encoded(self.role.handle(message))
             return self._last[1]
 
@@ -110,8 +117,9 @@ class Resident:
 
     def _encoded(self, answer: Message) -> Answered:
         """An answer with its place among those of its kind, as on a wire in one process."""
-        data = encode(replace(answer, step=self._steps[answer.kind]))
-        self._steps[answer.kind] += 1
+        key, steps = (answer.kind, answer.sender), self._together.steps
+        data = encode(replace(answer, step=steps[key]))
+        steps[key] += 1
         return Answered(data, len(answer.sample_ids))
 
     def _save(self) -> None:

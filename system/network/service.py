@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import grpc
 
-from ..errors import ProtocolError, SidelightError, StoreFull, UsageError, place
+from ..errors import ProtocolError, SidelightError, StoreFull, UsageError
+from ..errors import place as where
 from ..message import Message, encode
 from . import network_pb2 as schema
 from .access import Access, Refused
@@ -24,7 +25,7 @@ from .house import Full, House, NotJoined
 from .logs import Log
 from .resident import Answered, Resident, received
 from .room import Room
-from .terms import read
+from .terms import place, read
 from .turns import Turns
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class Service:
         device = await self._device(context)
 
         def joined() -> Resident:
-            return self._house.join(device, read(terms))
+            return self._house.join(device, read(terms), place(terms))
 
         await self._safely(context, device, "join", joined)
         self._log.say("joined", device=device)
@@ -191,7 +192,7 @@ class Service:
             self._log.say("refused", device=device, status=code.name)
             await context.abort(code, str(error))
         except Exception as error:
-            self._log.say("failed", device=device, reason=place(error))
+            self._log.say("failed", device=device, reason=where(error))
             await context.abort(grpc.StatusCode.INTERNAL, f"the server failed at this {what}; its log says where")
         raise AssertionError("abort raises")
 

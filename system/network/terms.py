@@ -12,6 +12,8 @@ from ..protocols.side_training import SideTraining
 from ..selector import SELECTORS
 from ..side_network import SideShape
 from . import network_pb2 as schema
+from .access import NAME
+from .runs import Place
 
 MOST_WEIGHTS = 1 << 26
 """Of a side network: 256 MiB, of which training holds four."""
@@ -21,9 +23,10 @@ MOST_CLASSES, LONGEST_SETTINGS, LONGEST_CLASS = 65_536, 65_536, 1_000
 SEED = re.compile(r"[0-9a-f]{1,64}\Z")
 
 
-def written(agreed: Agreed) -> schema.Terms:
+def written(agreed: Agreed, place: Place | None = None) -> schema.Terms:
     """As it crosses."""
-    terms = schema.Terms(protocol=agreed.protocol, seed=agreed.seed)
+    run, party = place or ("", "")
+    terms = schema.Terms(protocol=agreed.protocol, seed=agreed.seed, run=run, party=party)
     if agreed.side is not None:
         terms.side.CopyFrom(_side(agreed.side))
     if agreed.split is not None:
@@ -71,6 +74,15 @@ def read(terms: schema.Terms) -> Agreed:
     side = _read_side(terms.side) if terms.HasField("side") else None
     split = _read_split(terms.split) if terms.HasField("split") else None
     return Agreed(terms.protocol, terms.seed, side, split)
+
+
+def place(terms: schema.Terms) -> Place | None:
+    """Where a device wants to be in a run of several; None where it wants one of its own. Raises UsageError."""
+    if not terms.run and not terms.party:
+        return None
+    if not NAME.match(terms.run) or not NAME.match(terms.party):
+        raise UsageError("run or party of the terms is no name of 1 to 64 small letters, digits and hyphens; give both")
+    return Place(terms.run, terms.party)
 
 
 def _read_side(terms: schema.SideTerms) -> SideAgreed:

@@ -5,9 +5,12 @@ It holds no key, no label and no text; the seed is a secret of the two.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..defences.defence import PrivateSteps
+from ..message import Party
+from ..roles import Role
 from ..selector import Selector
 from ..side_network import SideShape
 from .side_training import SideTraining
@@ -49,3 +52,16 @@ class Agreed:
     """Settles first weights, the order of batches, and the noise of private training."""
     side: SideAgreed | None = None
     split: SplitAgreed | None = None
+
+
+MOST_DEVICES = 64
+"""Of one run at a server on a network: it may hold a part of the backbone for each."""
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """What a server runs for an agreement."""
+
+    roles: Mapping[Party, Role]
+    devices: tuple[Party, ...] = ()
+    """Those who share the run; empty where it is one device's own."""

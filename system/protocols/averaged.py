@@ -95,7 +95,7 @@ class AveragedCutDevice(CutDevice, AveragedDevice):
     ) -> None:
         super().__init__(party, protocol, scene, samples)
         self._every, self._averagers = every, averagers
-        self._drawn = protocol.fleet.rounds(scene.samples, scene.streams)
+        self._drawn = protocol.fleet.rounds(scene.samples, scene.common_streams)
 
     def work(self, wire: Wire) -> Iterator[None]:
         epochs = range(self._protocol.lora.epochs)

@@ -57,6 +57,11 @@ class Fleet:
             for device in range(self.devices)
         }
 
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """The devices' names."""
+        return tuple(device_name(device) for device in range(self.devices))
+
     def check(self, every: int | None) -> None:
         """UsageError where participation has no meaning: `every` as averages have it, None for no averages."""
         if self.participation < 1 and every != 0:

@@ -65,6 +65,8 @@ class MeSFL(Split):
         "Devices download the server's update at the end, so that they can predict alone.",
     )
 
+    shared: ClassVar[bool] = True
+
     bottom: Literal["frozen", "trainable"] = "trainable"
     cuts: tuple[int, ...] = ()
     """Blocks on each device, dealt in turn; empty for `cut` on all."""
@@ -150,7 +152,7 @@ class MeSFL(Split):
         model = OneModel(top, set(cuts.values()))
         parts = {party: Part(self, cuts[party], ranks[party], start, self.job_of(scene, party)) for party in cuts}
         mean = factors_mean if len(set(ranks.values())) == 1 else products_mean
-        drawn = self.fleet.rounds(cuts, scene.streams)
+        drawn = self.fleet.rounds(cuts, scene.common_streams)
         federation = Federation(tuple(cuts), start, self.patience, mean, drawn)
         return {SERVER: OneModelServer(self, model, parts, federation, self.schedule)}
 
@@ -165,7 +167,7 @@ class MeSFL(Split):
     def _start(self, scene: Scene) -> dict[str, torch.Tensor]:
         """The updates of all blocks, and the head, that all begin from: the same whatever the cuts."""
         head, rank = verbaliser(scene.backbone, scene.labels), max(self.rank_of(scene, one) for one in scene.samples)
-        everything = Bottom(scene.backbone, len(scene.backbone.blocks), rank, scene.streams.torch("server"))
+        everything = Bottom(scene.backbone, len(scene.backbone.blocks), rank, scene.common_streams.torch("server"))
         return {**tuned_state(everything), "head": head, "bias": torch.zeros(len(head))}
 
 

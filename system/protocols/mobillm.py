@@ -26,7 +26,7 @@ from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role, Server
 from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
-from .agreed import Agreed, SideAgreed
+from .agreed import Agreed, Hosted, SideAgreed
 from .cut import class_indices, positions
 from .protocol import CHUNK, Protocol, Scene, batches
 from .side_training import SideTraining
@@ -72,13 +72,13 @@ class MobiLLM(Protocol):
         return Agreed(self.name, scene.server_streams.seed, SideAgreed(shape, self.side, selector=self.selector))
 
     @classmethod
-    def host(cls, agreed: Agreed, backbone: Backbone | None) -> MobiLLMServer:
+    def hosted(cls, agreed: Agreed, backbone: Backbone | None) -> Hosted:
         if agreed.side is None:
             raise UsageError(f"{cls.name} trains a side network, and its sizes were not told; tell them")
-        return MobiLLMServer(agreed.side, Streams(agreed.seed))
+        return Hosted({SERVER: MobiLLMServer(agreed.side, Streams(agreed.seed))})
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
-        return {SERVER: self.host(self.agreed(scene), None)}
+        return self.hosted(self.agreed(scene), None).roles
 
     def device(self, scene: Scene, party: Party) -> Device:
         return MobiLLMDevice(party, self, scene, scene.samples[party])

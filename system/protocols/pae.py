@@ -26,7 +26,7 @@ from ..message import Party
 from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role
 from ..side_network import SideShape
-from .agreed import Agreed, SideAgreed
+from .agreed import Agreed, Hosted, SideAgreed
 from .once import LOSSES
 from .pae_device import PAEDevice
 from .pae_server import PAEServer
@@ -139,14 +139,14 @@ class PAE(Protocol):
         return Agreed(self.name, scene.server_streams.seed, side)
 
     @classmethod
-    def host(cls, agreed: Agreed, backbone: Backbone | None) -> PAEServer:
+    def hosted(cls, agreed: Agreed, backbone: Backbone | None) -> Hosted:
         if agreed.side is None:
             raise UsageError(f"{cls.name} trains a side network, and its sizes were not told; tell them")
         side = agreed.side
-        return PAEServer(side.shape, side.training, Streams(agreed.seed), side.private)
+        return Hosted({SERVER: PAEServer(side.shape, side.training, Streams(agreed.seed), side.private)})
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
-        return {SERVER: self.host(self.agreed(scene), None)}
+        return self.hosted(self.agreed(scene), None).roles
 
     def device(self, scene: Scene, party: Party) -> Device:
         return PAEDevice(party, self, scene, scene.samples[party])

@@ -28,7 +28,7 @@ from ..selector import LOSS, Selector
 from ..side_network import SideShape
 from ..sparse_difference import Sparse, sparse_difference, sparse_error
 from ..wire import Wire
-from .agreed import Agreed, SideAgreed
+from .agreed import Agreed, Hosted, SideAgreed
 from .once import LOSSES, OnceDevice
 from .pae_lm_rows import (
     ACTIVATIONS,
@@ -116,16 +116,16 @@ class PAELM(Protocol):
         return Agreed(self.name, scene.server_streams.seed, side)
 
     @classmethod
-    def host(cls, agreed: Agreed, backbone: Backbone | None) -> PAELMServer:
+    def hosted(cls, agreed: Agreed, backbone: Backbone | None) -> Hosted:
         side = agreed.side
         if side is None or side.private is not None or not side.positions or not side.entries:
             raise UsageError(f"{cls.name} needs a side network's sizes, positions and entries, and no privacy")
         shape = side.shape
         sizes = Sizes(side.positions, shape.layers, shape.width, side.entries, shape.outputs)
-        return PAELMServer(shape, side.training, Streams(agreed.seed), sizes)
+        return Hosted({SERVER: PAELMServer(shape, side.training, Streams(agreed.seed), sizes)})
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
-        return {SERVER: self.host(self.agreed(scene), None)}
+        return self.hosted(self.agreed(scene), None).roles
 
     def sizes(self, scene: Scene) -> Sizes:
         """Of what crosses of a sample, at most."""

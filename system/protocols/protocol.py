@@ -23,7 +23,7 @@ from ..selector import ONE_STATE, SELECTORS, Selector, require_fit
 from ..wire import Wire
 
 if TYPE_CHECKING:
-    from .agreed import Agreed
+    from .agreed import Agreed, Hosted
 
 T = TypeVar("T")
 
@@ -54,6 +54,11 @@ class Scene:
         """What servers draw from."""
         return Streams(self.server_seed) if self.server_seed else self.streams.of("server")
 
+    @property
+    def common_streams(self) -> Streams:
+        """What all devices and those who average draw alike: first weights of devices, who takes part in a round."""
+        return Streams(self.server_seed) if self.server_seed else self.streams
+
     def targets(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Class indices (samples,) int64."""
         return torch.tensor([self.labels.index(sample.label) for sample in samples])
@@ -75,6 +80,8 @@ class Protocol(ABC):
     """What of its messages defences may change."""
     resumable: ClassVar[bool] = False
     """Whether its main server goes on in another process where this one's broke off."""
+    shared: ClassVar[bool] = False
+    """Whether over a network several devices share a run, by its name and a secret of theirs."""
     selectors: ClassVar[frozenset[Selector]] = ONE_STATE
     """What may stand for a text."""
 
@@ -143,9 +150,9 @@ class Protocol(ABC):
         raise UsageError(f"{self.name} runs in one process only; use `sidelight record` or `sidelight audit`")
 
     @classmethod
-    def host(cls, agreed: Agreed, backbone: Backbone | None) -> Role:
-        """The main server, from what was agreed on; UsageError where that does not suffice."""
-        raise UsageError(f"{cls.name} is not served over a network; ask for one of pae, mobillm, split and ushape")
+    def hosted(cls, agreed: Agreed, backbone: Backbone | None) -> Hosted:
+        """The servers, from what was agreed on; UsageError where that does not suffice."""
+        raise UsageError(f"{cls.name} is not served over a network; ask for another protocol, such as pae or splitfed")
 
     @abstractmethod
     def device(self, scene: Scene, party: Party) -> Device:

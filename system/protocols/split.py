@@ -29,7 +29,7 @@ from ..randomness import Streams
 from ..roles import DEVICE, SERVER, Device, Role, Server
 from ..settings import build, parsed_settings
 from ..wire import Wire
-from .agreed import Agreed, SplitAgreed
+from .agreed import MOST_DEVICES, Agreed, Hosted, SplitAgreed
 from .cut import CutDevice, class_indices, positions, returned
 from .fleet import Fleet
 from .lora_training import LoraTraining
@@ -109,15 +109,17 @@ class Split(Protocol):
     def bottom_of(self, scene: Scene, device: Party = DEVICE) -> Bottom:
         """A device's part, as training begins: all devices start from one."""
         rank = self.rank_of(scene, device) if self.bottom == "trainable" else 0
-        return Bottom(scene.backbone, self.cut_of(scene, device), rank, scene.streams.torch("devices:lora"))
+        return Bottom(scene.backbone, self.cut_of(scene, device), rank, scene.common_streams.torch("devices:lora"))
 
     def agreed(self, scene: Scene) -> Agreed:
-        self._check_alone()
+        self._check_reach()
+        if self.shared and not scene.server_seed:
+            raise UsageError(f"the devices of a run of {self.name} share a secret, and none is given; give one to all")
         told = SplitAgreed(scene.backbone.digest, scene.labels, json.dumps(self.settings()))
         return Agreed(self.name, scene.server_streams.seed, split=told)
 
     @classmethod
-    def host(cls, agreed: Agreed, backbone: Backbone | None) -> Role:
+    def hosted(cls, agreed: Agreed, backbone: Backbone | None) -> Hosted:
         """From the server's own copy of the backbone."""
         told = agreed.split
         if told is None:
@@ -127,17 +129,22 @@ class Split(Protocol):
                 f"{cls.name} needs the device's backbone, {told.backbone}, at the server too; serve with --backbone"
             )
         protocol = build(cls, parsed_settings(told.settings), cls.name)
-        protocol._check_alone()
+        protocol._check_reach()
         if protocol.lora.rank > backbone.width:
             raise UsageError(f"lora.rank is {protocol.lora.rank}; give at most the backbone's width, {backbone.width}")
-        scene = Scene(backbone, told.classes, {DEVICE: ()}, Streams(""), agreed.seed)
-        return protocol.servers(scene)[SERVER]
+        devices = protocol.fleet.parties
+        scene = Scene(backbone, told.classes, dict.fromkeys(devices, ()), Streams(""), agreed.seed)
+        return Hosted(protocol.servers(scene), devices if cls.shared else ())
 
-    def _check_alone(self) -> None:
-        if self.averaged is not None or self.fleet.devices > 1:
+    def _check_reach(self) -> None:
+        """UsageError where devices elsewhere could not do what is asked of them."""
+        if not self.shared and self.fleet.devices > 1:
             raise UsageError(
-                f"{self.name} of several devices runs in one process only; give it one, or use split or ushape"
+                f"{self.name} of several devices runs in one process only: they hand their part to one another, and "
+                "over a network no device reaches another; give it one device, or use splitfed"
             )
+        if self.fleet.devices > MOST_DEVICES:
+            raise UsageError(f"fleet.devices is {self.fleet.devices}; a server takes at most {MOST_DEVICES} to a run")
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         return {SERVER: SplitServer(self, self.top(scene))}

@@ -47,6 +47,8 @@ class SplitFed(Split):
         "A device that waits asks again; its questions are counted as traffic.",
     )
 
+    shared: ClassVar[bool] = True
+
     bottom: Literal["frozen", "trainable"] = "trainable"
     version: Literal["v1", "v2"] = "v1"
     base: Literal["shared", "replicated"] = "shared"
@@ -80,7 +82,7 @@ class SplitFed(Split):
 
     def servers(self, scene: Scene) -> Mapping[Party, Role]:
         top, one, devices = self.top(scene), self.version == "v2", tuple(scene.samples)
-        drawn = self.fleet.rounds(devices, scene.streams)
+        drawn = self.fleet.rounds(devices, scene.common_streams)
         server = SplitFedServer(self, {party: top if one else self._copy(top) for party in devices}, drawn)
         if self.bottom == "frozen":
             return {SERVER: server}

@@ -39,6 +39,9 @@ def tune(
     test_share: Annotated[float, typer.Option(help="Of the rows, those held out to measure accuracy.")] = 0.2,
     findings: Annotated[Path | None, typer.Option(help="An audit's results, for the model card.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="That compute; one seed gives one result for each number.")] = 1,
+    run: Annotated[str | None, typer.Option(help="Of several devices: its name, the same for all.")] = None,
+    party: Annotated[str | None, typer.Option(help="Which of them this one is: device-0 and so on.")] = None,
+    run_secret: Annotated[Path | None, typer.Option(help="File with a secret, the same for all of them.")] = None,
     token_file: TokenOption = None,
     tls_ca: CaOption = None,
     tls_cert: CertOption = None,
@@ -57,14 +60,14 @@ def tune(
     from .connecting import open_wire
     from .keeping import open_cache
     from .order import Order
+    from .shared import read_shared
     from .tune import Surroundings
-    from .tune import tune as run
+    from .tune import tune as carry_out
 
     torch.set_num_threads(threads)
-    order = Order(
-        out, data, backbone, require_known(weights), name, protocol, settings, defences, epochs, test_share, findings
-    )
-    done = run(order, Surroundings(partial(open_wire, connection), open_cache, on_terminal()))
+    shared, held = read_shared(run, party, run_secret), require_known(weights)
+    order = Order(out, data, backbone, held, name, protocol, settings, defences, epochs, test_share, findings, shared)
+    done = carry_out(order, Surroundings(partial(open_wire, connection), open_cache, on_terminal()))
     typer.echo(f"{out / 'summary.json'}" if done else f"the tuning in {out} is finished; nothing was changed")
 
 

@@ -18,7 +18,7 @@ def open_wire(connection: Connection, ready: Prepared, trained: Trained) -> Iter
     """A wire on which the server knows what is trained; raises SidelightError where it cannot be had."""
     wire = DeviceWire(connection, trained)
     try:
-        wire.join(ready.protocol.agreed(ready.scene))
+        wire.join(ready.protocol.agreed(ready.scene), ready.place)
         yield wire
     finally:
         wire.close()

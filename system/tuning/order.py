@@ -13,11 +13,14 @@ from ..data import Dataset, Sample, Sizes, load, split
 from ..errors import UsageError
 from ..message import Party
 from ..network.access import NAME
+from ..network.runs import Place
 from ..protocols import PROTOCOLS, Protocol, Scene
+from ..protocols.split import Split
 from ..randomness import Streams
 from ..roles import SERVER
 from ..settings import laid_over
 from ..weights import Weights
+from .shared import Shared
 
 Settings = Mapping[str, Any]
 
@@ -43,6 +46,8 @@ class Order:
     """Of the rows, those that are held out."""
     findings: Path | None = None
     """An audit's results, for the model card."""
+    shared: Shared | None = None
+    """The run that this device shares with others; None for one of its own."""
 
     def __post_init__(self) -> None:
         if not NAME.match(self.name) or self.name == SERVER:
@@ -63,12 +68,10 @@ class Prepared:
     dataset: Dataset
     identity: Mapping[str, Any]
     """What has to be the same where a tuning goes on."""
-
-    @property
-    def party(self) -> Party:
-        """The one device."""
-        (party,) = self.scene.samples
-        return party
+    party: Party
+    """This device; of others that it shares a run with, the scene has no rows."""
+    place: Place | None = None
+    """Where it is in such a run."""
 
     @property
     def notices(self) -> list[str]:
@@ -102,9 +105,28 @@ def prepared(order: Order, seed: str) -> Prepared:
             f"none of the {len(dataset.rows)} rows can be held out that is no near-duplicate of the others; give more "
             "varied ones"
         )
-    scene = Scene(backbone, parts.labels, {order.name: parts.victim_train}, streams.of("run"))
+    shared, party = order.shared, order.shared.party if order.shared else order.name
+    samples = {**dict.fromkeys(_others(order, protocol), ()), party: parts.victim_train}
+    scene = Scene(backbone, parts.labels, samples, streams.of("run"), shared.seed if shared else "")
     protocol.agreed(scene)  # refuses what no server on a network takes part in
-    return Prepared(protocol, scene, parts.victim_test, dataset, _identity(order, protocol, backbone, dataset))
+    identity, place = _identity(order, protocol, backbone, dataset), shared.place if shared else None
+    return Prepared(protocol, scene, parts.victim_test, dataset, identity, party, place)
+
+
+def _others(order: Order, protocol: Protocol) -> tuple[Party, ...]:
+    """All devices of a run that is shared, in order; raises UsageError where one is asked for and none can be had."""
+    if protocol.shared and order.shared is None:
+        raise UsageError(f"{protocol.name} is trained by several devices; give --run, --party and --run-secret")
+    if order.shared is None:
+        return ()
+    if not isinstance(protocol, Split) or not protocol.shared:
+        raise UsageError(f"{protocol.name} is one device's own; leave --run, --party and --run-secret away")
+    parties = protocol.fleet.parties
+    if order.shared.party not in parties:
+        raise UsageError(
+            f"{order.shared.party!r} is no device of the run; give {parties[0]} to {parties[-1]} as --party"
+        )
+    return parties
 
 
 def _protocol(order: Order) -> Protocol:
@@ -147,4 +169,5 @@ def _identity(order: Order, protocol: Protocol, backbone: Backbone, dataset: Dat
         "data": dataset.digest,
         "test share": order.test_share,
         "name": order.name,
+        **({"run": order.shared.run, "party": order.shared.party} if order.shared else {}),
     }
