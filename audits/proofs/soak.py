@@ -4,9 +4,9 @@
 
 The server is a process of its own, `sidelight serve` as users start it. Every device is a connection that joins, sends
 random rows, has them trained on, downloads, is forgotten, and begins anew. What the server holds is looked at once a
-second; a line through the readings after the first third says how much they rise in that time. Exits with status 1 where
-memory rises by more than --growth of it, where handles or threads rise by more than a few, which gRPC's own pools may
-have more or fewer of, or where any device is refused.
+second; a line through the readings after the first third says how much they rise in that time. Exits with status 1
+where memory rises by more than --growth of it, where handles or threads rise by more than a few, which gRPC's own pools
+may have more or fewer of, or where any device is refused.
 """
 
 from __future__ import annotations
