@@ -51,7 +51,11 @@ class House:
                 self._inside.pop(device, None)  # what does not outlive a device's process begins anew
             resident = self._built(device, agreed)
             if before != asked:
-                area.record(asked)
+                try:
+                    area.record(asked)
+                except SidelightError:
+                    del self._inside[device]  # who joins next may ask for something else
+                    raise
             return resident
 
     def of(self, device: str) -> Resident:

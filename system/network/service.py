@@ -22,7 +22,7 @@ from . import network_pb2 as schema
 from .access import Access, Refused
 from .chunks import pieces
 from .house import Full, House, NotJoined
-from .logs import Log
+from .logs import Log, worded
 from .resident import Answered, Resident, received
 from .room import Places, Room
 from .terms import read
@@ -206,7 +206,7 @@ class Service:
             self._log.say("refused", device=device, status=code.name)
             await context.abort(code, str(error))
         except Exception as error:
-            self._log.say("failed", device=device, reason=place(error))
+            self._log.say("failed", device=device, reason=worded(place(error)))
             await context.abort(grpc.StatusCode.INTERNAL, f"the server failed at this {what}; its log says where")
         raise AssertionError("abort raises")
 
