@@ -130,7 +130,7 @@ class DeviceWire(Wire):
             f"/{NAME}/Exchange", schema.Chunk.SerializeToString, schema.Answer.FromString
         )
         self._waiting: queue.Queue[tuple[Message, bytes] | None] = queue.Queue(AHEAD)
-        self._wrong: SidelightError | None = None
+        self._wrong: Exception | None = None
         self._waits = 0
         self.resent = 0
         """Bytes that were sent in vain, because a request had to be tried again."""
@@ -166,7 +166,7 @@ class DeviceWire(Wire):
             try:
                 if self._wrong is None:
                     self._carry(*waiting)
-            except SidelightError as error:
+            except Exception as error:  # whatever it is: who waits for the sender is told
                 self._wrong = error
             finally:
                 self._waiting.task_done()

@@ -54,7 +54,11 @@ class House:
                 self._drop(device)  # what does not outlive a device's process begins anew
             resident = self._built(device, agreed)
             if before != asked:
-                self._store.area(device).record(asked)
+                try:
+                    self._store.area(device).record(asked)
+                except SidelightError:
+                    self._drop(device)  # who joins next may ask for something else
+                    raise
             return resident
 
     def of(self, device: str) -> Resident:

@@ -17,6 +17,9 @@ FIELDS = frozenset("device kind status reason bytes answer_bytes samples wanted 
 WORD = re.compile(r"[\w .,:;/()'%-]{0,200}\Z", re.ASCII)
 """What a value that is no number looks like."""
 
+OTHER = re.compile(r"[^\w .,:;/()'%-]", re.ASCII)
+"""What no value holds."""
+
 Value = str | int | float | bool
 
 
@@ -37,6 +40,11 @@ class Log:
     def say(self, event: str, **fields: Value) -> None:
         """Write an event."""
         self._logger.msg(event, **fields)
+
+
+def worded(reason: str) -> str:
+    """A reason as an event may tell it: what a library says of a full disk holds brackets and quotation marks."""
+    return OTHER.sub(" ", reason)[:200]
 
 
 def _checked(_logger: Any, _method: str, event: Any) -> Any:

@@ -42,15 +42,20 @@ class Resident:
 
     def __init__(self, device: str, role: Role, area: Area | None, together: Together | None = None) -> None:
         self.device, self.role, self._area = device, role, area
-        self._lock, self._together = threading.Lock(), together or Together()
+        self._lock, self._counting = threading.Lock(), threading.Lock()
+        self._together = together or Together()
         self._last: tuple[bytes, Answered] | None = None
+        self._taken: dict[str, int] = {}
         self._saved = 0.0
         self.used = time.monotonic()
         self._users = 0
+        self.progress = (0, 0)
+        """Batches trained on, and all, when a batch was over last."""
         if isinstance(role, ResumableServer) and area is not None:
             role.keep_in(area.cache)
             if state := area.load_state():
                 role.load(state)
+            self.progress = role.progress
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -62,14 +67,14 @@ class Resident:
             self.leave()
 
     def enter(self) -> None:
-        """Count a user."""
-        with self._lock:
+        """Count a user; waits for no training."""
+        with self._counting:
             self._users += 1
             self.used = time.monotonic()
 
     def leave(self) -> None:
-        """Count one user less."""
-        with self._lock:
+        """Count one user less; waits for no training."""
+        with self._counting:
             self._users -= 1
 
     @property
@@ -78,7 +83,7 @@ class Resident:
         return self._users > 0
 
     def answer(self, data: bytes, message: Message) -> Answered:
-        """The answer to a message that came as these bytes; one that came last already is not taken twice."""
+        """The answer to a message that came as these bytes; one that came already is not taken twice."""
         with self._lock:
             if isinstance(self.role, ResumableServer):
                 answer = self._encoded(self.role.handle(message))
@@ -86,14 +91,20 @@ class Resident:
                 return answer
             asked = hashlib.sha256(data).digest()
             if self._last is None or self._last[0] != asked:
+                self._require_new(message)
                 with self._together.lock, torch.enable_grad():
                     self._last = asked, self._encoded(self.role.handle(message))
+                self._taken[message.kind] = message.step
             return self._last[1]
 
+    def _require_new(self, message: Message) -> None:
+        """A device counts its messages of a kind; raises ProtocolError for one that was late, and overtaken."""
+        if message.step <= self._taken.get(message.kind, -1):
+            raise ProtocolError("this message, or one sent after it, was taken already; go on with the next one")
+
     def due(self, message: Message) -> bool:
-        """Whether a message can be answered without more training."""
-        with self._lock:
-            return not isinstance(self.role, ResumableServer) or self.role.due(message)
+        """Whether a message can be answered without more training; waits for none."""
+        return not isinstance(self.role, ResumableServer) or self.role.due(message)
 
     def train(self, seconds: float) -> bool:
         """Train for about so long; whether there is more to do."""
@@ -103,17 +114,12 @@ class Resident:
             if not isinstance(role, ResumableServer):
                 return False
             while more := role.step():
+                self.progress = role.progress
                 if time.monotonic() >= until:
                     break
             if not more or time.monotonic() - self._saved >= SAVE_EVERY:
                 self._save()
             return more
-
-    @property
-    def progress(self) -> tuple[int, int]:
-        """Batches trained on, and all."""
-        with self._lock:
-            return self.role.progress if isinstance(self.role, ResumableServer) else (0, 0)
 
     def _encoded(self, answer: Message) -> Answered:
         """An answer with its place among those of its kind, as on a wire in one process."""

@@ -1,9 +1,9 @@
-"""How much of requests a server holds at a time: who does not fit waits, in order."""
+"""How much of requests a server holds at a time, and how many of one device: who does not fit waits, in order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -45,3 +45,25 @@ class Room:
                 continue
             self._left -= asked
             turn.set_result(None)
+
+
+class Places:
+    """So many for each device, of whatever name."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rooms: dict[str, Room] = {}
+        self._there: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def taken(self, device: str) -> AsyncIterator[None]:
+        """Wait for a place of a device's and hold it."""
+        room = self._rooms.setdefault(device, Room(self._most))
+        self._there[device] += 1
+        try:
+            async with room.taken(1):
+                yield
+        finally:
+            self._there[device] -= 1
+            if not self._there[device]:  # names are many, and no trace of them is kept
+                del self._there[device], self._rooms[device]

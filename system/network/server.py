@@ -15,12 +15,12 @@ from grpc_reflection.v1alpha import reflection
 
 from ..backbone import load_backbone
 from ..cache.store import Store
-from ..errors import UsageError, place
+from ..errors import SidelightError, UsageError, place
 from . import network_pb2 as schema
 from .access import Access, host_and_port, is_loopback, read_tokens
 from .chunks import ROOM
 from .house import House
-from .logs import Log
+from .logs import Log, worded
 from .resident import Resident
 from .service import NAME, Limits, Service, handlers
 from .turns import Turns
@@ -133,7 +133,8 @@ class Running:
         self._log.say("evicted", device=device)
 
     def _turn_failed(self, resident: Resident, error: Exception) -> None:
-        self._log.say("failed", device=resident.device, reason=place(error))
+        event = "halted" if isinstance(error, SidelightError) else "failed"
+        self._log.say(event, device=resident.device, reason=worded(place(error)))
 
 
 def serve(settings: ServerSettings, log: Log, ready: Callable[[int], None] = lambda port: None) -> None:

@@ -1,7 +1,8 @@
 """The service that devices call: lets in who shows the right token or certificate, takes messages in pieces, answers.
 
-Memory is bounded: what requests hold together (`room`), what a request may hold (`largest`), and how long it may take
-to come (`patience`). A request whose bytes are no message is refused before anything of it reaches a role.
+Memory is bounded: what requests hold together (`room`), what a request may hold (`largest`), how many of a device are
+at work at a time (`AT_ONCE`), answers that nobody reads among them, and how long a piece of a request or of an answer
+may take (`patience`). A request whose bytes are no message is refused before anything of it reaches a role.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 
@@ -22,19 +23,22 @@ from . import network_pb2 as schema
 from .access import Access, Refused
 from .chunks import pieces
 from .house import Full, House, NotJoined
-from .logs import Log
+from .logs import Log, worded
 from .resident import Answered, Resident, received
-from .room import Room
+from .room import Places, Room
 from .terms import place, read
 from .turns import Turns
 
 T = TypeVar("T")
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 NAME = "sidelight.v1.Sidelight"
 FORGET = "forget"
 """The kind of a message that, without sample ids, asks for everything of the device to go."""
 HANDLERS = 8
 """Messages that are handled at a time."""
+AT_ONCE = 3
+"""Requests of one device that are taken at a time: more than one, since one may have broken off unseen."""
 HEARTBEAT = 2.0
 """Seconds between two signs that training goes on."""
 SHORTEST, LONGEST = 0.001, 0.05
@@ -62,7 +66,7 @@ class Limits:
     room: int = 256 << 20
     """Bytes of all requests that are being received or answered."""
     patience: float = 30.0
-    """Seconds that a piece of a request may take to come."""
+    """Seconds that a piece of a request may take to come, and one of an answer to be read."""
 
 
 class Service:
@@ -71,14 +75,14 @@ class Service:
     def __init__(self, access: Access, house: House, turns: Turns, limits: Limits, quota: int, log: Log) -> None:
         self._access, self._house, self._turns, self._limits, self._log = access, house, turns, limits, log
         self._quota = quota
-        self._room = Room(limits.room)
+        self._room, self._places = Room(limits.room), Places(AT_ONCE)
         self._pool = ThreadPoolExecutor(HANDLERS, thread_name_prefix="handler")
 
     def close(self) -> None:
         """Wait for what is being handled."""
         self._pool.shutdown()
 
-    async def join(self, terms: schema.Terms, context: grpc.aio.ServicerContext[Any, Any]) -> schema.Joined:
+    async def join(self, terms: schema.Terms, context: Context) -> schema.Joined:
         device = await self._device(context)
 
         def joined() -> Resident:
@@ -88,44 +92,59 @@ class Service:
         self._log.say("joined", device=device)
         return schema.Joined(largest=self._limits.largest, quota=self._quota)
 
-    async def exchange(
-        self, chunks: AsyncIterator[schema.Chunk], context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[schema.Answer]:
+    async def exchange(self, chunks: AsyncIterator[schema.Chunk], context: Context) -> None:
         device = await self._device(context)
-        began = time.monotonic()
-        first = await self._piece(chunks, context)
-        if first is None or not 0 < first.size <= self._limits.largest:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _too_large(self._limits.largest))
-            return
-        async with self._room.taken(first.size):
-            data = await self._whole(first, chunks, context)
-            message = await self._safely(context, device, "decode", lambda: received(data, self._limits.largest // 4))
-            if message.kind == FORGET and not message.sample_ids:
-                await self._safely(context, device, FORGET, lambda: self._house.leave(device))
-                answer = Answered(encode(Message("ready", message.receiver, message.sender)), 0)
-            else:
-                resident = await self._safely(context, device, message.kind, lambda: self._house.of(device))
-                with resident.in_use():
-                    async for progress in self._trained(resident, message):
-                        yield progress
-                    answer = await self._safely(context, device, message.kind, lambda: resident.answer(data, message))
-                    self._turns.join(resident)
-        self._log.say(
-            "answered",
-            device=device,
-            kind=message.kind if message.kind.isidentifier() else "other",
-            samples=len(message.sample_ids),
-            bytes=len(data),
-            answer_bytes=len(answer.data),
-            wanted=answer.samples,
-            seconds=round(time.monotonic() - began, 4),
-        )
-        for piece in pieces(answer.data):
-            yield schema.Answer(data=bytes(piece))
+        async with self._places.taken(device):
+            began = time.monotonic()
+            first = await self._piece(chunks, context)
+            if first is None or not 0 < first.size <= self._limits.largest:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _too_large(self._limits.largest))
+                return
+            async with self._room.taken(first.size):
+                data = await self._whole(first, chunks, context)
+                message = await self._decoded(data, device, context)
+                answer = await self._answer(data, message, device, context)
+            self._log.say(
+                "answered",
+                device=device,
+                kind=message.kind if message.kind.isidentifier() else "other",
+                samples=len(message.sample_ids),
+                bytes=len(data),
+                answer_bytes=len(answer.data),
+                wanted=answer.samples,
+                seconds=round(time.monotonic() - began, 4),
+            )
+            read = await self._all_read(answer.data, context)
+        if not read:  # said outside: it is not heard either before what was sent is read
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the answer was read too slowly; ask again")
+
+    async def _decoded(self, data: bytes, device: str, context: Context) -> Message:
+        return await self._safely(context, device, "decode", lambda: received(data, self._limits.largest // 4))
+
+    async def _answer(self, data: bytes, message: Message, device: str, context: Context) -> Answered:
+        """What a role answers, once it can."""
+        if message.kind == FORGET and not message.sample_ids:
+            await self._safely(context, device, FORGET, lambda: self._house.leave(device))
+            return Answered(encode(Message("ready", message.receiver, message.sender)), 0)
+        resident = await self._safely(context, device, message.kind, lambda: self._house.of(device))
+        with resident.in_use():
+            await self._train(resident, message, context)
+            answer = await self._safely(context, device, message.kind, lambda: resident.answer(data, message))
+            self._turns.join(resident)
+        return answer
+
+    async def _all_read(self, data: bytes, context: Context) -> bool:
+        """Whether a device took an answer, each piece in time."""
+        try:
+            for piece in pieces(data):
+                await asyncio.wait_for(context.write(schema.Answer(data=bytes(piece))), self._limits.patience)
+        except TimeoutError:
+            return False
+        return True
 
     # --- a request -------------------------------------------------------------------------------------------------
 
-    async def _device(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    async def _device(self, context: Context) -> str:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         names = [name.decode(errors="replace") for name in context.auth_context().get("x509_common_name", ())]
         try:
@@ -136,9 +155,7 @@ class Service:
             await context.abort(code, str(error))
             raise
 
-    async def _piece(
-        self, chunks: AsyncIterator[schema.Chunk], context: grpc.aio.ServicerContext[Any, Any]
-    ) -> schema.Chunk | None:
+    async def _piece(self, chunks: AsyncIterator[schema.Chunk], context: Context) -> schema.Chunk | None:
         """The next piece, or None at the end."""
         try:
             return await asyncio.wait_for(anext(aiter(chunks), None), self._limits.patience)
@@ -150,7 +167,7 @@ class Service:
         self,
         first: schema.Chunk,
         chunks: AsyncIterator[schema.Chunk],
-        context: grpc.aio.ServicerContext[Any, Any],
+        context: Context,
     ) -> bytes:
         data, piece = bytearray(), first
         while True:
@@ -167,23 +184,21 @@ class Service:
             )
         return bytes(data)
 
-    async def _trained(self, resident: Resident, message: Message) -> AsyncIterator[schema.Answer]:
+    async def _train(self, resident: Resident, message: Message, context: Context) -> None:
         """Signs of life until the message can be answered, or training can do no more."""
-        loop, told, pause = asyncio.get_running_loop(), time.monotonic(), SHORTEST
-        if await loop.run_in_executor(self._pool, resident.due, message):
+        told, pause = time.monotonic(), SHORTEST
+        if resident.due(message):
             return
         self._turns.join(resident)
-        while self._turns.waits(resident) and not await loop.run_in_executor(self._pool, resident.due, message):
+        while self._turns.waits(resident) and not resident.due(message):
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST)
             if time.monotonic() - told >= HEARTBEAT:
                 told = time.monotonic()
-                done, total = await loop.run_in_executor(self._pool, lambda: resident.progress)
-                yield schema.Answer(progress=schema.Progress(done=done, total=total))
+                done, total = resident.progress
+                await context.write(schema.Answer(progress=schema.Progress(done=done, total=total)))
 
-    async def _safely(
-        self, context: grpc.aio.ServicerContext[Any, Any], device: str, what: str, job: Callable[[], T]
-    ) -> T:
+    async def _safely(self, context: Context, device: str, what: str, job: Callable[[], T]) -> T:
         """What a job gives; where it fails, the caller is told why, or, of our own mistakes, only that it did."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, job)
@@ -192,7 +207,7 @@ class Service:
             self._log.say("refused", device=device, status=code.name)
             await context.abort(code, str(error))
         except Exception as error:
-            self._log.say("failed", device=device, reason=where(error))
+            self._log.say("failed", device=device, reason=worded(where(error)))
             await context.abort(grpc.StatusCode.INTERNAL, f"the server failed at this {what}; its log says where")
         raise AssertionError("abort raises")
 

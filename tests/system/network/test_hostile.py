@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -179,16 +178,6 @@ def test_requests_that_fill_the_room_let_the_others_wait_and_no_more(served: Ser
         thread.join()
     over.set()
     assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * 6
-
-
-def test_a_reader_that_never_reads_holds_up_nobody(joined: Served) -> None:
-    with grpc.insecure_channel(f"localhost:{joined.port}") as channel:
-        exchange = channel.stream_stream(f"/{NAME}/Exchange", schema.Chunk.SerializeToString, schema.Answer.FromString)
-        data = encode(Message("download", DEVICE, SERVER))
-        calls = [exchange(asked(data), metadata=((NAMED, "mallory"),)) for _ in range(6)]
-        time.sleep(0.2)
-        for one in calls:
-            one.cancel()
 
 
 def test_without_joining_nothing_is_taken(served: Served) -> None:
