@@ -27,7 +27,6 @@ from scipy.stats import bootstrap, spearmanr
 
 from ..system.backbone import TINY, load_backbone
 from ..system.message import Message
-from ..system.network.beside import beside
 from ..system.network.device_wire import Connection, DeviceWire
 from ..system.network.logs import Log
 from ..system.network.server import ServerSettings
@@ -38,6 +37,7 @@ from ..system.protocols.pae import PAE
 from ..system.protocols.side_training import SideTraining
 from ..system.randomness import Streams
 from ..system.roles import DEVICE
+from .beside import beside
 from .counting_proxy import Counted, counting
 from .finding import Bench
 from .material import rows

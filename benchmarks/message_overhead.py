@@ -23,7 +23,6 @@ import torch
 
 from ..system.backbone import Backbone, load_backbone
 from ..system.errors import UsageError
-from ..system.network.beside import beside
 from ..system.network.device_wire import Connection, DeviceWire
 from ..system.network.logs import Log
 from ..system.network.server import ServerSettings
@@ -32,6 +31,7 @@ from ..system.protocols.pae import PAE
 from ..system.protocols.side_training import SideTraining
 from ..system.randomness import Streams
 from ..system.roles import DEVICE, SERVER
+from .beside import beside
 from .counting_proxy import counting
 from .finding import Bench
 from .material import random_opt, rows

@@ -150,13 +150,32 @@ def disturbed(scene: Scene, who: str, most: int, lasting: float, drawn: random.R
     """One run with kills of the server or the device, at most so many."""
     until = time.monotonic() + ENDS
     processes = {"server": scene.serve(), "device": scene.tune()}
+    try:
+        found.kills += _kill(scene, processes, who, most, lasting, drawn)
+        found.runs += 1
+        if processes["device"].wait(max(until - time.monotonic(), 1.0)):
+            found.failed.append(scene.said())
+    except subprocess.TimeoutExpired:
+        found.failed.append(f"the device had not ended after {ENDS:g} s")
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+
+
+def _kill(
+    scene: Scene,
+    processes: dict[str, subprocess.Popen[bytes]],
+    who: str,
+    most: int,
+    lasting: float,
+    drawn: random.Random,
+) -> int:
+    """Kill one of the processes, and start it again, until the device has ended or there were enough kills."""
     joins, kills = 0, 0
-    while processes["device"].poll() is None and time.monotonic() < until:
+    while processes["device"].poll() is None and kills < most:
         if not scene.joined(joins + 1):  # a kill before it would meet nothing but imports
             time.sleep(0.02)
-            continue
-        if kills == most:
-            time.sleep(0.05)
             continue
         time.sleep(drawn.uniform(0, lasting / 2))
         if processes["device"].poll() is not None:
@@ -166,12 +185,7 @@ def disturbed(scene: Scene, who: str, most: int, lasting: float, drawn: random.R
         kills += 1
         joins = joins + 1 if who == "device" else joins
         processes[who] = scene.serve() if who == "server" else scene.tune()
-    found.kills += kills
-    found.runs += 1
-    if processes["device"].wait(max(until - time.monotonic(), 1.0)):
-        found.failed.append(scene.said())
-    processes["server"].terminate()
-    processes["server"].wait()
+    return kills
 
 
 def judge(scene: Scene, who: str, weights: bytes, found: Found) -> None:

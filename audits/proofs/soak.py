@@ -12,11 +12,13 @@ may have more or fewer of, or where any device is refused.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,7 +49,8 @@ STARTS = 60.0
 class Load:
     """What the devices did."""
 
-    rounds: int = 0
+    rounds: Counter[int] = field(default_factory=Counter)
+    """Trainings by device."""
     refused: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -69,8 +72,8 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     until = time.monotonic() + STARTS
     while time.monotonic() < until and process.poll() is None:
         for line in log.read_text().splitlines():
-            if line.startswith("sidelight: serving on port "):
-                return int(line.rpartition(" ")[2])
+            if '"serving"' in line and line.endswith("}"):
+                return int(json.loads(line)["address"].rpartition(":")[2])
         time.sleep(0.05)
     raise SidelightError(f"the server did not start: {log.read_text()[-300:]}")
 
@@ -82,8 +85,8 @@ def work(port: int, number: int, load: Load) -> None:
     try:
         while not load.over.is_set():
             one_round(wire, number, generator)
-            load.rounds += 1
-    except SidelightError as error:
+            load.rounds[number] += 1
+    except Exception as error:  # whatever it is, this device is no longer a load
         load.refused.append(str(error))
     finally:
         wire.close()
@@ -155,7 +158,8 @@ def main() -> int:
     torch.set_num_threads(1)
     load, grown, most = soak(given.devices, 60 * given.minutes)
     print(
-        f"{given.devices} devices for {given.minutes:g} minutes: {load.rounds} trainings, {len(load.refused)} refused"
+        f"{given.devices} devices for {given.minutes:g} minutes: {load.rounds.total()} trainings, "
+        f"{len(load.refused)} refused"
     )
     print(f"most: {most[0] / 2**20:.0f} MiB resident, {most[1]} handles, {most[2]} threads")
     print(
@@ -164,7 +168,7 @@ def main() -> int:
     )
     for reason in load.refused[:3]:
         print(f"refused: {reason}")
-    sound = load.rounds and not load.refused and level(grown, most, given.growth)
+    sound = len(load.rounds) == given.devices and not load.refused and level(grown, most, given.growth)
     return 0 if sound else 1
 
 

@@ -52,7 +52,12 @@ class Area:
         """Durable on return, whole or as it was before; raises StoreFull."""
         new = self.folder / f"state{UNFINISHED}"
         write_tensors(new, tensors)
-        put_in_place(new, self.folder / "state.safetensors")
+        try:
+            put_in_place(new, self.folder / "state.safetensors")
+        except OSError as error:
+            raise StoreFull(
+                f"the state of {self.name} cannot be written ({error}); see that the disk has room"
+            ) from None
 
     def load_state(self) -> dict[str, torch.Tensor]:
         """What was saved last; empty before."""

@@ -47,7 +47,7 @@ def serve(
         devices,
         threads,
     )
-    run(settings, Log(), lambda port: typer.echo(f"sidelight: serving on port {port}", err=True))
+    run(settings, Log())
 
 
 def in_bytes(size: str) -> int:

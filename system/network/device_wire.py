@@ -32,6 +32,8 @@ from .terms import written
 
 AHEAD = 3
 """Messages that may wait to be sent."""
+AT_FIRST = 20.0
+"""Seconds for which a server is tried that has never answered: more likely than not the address is wrong."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a request is tried again: doubled each time, and spread at random."""
 FIRST_QUESTION, LAST_QUESTION = 0.02, 1.0
@@ -51,8 +53,8 @@ REFUSED: dict[grpc.StatusCode, type[SidelightError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: UsageError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: StoreFull,
 }
-HANDSHAKE = ("ssl", "tls", "certificate", "handshake")
-"""Words in gRPC's reasons that say so."""
+DISTRUST = "certificate"
+"""What gRPC's reason names where one side does not trust the other."""
 
 T = TypeVar("T")
 OnProgress = Callable[[int, int], None]
@@ -132,6 +134,7 @@ class DeviceWire(Wire):
         self._waiting: queue.Queue[tuple[Message, bytes] | None] = queue.Queue(AHEAD)
         self._wrong: Exception | None = None
         self._waits = 0
+        self._dropped, self._alive = threading.Event(), 0.0
         self.resent = 0
         """Bytes that were sent in vain, because a request had to be tried again."""
         self._sender = threading.Thread(target=self._send, name="sender", daemon=True)
@@ -140,7 +143,9 @@ class DeviceWire(Wire):
     def join(self, agreed: Agreed, place: Place | None = None) -> schema.Joined:
         """Agree with the server, on a place in a run of several devices too; raises UsageError where it does not."""
         terms = written(agreed, place)
-        return self._patiently(lambda: self._join(terms, timeout=self._connection.silence, metadata=self._metadata))
+        found = self._patiently(lambda: self._join(terms, timeout=self._connection.silence, metadata=self._metadata))
+        self._alive = time.monotonic()
+        return found
 
     def post(self, message: Message) -> None:
         self._raise()
@@ -155,8 +160,12 @@ class DeviceWire(Wire):
             time.sleep(min(FIRST_QUESTION * 2 ** min(self._waits - 1, 16), LAST_QUESTION))
         return answer
 
-    def close(self) -> None:
-        """Send what waits, and hang up."""
+    def close(self, drop: bool = False) -> None:
+        """Send what waits, or drop it, and hang up."""
+        if drop:
+            self._dropped.set()
+            self._wrong = self._wrong or Unreachable("the connection was given up")
+            self._channel.close()  # ends what is under way
         self._waiting.put(None)
         self._sender.join()
         self._channel.close()
@@ -189,6 +198,7 @@ class DeviceWire(Wire):
         with watched(call.cancel, self._connection.silence) as seen:
             for answer in call:
                 seen()
+                self._alive = time.monotonic()
                 if answer.WhichOneof("part") == "progress":
                     self._progress(answer.progress.done, answer.progress.total)
                 answered += answer.data
@@ -198,15 +208,19 @@ class DeviceWire(Wire):
         return bytes(answered)
 
     def _patiently(self, call: Callable[[], T], size: int = 0) -> T:
-        """What a call gives, tried again while the server cannot be reached."""
-        until, pause = time.monotonic() + self._connection.patience, FIRST_PAUSE
+        """What a call gives, tried again until the server has shown no sign of life for as long as patience lasts."""
+        began, pause = time.monotonic(), FIRST_PAUSE
         while True:
             try:
                 return call()
             except grpc.RpcError as error:
                 wrong = said(self._connection, error.code(), error.details() or "")
-                if not isinstance(wrong, Unreachable) or time.monotonic() >= until:
+                patience = self._connection.patience if self._alive else min(self._connection.patience, AT_FIRST)
+                over = time.monotonic() - max(began, self._alive) >= patience
+                if not isinstance(wrong, Unreachable) or over or self._dropped.is_set():
                     raise wrong from None
+            except ValueError as error:  # gRPC says so of a channel that is closed
+                raise Unreachable("the connection was given up") from error
             self.resent += size
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -219,7 +233,8 @@ def said(connection: Connection, code: grpc.StatusCode, details: str) -> Sidelig
         return REFUSED[code](details)
     if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
         return UsageError(f"{where} does not let this device in: {details}")
-    if code is grpc.StatusCode.UNAVAILABLE and any(word in details.lower() for word in HANDSHAKE):
+    host = host_and_port(connection.server)[0].lower()
+    if code is grpc.StatusCode.UNAVAILABLE and DISTRUST in details.lower().replace(host, ""):
         return UsageError(
             f"{where} and this device do not trust each other ({reason}); give --tls-ca, and where the server asks for "
             "them --tls-cert and --tls-key, that are valid today"

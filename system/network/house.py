@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -15,14 +16,13 @@ from ..errors import SidelightError, UsageError
 from ..protocols import PROTOCOLS
 from ..protocols.agreed import Agreed, Hosted, SideAgreed, SplitAgreed
 from ..protocols.side_training import SideTraining
-from ..roles import SERVER, ResumableServer, Role
+from ..roles import SERVER, ResumableServer
 from ..side_network import SideShape
-from .resident import Resident
+from .resident import NotJoined, Resident
 from .runs import Place, Run, Seat
 
-
-class NotJoined(SidelightError):
-    """A device that has agreed on nothing yet, or whose run the server no longer has."""
+SILENT = 1800.0
+"""Seconds after which a device that sends nothing is taken to be gone, where its run does not outlive it."""
 
 
 class Full(SidelightError):
@@ -45,8 +45,8 @@ class House:
             before, asked = self._before(device), described(agreed)
             if before and before != asked and _outlives(before["protocol"]):
                 raise UsageError(
-                    "this device has agreed on another training with this server; let it be forgotten first, or go on "
-                    "with the same settings"
+                    "this device has agreed on another training with this server, or another --out has its name; let "
+                    "it be forgotten first (`sidelight forget`), or give another --name"
                 )
             if place is not None:
                 return self._seated(device, agreed, place)
@@ -62,14 +62,15 @@ class House:
             return resident
 
     def of(self, device: str) -> Resident:
-        """A device's role; raises NotJoined."""
+        """A device's role, entered: the caller leaves it; raises NotJoined."""
         with self._lock:
-            if device in self._inside:
-                return self._inside[device]
-            about = self._before(device)
-            if not about or not _outlives(about["protocol"]):
-                raise NotJoined("the server has no run of this device, or no longer; join it, from the beginning")
-            return self._built(device, recalled(about))
+            if device not in self._inside:
+                about = self._before(device)
+                if not about or not _outlives(about["protocol"]):
+                    raise NotJoined("the server has no run of this device, or no longer; join it, from the beginning")
+                self._built(device, recalled(about))
+            self._inside[device].enter()
+            return self._inside[device]
 
     def leave(self, device: str) -> None:
         """Drop a device's role and its area, without trace."""
@@ -130,20 +131,24 @@ class House:
         """Take a device's role out of memory, and the device out of the run that it is in."""
         if seat := self._seat(device):
             seat.leave()
-        self._inside.pop(device, None)
+        if resident := self._inside.pop(device, None):
+            resident.end()
 
     def _make_room(self) -> None:
         """Drop the role that was used longest ago and can be brought in again, or is of no more use."""
         if len(self._inside) < self._most:
             return
-        idle = [r for r in self._inside.values() if not r.busy and _may_go(r.role)]
+        idle = [r for r in self._inside.values() if not r.busy and _may_go(r)]
         if not idle:
             raise Full(f"the server holds {self._most} devices already; try again later")
         self._drop(min(idle, key=lambda r: r.used).device)
 
 
-def _may_go(role: Role) -> bool:
-    return isinstance(role, ResumableServer) or (isinstance(role, Seat) and role.left)
+def _may_go(resident: Resident) -> bool:
+    """Whether nothing is lost with a role: it can be brought in again, its run is over, or its device is gone."""
+    role = resident.role
+    over = isinstance(role, Seat) and role.left
+    return isinstance(role, ResumableServer) or over or time.monotonic() - resident.used > SILENT
 
 
 def _outlives(protocol: str) -> bool:

@@ -14,12 +14,16 @@ from typing import NamedTuple
 import torch
 
 from ..cache.store import ENDED, Area
-from ..errors import ProtocolError
+from ..errors import ProtocolError, SidelightError
 from ..message import Message, Party, decode, encode
 from ..roles import SERVER, ResumableServer, Role
 
 SAVE_EVERY = 1.0
 """Seconds between two saves of a training that goes on by itself."""
+
+
+class NotJoined(SidelightError):
+    """A device that has agreed on nothing yet, or whose run the server no longer has."""
 
 
 class Answered(NamedTuple):
@@ -48,14 +52,20 @@ class Resident:
         self._taken: dict[str, int] = {}
         self._saved = 0.0
         self.used = time.monotonic()
-        self._users = 0
+        self._users, self._gone = 0, False
         self.progress = (0, 0)
         """Batches trained on, and all, when a batch was over last."""
         if isinstance(role, ResumableServer) and area is not None:
             role.keep_in(area.cache)
             if state := area.load_state():
                 role.load(state)
+                self._tell_whether_ended(role, area)
             self.progress = role.progress
+
+    def end(self) -> None:
+        """From now on nothing here touches the area: what goes on is waited for, what comes later is refused."""
+        with self._lock:
+            self._gone, self._area = True, None
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -84,7 +94,9 @@ class Resident:
 
     def answer(self, data: bytes, message: Message) -> Answered:
         """The answer to a message that came as these bytes; one that came already is not taken twice."""
-        with self._lock:
+        with self.in_use(), self._lock:
+            if self._gone:
+                raise NotJoined("the run of this device has ended meanwhile; join it, from the beginning")
             if isinstance(self.role, ResumableServer):
                 answer = self._encoded(self.role.handle(message))
                 self._save()
@@ -111,7 +123,7 @@ class Resident:
         until = time.monotonic() + seconds
         with self._lock:
             role = self.role
-            if not isinstance(role, ResumableServer):
+            if self._gone or not isinstance(role, ResumableServer):
                 return False
             while more := role.step():
                 self.progress = role.progress
@@ -134,10 +146,15 @@ class Resident:
             return
         self._area.save_state(role.state())
         role.unsaved, self._saved = False, time.monotonic()
+        self._tell_whether_ended(role, self._area)
+
+    @staticmethod
+    def _tell_whether_ended(role: ResumableServer, area: Area) -> None:
+        """Keep beside the area whether its training has ended: its samples may be evicted then."""
         done, total = role.progress
-        about = self._area.about
+        about = area.about
         if about.get(ENDED, False) != (0 < total == done):
-            self._area.record({**about, ENDED: 0 < total == done})
+            area.record({**about, ENDED: 0 < total == done})
 
 
 def received(data: bytes, most_values: int) -> Message:

@@ -109,7 +109,9 @@ class Running:
         await server.start()
         await healthy.set(NAME, health_pb2.HealthCheckResponse.SERVING)
         await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
-        self._log.say("serving", address=f"port {port}", protection=self._settings.protection)
+        self._log.say(
+            "serving", address=f"{host_and_port(self._settings.listen)[0]}:{port}", protection=self._settings.protection
+        )
         ready(port)
         await over.wait()
         await healthy.enter_graceful_shutdown()

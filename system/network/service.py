@@ -22,9 +22,9 @@ from ..message import Message, encode
 from . import network_pb2 as schema
 from .access import Access, Refused
 from .chunks import pieces
-from .house import Full, House, NotJoined
+from .house import Full, House
 from .logs import Log, worded
-from .resident import Answered, Resident, received
+from .resident import Answered, NotJoined, Resident, received
 from .room import Places, Room
 from .terms import place, read
 from .turns import Turns
@@ -35,6 +35,8 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 NAME = "sidelight.v1.Sidelight"
 FORGET = "forget"
 """The kind of a message that, without sample ids, asks for everything of the device to go."""
+LEAST_RATE = 1 << 14
+"""Bytes a second below which a request falls behind, and is hung up on once it is `patience` behind."""
 HANDLERS = 8
 """Messages that are handled at a time."""
 AT_ONCE = 3
@@ -127,10 +129,14 @@ class Service:
             await self._safely(context, device, FORGET, lambda: self._house.leave(device))
             return Answered(encode(Message("ready", message.receiver, message.sender)), 0)
         resident = await self._safely(context, device, message.kind, lambda: self._house.of(device))
-        with resident.in_use():
+        try:
+            if message.tensors and not resident.due(message):  # they would be held as long as training lasts
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a request for training carries no tensors")
             await self._train(resident, message, context)
             answer = await self._safely(context, device, message.kind, lambda: resident.answer(data, message))
             self._turns.join(resident)
+        finally:
+            resident.leave()
         return answer
 
     async def _all_read(self, data: bytes, context: Context) -> bool:
@@ -155,10 +161,12 @@ class Service:
             await context.abort(code, str(error))
             raise
 
-    async def _piece(self, chunks: AsyncIterator[schema.Chunk], context: Context) -> schema.Chunk | None:
-        """The next piece, or None at the end."""
+    async def _piece(
+        self, chunks: AsyncIterator[schema.Chunk], context: Context, behind: float = 0.0
+    ) -> schema.Chunk | None:
+        """The next piece, or None at the end; `behind` are seconds by which those before it were too slow."""
         try:
-            return await asyncio.wait_for(anext(aiter(chunks), None), self._limits.patience)
+            return await asyncio.wait_for(anext(aiter(chunks), None), max(self._limits.patience - behind, 0.0))
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly; send it again")
             raise
@@ -169,12 +177,13 @@ class Service:
         chunks: AsyncIterator[schema.Chunk],
         context: Context,
     ) -> bytes:
-        data, piece = bytearray(), first
+        data, piece, began = bytearray(), first, time.monotonic()
         while True:
             data += piece.data
             if len(data) > first.size:
                 break
-            following = await self._piece(chunks, context)
+            behind = time.monotonic() - began - len(data) / LEAST_RATE
+            following = await self._piece(chunks, context, max(behind, 0.0))
             if following is None:
                 break
             piece = following

@@ -17,6 +17,8 @@ from .runs import Place
 
 MOST_WEIGHTS = 1 << 26
 """Of a side network: 256 MiB, of which training holds four."""
+MOST_STEP = 1 << 28
+"""Values that one training step takes: activations of a batch, or gradients of single samples (1 GiB)."""
 MOST_EPOCHS, MOST_BATCH, MOST_LAYERS = 10_000, 65_536, 1_024
 MOST_POSITIONS = 1 << 16
 MOST_CLASSES, LONGEST_SETTINGS, LONGEST_CLASS = 65_536, 65_536, 1_000
@@ -92,6 +94,8 @@ def _read_side(terms: schema.SideTerms) -> SideAgreed:
         raise UsageError(f"the side network has a size below 1 or more than {MOST_WEIGHTS} weights; ask for less")
     _within("layers", shape.layers, MOST_LAYERS)
     _within("epochs", terms.epochs, MOST_EPOCHS)
+    if terms.batch * shape.layers * shape.width > MOST_STEP:
+        raise UsageError(f"a batch of the terms has more than {MOST_STEP} values; ask for a smaller one")
     _within("batch", terms.batch, MOST_BATCH)
     for name, value in (("learning_rate", terms.learning_rate), ("weight_decay", terms.weight_decay)):
         if not (math.isfinite(value) and 0 <= value <= 1e3):
@@ -111,6 +115,9 @@ def _read_side(terms: schema.SideTerms) -> SideAgreed:
 
 def _read_private(terms: schema.SideTerms) -> PrivateSteps:
     asked = terms.private
+    weights = terms.width * (2 * terms.layers * terms.bottleneck + terms.outputs)
+    if asked.expected * weights > MOST_STEP:
+        raise UsageError(f"a private step holds more than {MOST_STEP} gradients of single samples; ask for less")
     promised = Budget(asked.epsilon, asked.delta, "example")
     sound = (
         0 < asked.rate <= 1

@@ -23,6 +23,8 @@ class Turns:
         """`failed` is told what went wrong in a device's turn; its training waits until the device asks again."""
         self._line: deque[Resident] = deque()
         self._there: set[int] = set()
+        self._again: set[int] = set()
+        """Those that joined while they had their turn, which may have looked before what they joined for was there."""
         self._changed = threading.Condition()
         self._over, self._failed = False, failed
         self._threads = [threading.Thread(target=self._work, name=f"training-{i}", daemon=True) for i in range(threads)]
@@ -32,11 +34,13 @@ class Turns:
     def join(self, resident: Resident) -> None:
         """Stand in line, unless it does already."""
         with self._changed:
-            if id(resident) not in self._there:
-                self._there.add(id(resident))
-                resident.enter()
-                self._line.append(resident)
-                self._changed.notify()
+            if id(resident) in self._there:
+                self._again.add(id(resident))
+                return
+            self._there.add(id(resident))
+            resident.enter()
+            self._line.append(resident)
+            self._changed.notify()
 
     def waits(self, resident: Resident) -> bool:
         """Whether a device stands in line, or has its turn."""
@@ -59,16 +63,19 @@ class Turns:
     def _work(self) -> None:
         torch.set_grad_enabled(True)
         while (resident := self._next()) is not None:
+            with self._changed:
+                self._again.discard(id(resident))
             more = False
             try:
                 more = resident.train(SLICE)
             except Exception as error:  # one device's trouble is not the others'
                 self._failed(resident, error)
-            self._after(resident, more)
+            finally:
+                self._after(resident, more)
 
     def _after(self, resident: Resident, more: bool) -> None:
         with self._changed:
-            if more:
+            if more or id(resident) in self._again:
                 self._line.append(resident)
                 self._changed.notify()
                 return

@@ -48,10 +48,12 @@ class PAEServer(ResumableServer):
         self._shape, self._training, self._streams, self._steps = shape, training, streams, private
         self._cache: Cache = MemoryCache()
         self._ids: tuple[str, ...] = ()
+        self._beginnings = 0
         self._begin()
 
     def _begin(self) -> None:
         """The state before any training."""
+        self._beginnings += 1
         self._side = SideNetwork(self._shape, self._streams.torch("weights"))
         self._optimizer = self._training.optimizer(self._side)
         self._private = self._privately(self._steps) if self._steps is not None else None
@@ -62,7 +64,8 @@ class PAEServer(ResumableServer):
         from .private_training import PrivateTraining  # Opacus takes a second to load
 
         sizes = (self._shape.layers, self._shape.width), (self._shape.outputs,)
-        return PrivateTraining(self._side, self._optimizer, sizes, steps, self._streams.torch("private steps"))
+        noise = self._streams.torch(f"private steps {self._beginnings}")  # never the same twice
+        return PrivateTraining(self._side, self._optimizer, sizes, steps, noise)
 
     def keep_in(self, cache: Cache) -> None:
         self._cache = cache
@@ -137,6 +140,8 @@ class PAEServer(ResumableServer):
 
     def _forget(self, ids: tuple[str, ...]) -> None:
         """Samples, or all, with everything that was trained on any of them."""
+        if ids and self._private is not None:
+            raise ProtocolError("the privacy promised is of one training; let all samples be forgotten, not some")
         if ids:
             self._cache.forget(ids)
             gone = set(ids)
@@ -201,14 +206,14 @@ class PAEServer(ResumableServer):
 
     def state(self) -> dict[str, torch.Tensor]:
         found = training_state(self._side, self._optimizer)
-        found |= {IDS: packed_ids(self._ids), PLACE: torch.tensor([self._epoch, self._batch])}
+        found |= {IDS: packed_ids(self._ids), PLACE: torch.tensor([self._epoch, self._batch, self._beginnings])}
         if self._private is not None:
             found[GENERATOR] = self._private.generator.get_state().clone()
         return found
 
     def load(self, state: State) -> None:
         self._ids = unpacked_ids(state[IDS])
-        epoch, batch = state[PLACE].tolist()
+        epoch, batch, self._beginnings = state[PLACE].tolist()
         load_training(self._side, self._optimizer, state)
         if self._private is not None:
             self._private.resume(epoch, state[GENERATOR])

@@ -68,7 +68,19 @@ def tune(
     shared, held = read_shared(run, party, run_secret), require_known(weights)
     order = Order(out, data, backbone, held, name, protocol, settings, defences, epochs, test_share, findings, shared)
     done = carry_out(order, Surroundings(partial(open_wire, connection), open_cache, on_terminal()))
-    typer.echo(f"{out / 'summary.json'}" if done else f"the tuning in {out} is finished; nothing was changed")
+    if not done:
+        typer.echo(f"the tuning in {out} is finished; nothing was changed")
+        return
+    import json
+
+    found = json.loads((out / "summary.json").read_text("utf-8"))
+    share, untuned = found["accuracy"], found["untuned"]
+    before = "" if untuned is None else f"untuned {untuned['value']:.3f}, "
+    typer.echo(
+        f"accuracy {share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}] on {share['n']} rows held out, "
+        f"{before}most frequent class {found['majority']:.3f}"
+    )
+    typer.echo(f"{out / 'summary.json'}")
 
 
 def predict(

@@ -20,8 +20,10 @@ def open_wire(connection: Connection, ready: Prepared, trained: Trained) -> Iter
     try:
         wire.join(ready.protocol.agreed(ready.scene), ready.place)
         yield wire
-    finally:
-        wire.close()
+    except BaseException:
+        wire.close(drop=True)
+        raise
+    wire.close()
 
 
 def forget(connection: Connection) -> None:

@@ -87,7 +87,9 @@ def load_tuned(at: Path, backbone: str | None = None) -> Loaded:
     if not (at / CONFIG).is_file() and (at / "model" / CONFIG).is_file():
         at = at / "model"
     if not (at / CONFIG).is_file() or not (at / WEIGHTS).is_file():
-        raise UsageError(f"{at} holds no tuned model; give a folder that `sidelight tune` has finished, or its model")
+        raise UsageError(
+            f"{at} holds no exported model; give a folder in which `sidelight tune` has finished with pae, or its model"
+        )
     config = files.read_json(at / CONFIG)
     if config.get("format") != FORMAT:
         raise UsageError(f"the model in {at} has the format {config.get('format')}, not {FORMAT}; export it again")

@@ -16,9 +16,12 @@ from scipy.stats import binomtest
 
 from ..errors import UsageError
 from ..heads import scores, verbaliser
+from ..language import class_likelihoods
+from ..protocols.pae_lm import PAELMDevice
 from ..protocols.protocol import CHUNK, batches
 from ..protocols.tuned import Pivots
 from ..roles import Device
+from ..side_network import SideNetwork, shape_of
 from .account import Costs
 from .order import Prepared
 
@@ -53,7 +56,7 @@ def outcome(ready: Prepared, device: Device) -> Outcome:
     texts = [sample.text for sample in ready.held_out]
     usual, _ = Counter(sample.label for sample in ready.samples).most_common(1)[0]
     majority = sum(sample.label == usual for sample in ready.held_out) / len(truth)
-    return Outcome(share(device.predict(texts), truth), _untuned(ready, texts, truth), majority)
+    return Outcome(share(device.predict(texts), truth), _untuned(ready, device, texts, truth), majority)
 
 
 def share(found: torch.Tensor, truth: torch.Tensor) -> Share:
@@ -64,8 +67,12 @@ def share(found: torch.Tensor, truth: torch.Tensor) -> Share:
 
 
 @torch.no_grad()
-def _untuned(ready: Prepared, texts: list[str], truth: torch.Tensor) -> Share | None:
+def _untuned(ready: Prepared, device: Device, texts: list[str], truth: torch.Tensor) -> Share | None:
     backbone, protocol = ready.scene.backbone, ready.protocol
+    if isinstance(device, PAELMDevice):
+        before = SideNetwork(shape_of(device.side.state_dict()), torch.Generator())  # its outputs are all zero
+        labels = ready.scene.labels
+        return share(class_likelihoods(backbone, before, texts, protocol.longest, protocol.prompt, labels), truth)
     try:
         head = verbaliser(backbone, ready.scene.labels)
     except UsageError:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .. import files
 from ..cache import Cache
 from ..progress import Progress
+from ..protocols.once import OnceDevice
 from ..protocols.pae_device import PAEDevice
 from ..randomness import Streams, fresh_seed
 from ..roles import Device
@@ -67,8 +68,9 @@ def _trained(ready: Prepared, home: Home, around: Surroundings, account: Account
     """The device at the end of its work."""
     device = ready.protocol.device(ready.scene, ready.party)
     with around.open_cache(home.kept) as cache, Phases(around.progress, ready) as phases:
-        if isinstance(device, PAEDevice):
+        if isinstance(device, OnceDevice):
             device.keep_in(cache)
+        if isinstance(device, PAEDevice):
             # what was sent is sent again as it was; noise on other samples must be none that was drawn before
             device.draw_from(Streams(fresh_seed()))
         with around.open_wire(ready, phases.trained) as wire:

@@ -67,7 +67,7 @@ def test_no_kill_proves_nothing() -> None:
 def test_many_devices_leave_a_server_as_it_was(tmp_path: Path) -> None:
     load, grown, most = soak(devices=4, seconds=4.0)
     assert load.refused == []
-    assert load.rounds >= 4
+    assert sorted(load.rounds) == [0, 1, 2, 3]
     assert set(grown) == {"memory", "handles", "threads"}
     assert most[2] < 64
 

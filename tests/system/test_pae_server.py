@@ -196,6 +196,24 @@ def test_forgetting_some_samples_drops_the_network_that_was_trained_on_them() ->
     assert same(trained(made), trained(without))
 
 
+def test_with_privacy_samples_are_forgotten_together_and_no_noise_is_drawn_twice() -> None:
+    made = full(PRIVATE)
+    first = trained(made)
+    with pytest.raises(ProtocolError, match="let all samples be forgotten, not some"):
+        made.handle(message("forget", IDS[:3]))
+    assert same(weights(made), first)
+    made.handle(message("forget"))
+    made.handle(message("samples", IDS))
+    for kind in ROWS:
+        made.handle(part(kind, list(range(10))))
+    elsewhere = server(PRIVATE)
+    elsewhere.keep_in(made._cache)
+    elsewhere.load(made.state())
+    second = trained(made)
+    assert not same(second, first)
+    assert same(trained(elsewhere), second)
+
+
 # --- what is refused, and changes nothing ---------------------------------------------------------------------
 
 STRANGER = "ff" * 8

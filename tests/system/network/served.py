@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sidelight.system.network.beside import beside
+from sidelight.benchmarks.beside import beside
 from sidelight.system.network.device_wire import Connection, DeviceWire
 from sidelight.system.network.logs import Log
 from sidelight.system.network.server import ServerSettings

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,3 +52,28 @@ def test_a_server_that_is_away_is_named_and_the_tuning_goes_on_when_it_is_back(t
     with serving(tmp_path / "store") as served:
         back = served.connection(asked.name)
         assert tune(asked, Surroundings(partial(open_wire, back), open_cache, Progress(print)))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "settings"),
+    [
+        ("pae_lm", {"side": {"bottleneck": 4, "epochs": 1, "batch": 8}, "entries": 8}),
+        ("mobillm", {"side": {"bottleneck": 4, "epochs": 1, "batch": 8}}),
+        ("split", {"lora": {"rank": 2, "epochs": 1}}),
+        ("ushape", {"lora": {"rank": 2, "epochs": 1}}),
+    ],
+)
+def test_every_protocol_that_is_served_is_tuned_and_measured(
+    tmp_path: Path, micro: Micro, protocol: str, settings: dict[str, Any]
+) -> None:
+    rows_csv(tmp_path)
+    asked = replace(order(tmp_path, micro), protocol=protocol, settings=settings, epochs=None)
+    with serving(tmp_path / "store", backbone=asked.backbone) as served:
+        around = Surroundings(partial(open_wire, served.connection(asked.name)), open_cache, Progress(print))
+        assert tune(asked, around)
+        assert not tune(asked, around)
+    found = json.loads((asked.out / "summary.json").read_text("utf-8"))
+    assert found["protocol"] == protocol
+    assert found["accuracy"]["n"] > 0
+    assert found["untuned"]["n"] == found["accuracy"]["n"]
+    assert found["uplink_bytes"] > found["payload_bytes"] / 2 > 0

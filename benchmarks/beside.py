@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .logs import Log
-from .server import Running, ServerSettings
+from ..system.network.logs import Log
+from ..system.network.server import Running, ServerSettings
 
 
 @contextmanager
