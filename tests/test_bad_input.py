@@ -128,7 +128,7 @@ def jsonl(folder: Path, *records: Any) -> Path:
         ("tune --server localhost:1 --out o --epochs 0", "'--epochs'"),
         ("tune --server localhost:1 --out o --epochs 2 --set side.epochs=3", "are both given; give one of them"),
         ("tune --server localhost:1 --out /dev/null", "/dev/null is a file; give a folder as --out"),
-        ("predict . text", "holds no exported model; give a folder that `sidelight tune` has finished"),
+        ("predict . text", "holds no exported model; give a folder in which `sidelight tune`"),
         ("predict .", "see `sidelight predict --help`"),
         ("forget . --server localhost:1", "holds no tuning; give the folder that `sidelight tune` wrote"),
         ("list protocol", "unknown list 'protocol'; did you mean 'protocols'?"),

@@ -182,7 +182,7 @@ def changed(model: Path, to: Path, **values: Any) -> Path:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no exported model; give a folder that `sidelight tune` has finished"):
+    with pytest.raises(UsageError, match="holds no exported model; give a folder in which `sidelight tune`"):
         load_tuned(tmp_path)
 
 
