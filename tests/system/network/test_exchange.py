@@ -106,6 +106,19 @@ def test_a_split_protocol_needs_the_same_backbone_at_the_server_and_one_device(
         Split(lora=LORA, fleet=Fleet(devices=2)).agreed(scene_of(micro))
 
 
+@pytest.mark.parametrize("protocol", [pae(), LM], ids=["pae", "language"])
+def test_epochs_send_no_activation_and_no_difference_again(micro: Micro, served: Served, protocol: PAE | PAELM) -> None:
+    kinds: list[str] = []
+    with served.wire() as wire:
+        post, request = wire.post, wire.request
+        wire.post = lambda message: (kinds.append(message.kind), post(message))[1]  # type: ignore[method-assign]
+        wire.request = lambda message: (kinds.append(message.kind), request(message))[1]  # type: ignore[method-assign]
+        worked(wire, protocol, scene_of(micro))
+    first = kinds.index("train")
+    assert set(kinds[:first]) == {"samples", "activations", "difference"}
+    assert kinds[first:] == ["train"] * SIDE.epochs + ["download"]
+
+
 def test_devices_are_apart_whatever_their_names_and_seeds(micro: Micro, served: Served) -> None:
     protocol = pae()
     scenes = {f"phone-{i}": make_scene(micro.backbone("opt"), seed=str(i)) for i in range(3)}
