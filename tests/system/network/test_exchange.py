@@ -110,9 +110,13 @@ def test_a_split_protocol_needs_the_same_backbone_at_the_server_and_one_device(
 def test_epochs_send_no_activation_and_no_difference_again(micro: Micro, served: Served, protocol: PAE | PAELM) -> None:
     kinds: list[str] = []
     with served.wire() as wire:
-        post, request = wire.post, wire.request
-        wire.post = lambda message: (kinds.append(message.kind), post(message))[1]  # type: ignore[method-assign]
-        wire.request = lambda message: (kinds.append(message.kind), request(message))[1]  # type: ignore[method-assign]
+        encoded = wire._encoded
+
+        def noted(message: Message) -> bytes:
+            kinds.append(message.kind)
+            return encoded(message)
+
+        wire._encoded = noted  # type: ignore[method-assign]
         worked(wire, protocol, scene_of(micro))
     first = kinds.index("train")
     assert set(kinds[:first]) == {"samples", "activations", "difference"}
