@@ -54,6 +54,8 @@ def main() -> None:
     except TyperException as error:
         _refuse(_with_help(error))
     except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:
+            _refuse("the disk is full; make room, and give the same command again")
         if error.errno not in OUT_OF_OUR_HANDS or error.filename is None:
             raise
         _refuse(f"{error.filename}: {(error.strerror or 'it cannot be used').lower()}; give another path or make room")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,5 +84,8 @@ def _work(device: Device, wire: Wire, account: Account, phases: Phases) -> None:
         for _ in device.work(wire):
             account.add(wire.traffic, device.releases)
             phases.look(wire.traffic)
-    finally:
-        account.add(wire.traffic, device.releases)
+    except BaseException:
+        with suppress(OSError):  # what broke the work off is what the user has to hear
+            account.add(wire.traffic, device.releases)
+        raise
+    account.add(wire.traffic, device.releases)
