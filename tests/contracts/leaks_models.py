@@ -34,6 +34,6 @@ LEAKS: dict[str, Callable[[Micro], Planted]] = {
     "complete": lambda micro: keyed(micro, ATTACKS["complete"](), pae(defences=(defence("rotate"),)), known=5),
     "distil": lambda micro: private(keyed(micro, ATTACKS["distil"](), secret_head())),
     "head": lambda micro: keyed(micro, ATTACKS["head"](), secret_head()),
-    "shadow": lambda micro: keyed(micro, ATTACKS["shadow"](), split(learning_rate=3e-3, bottom="trainable", cut=2)),
+    "shadow": lambda micro: keyed(micro, ATTACKS["shadow"](), split(learning_rate=2e-3, bottom="trainable", cut=2)),
     "transform": lambda micro: keyed(micro, ATTACKS["transform"](), pae(defences=(defence("rotate"),))),
 }
