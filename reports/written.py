@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 
 from ..system.files import write_text
-from .html import html
-from .markdown import markdown
-from .plain import as_csv, as_json
-from .redact import redacted
-from .results import Audit, read_audit
-from .table import show
+from .formats.html import html
+from .formats.markdown import markdown
+from .formats.plain import as_csv, as_json
+from .formats.table import show
+from .stored.redact import redacted
+from .stored.results import Audit, read_audit
 
 FORMATS: Mapping[str, Callable[[Audit], str]] = {"html": html, "md": markdown, "csv": as_csv, "json": as_json}
 PIPED_WIDTH = 100

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.reports.claims import claim_tables, judgement
-from sidelight.reports.results import read_audit
-from sidelight.reports.rows import Row, Verdict
-from sidelight.reports.summarise import summarise
+from sidelight.reports.findings.claims import claim_tables, judgement
+from sidelight.reports.findings.summarise import summarise
+from sidelight.reports.stored.results import read_audit
+from sidelight.reports.stored.rows import Row, Verdict
 
 
 def scored(verdict: Verdict | None) -> Row:

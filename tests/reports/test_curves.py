@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sidelight.reports.curve_figure import BOTTOM, TOP, drawn
-from sidelight.reports.curves import apart, named, notes, series, stronger, varied
-from sidelight.reports.results import read_audit
-from sidelight.reports.rows import Curve, Point
+from sidelight.reports.figures.curve_figure import BOTTOM, TOP, drawn
+from sidelight.reports.findings.curves import apart, named, notes, series, stronger, varied
+from sidelight.reports.stored.results import read_audit
+from sidelight.reports.stored.rows import Curve, Point
 
 OfVictims = Callable[[int], Path]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidelight.reports.highlight import Piece, compared
+from sidelight.reports.findings.highlight import Piece, compared
 
 
 def test_equal_texts_are_one_shared_piece() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.reports.html import html
-from sidelight.reports.results import read_audit
+from sidelight.reports.formats.html import html
+from sidelight.reports.stored.results import read_audit
 
 from .folder import row, run, scored
 

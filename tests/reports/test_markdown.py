@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.reports.markdown import escaped, markdown
-from sidelight.reports.results import read_audit
+from sidelight.reports.formats.markdown import escaped, markdown
+from sidelight.reports.stored.results import read_audit
 
 BAR = re.compile(r"(?<!\\)\|")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.reports.redact import redacted, scrubbed
-from sidelight.reports.results import read_audit
+from sidelight.reports.stored.redact import redacted, scrubbed
+from sidelight.reports.stored.results import read_audit
 from sidelight.reports.written import FORMATS
 
 from .every_case import every_case

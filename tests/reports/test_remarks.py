@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sidelight.reports.remarks import behind, controls, doubt, game, holm
-from sidelight.reports.rows import Row
+from sidelight.reports.findings.remarks import behind, controls, doubt, game, holm
+from sidelight.reports.stored.rows import Row
 
 GOOD, BAD = {"value": 0.9, "succeeded": True}, {"value": 0.4, "succeeded": False}
 READ = {"value": 0.2, "succeeded": None}

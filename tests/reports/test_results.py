@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.reports.answer import answer
-from sidelight.reports.results import read_audit
-from sidelight.reports.summarise import summarise
-from sidelight.reports.wording import party
+from sidelight.reports.findings.answer import answer
+from sidelight.reports.findings.summarise import summarise
+from sidelight.reports.findings.wording import party
+from sidelight.reports.stored.results import read_audit
 from sidelight.system.errors import UsageError
 
 from .folder import group, row, run, unscored

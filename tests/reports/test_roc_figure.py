@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.reports.html import html
-from sidelight.reports.results import read_audit
-from sidelight.reports.roc_figure import roc
-from sidelight.reports.summarise import summarise
-from sidelight.reports.summary import Summary
+from sidelight.reports.figures.roc_figure import roc
+from sidelight.reports.findings.summarise import summarise
+from sidelight.reports.findings.summary import Summary
+from sidelight.reports.formats.html import html
+from sidelight.reports.stored.results import read_audit
 
 from .conftest import build_audit
 from .folder import row, run, scored

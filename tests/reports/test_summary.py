@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from sidelight.reports.answer import answer
-from sidelight.reports.claims import claim_tables
-from sidelight.reports.results import read_audit
-from sidelight.reports.rows import Row
-from sidelight.reports.summarise import beside, summarise
-from sidelight.reports.summary import Summary
+from sidelight.reports.findings.answer import answer
+from sidelight.reports.findings.claims import claim_tables
+from sidelight.reports.findings.summarise import beside, summarise
+from sidelight.reports.findings.summary import Summary
+from sidelight.reports.stored.results import read_audit
+from sidelight.reports.stored.rows import Row
 from sidelight.reports.written import FORMATS
 
 from .every_case import DEFENDED, MOBILLM, REASSIGNED, UNDEFENDED, WEAKEST, every_case

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sidelight.reports.table import print_table
+from sidelight.reports.formats.table import print_table
 
 from .every_case import DEFENDED, every_case
 from .folder import write_audit

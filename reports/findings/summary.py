@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .records import Budget, Example, Group, Run, Utility
-from .rows import Row
+from ..stored.records import Budget, Example, Group, Run, Utility
+from ..stored.rows import Row
 from .wording import attack, bound, party, words
 
 GOALS: Mapping[str, str] = {"labels": "labels", "texts": "texts", "model": "tuned model"}

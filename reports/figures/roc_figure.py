@@ -11,10 +11,10 @@ from math import log10
 
 from markupsafe import Markup
 
-from .rows import Row
-from .summary import Summary
+from ..findings.summary import Summary
+from ..findings.wording import number, words
+from ..stored.rows import Row
 from .svg import drawing, line, text
-from .wording import number, words
 
 WIDTH, HEIGHT = 440, 330
 LEFT, RIGHT, TOP, BOTTOM = 56, 424, 10, 280

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .rows import REASSIGNED, Control, Judged, Roc, Row
+from ..stored.rows import REASSIGNED, Control, Judged, Roc, Row
 from .wording import advantage, estimate, listed, number, p_value, seconds, words
 
 LEAK = 0.05

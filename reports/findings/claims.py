@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .rows import Row
+from ..stored.rows import Row
 from .summary import Summary
 
 Judgement = Literal["refuted", "not refuted", "not audited"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from ..stored.records import Group
+from ..stored.results import Audit
+from ..stored.rows import Row
 from .elsewhere import audited_elsewhere
-from .records import Group
-from .results import Audit
-from .rows import Row
 from .summary import Found, Summary
 from .wording import attack
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
+from ..stored.results import Audit
 from .claims import claim_tables
 from .elsewhere import AND
-from .results import Audit
 from .summarise import beside
 from .summary import ALL_GOALS, Summary
 from .wording import count, listed, party

@@ -9,10 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .curves import at, named, stronger, varied
-from .results import Audit
-from .rows import Curve, Point
-from .wording import estimate, number, words
+from ..findings.curves import at, named, stronger, varied
+from ..findings.wording import estimate, number, words
+from ..stored.results import Audit
+from ..stored.rows import Curve, Point
 
 HEADINGS = ("", "value", "blind", "verdict", "utility")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .records import Budget, Cached, Estimate, Price
-from .rows import Control, Judged, Row
+from ..stored.records import Budget, Cached, Estimate, Price
+from ..stored.rows import Control, Judged, Row
 
 DASH = "\N{EN DASH}"
 METRICS = {

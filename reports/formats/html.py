@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import figure, roc_figure, svg
-from .curve_figure import drawn
-from .remarks import Shown, controls
-from .results import Audit
-from .rows import Row
+from ..figures import figure, roc_figure, svg
+from ..figures.curve_figure import drawn
+from ..findings.remarks import Shown, controls
+from ..findings.wording import typeset
+from ..stored.results import Audit
+from ..stored.rows import Row
 from .templates import context, environment
-from .wording import typeset
 
 
 def html(audit: Audit) -> str:

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ..system.errors import UsageError
-from ..system.files import read_json, read_lines
+from ...system.errors import UsageError
+from ...system.files import read_json, read_lines
 from .records import Example, Group, Head, Run, Stored
 from .rows import Curve, Row
 

@@ -11,15 +11,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .answer import answer
-from .claims import ClaimTable, claim_tables
+from ..findings.answer import answer
+from ..findings.claims import ClaimTable, claim_tables
+from ..findings.remarks import ON_HALVES, controls, doubt, judged_on
+from ..findings.summarise import beside, summarise
+from ..findings.summary import GOALS, Summary
+from ..findings.wording import advantage, attack, count, estimate, listed, loss, milliseconds, number, promise, words
+from ..stored.results import Audit, read_audit
+from ..stored.rows import Row
 from .curve_table import curve_tables
-from .remarks import ON_HALVES, controls, doubt, judged_on
-from .results import Audit, read_audit
-from .rows import Row
-from .summarise import beside, summarise
-from .summary import GOALS, Summary
-from .wording import advantage, attack, count, estimate, listed, loss, milliseconds, number, promise, words
 
 STYLES = {
     "leaks": "bold red", "refuted": "bold red", "not audited": "red", "failed": "red", "inconclusive": "yellow",

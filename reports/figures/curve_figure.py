@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
+from ..findings.curves import at, axis_of, named, notes, scored, series, stronger
+from ..findings.wording import estimate, number, setting
+from ..stored.rows import Curve, Point
 from .axis import Axis, Tick
-from .curves import at, axis_of, named, notes, scored, series, stronger
 from .figure import TICKS, fits
-from .rows import Curve, Point
 from .svg import drawing, line, text, twin_mark, value_mark
-from .wording import estimate, number, setting
 
 WIDTH = 400
 LEFT, RIGHT, TOP, BOTTOM = 32, 394, 8, 190

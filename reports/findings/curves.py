@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .axis import Axis, axis
-from .records import Twin
-from .results import Audit
-from .rows import BEST, Curve, Point
+from ..figures.axis import Axis, axis
+from ..stored.records import Twin
+from ..stored.results import Audit
+from ..stored.rows import BEST, Curve, Point
 from .wording import attack_with, listed, setting, words
 
 Series = tuple[Point, ...]

@@ -9,15 +9,15 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from . import curves, remarks, wording
-from .answer import answer
-from .claims import claim_tables
-from .highlight import compared
-from .records import Stored
-from .results import Audit
-from .summarise import beside, summarise
-from .summary import ALL_GOALS, GOALS, MEMBERS
-from .traffic import seen
+from ..findings import curves, remarks, wording
+from ..findings.answer import answer
+from ..findings.claims import claim_tables
+from ..findings.highlight import compared
+from ..findings.summarise import beside, summarise
+from ..findings.summary import ALL_GOALS, GOALS, MEMBERS
+from ..findings.traffic import seen
+from ..stored.records import Stored
+from ..stored.results import Audit
 
 WORDS = (
     "number", "estimate", "advantage", "count", "seconds", "setting", "words", "attack", "certified", "p_value", "loss",

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from .records import Estimate, Twin
-from .remarks import judged_on
-from .rows import Row
-from .summary import Summary
+from ..findings.remarks import judged_on
+from ..findings.summary import Summary
+from ..findings.wording import estimate, number, typeset
+from ..stored.records import Estimate, Twin
+from ..stored.rows import Row
 from .svg import drawing, line, text, twin_mark, value_mark
-from .wording import estimate, number, typeset
 
 WIDTH, X0, X1, VALUES = 1104, 330, 900, 926
 TOP, LINE, NAME_LINE = 28, 30, 18

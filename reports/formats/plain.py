@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
-from .results import Audit
-from .rows import Row
+from ..stored.results import Audit
+from ..stored.rows import Row
 
 FIELDS = (
     "cell", "run", "group", "role", "part_of", "protocol", "label", "paper_version", "attack", "goal", "adversary",

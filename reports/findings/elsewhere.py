@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .records import Group
-from .results import Audit
+from ..stored.records import Group
+from ..stored.results import Audit
 
 AND = " and "
 """Between parties in collusion."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from .results import Audit
+from ..stored.results import Audit
 from .templates import context, environment
 
 _MARKS = re.compile(r"([\\`*_\[\]|#~])")

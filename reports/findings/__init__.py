@@ -1,0 +1,1 @@
+"""What follows from stored results, in order and in words."""

@@ -1,0 +1,1 @@
+"""What an audit left in its folder, read and checked."""
