@@ -29,6 +29,13 @@ def answer(audit: Audit, summaries: Sequence[Summary]) -> tuple[str, ...]:
     )
 
 
+def inputs(audit: Audit) -> str:
+    """What the audit was made on, in a line."""
+    data, backbone, victims = audit.head.data, audit.head.backbone, audit.head.victims
+    rows = f" ({count(data.rows)} rows, {count(data.classes)} classes)" if data.rows else ""
+    return f"{PurePath(data.name).name}{rows}, backbone {backbone.name}, {_counted(victims, 'victim')}"
+
+
 def _learned(audit: Audit, summaries: Sequence[Summary]) -> str:
     data, backbone = audit.head.data, audit.head.backbone
     rows = f" ({count(data.rows)} rows, {count(data.classes)} classes)" if data.rows else ""

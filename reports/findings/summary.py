@@ -127,12 +127,12 @@ class Summary:
 
     def strongest(self, goal: str) -> Row | None:
         """The row that decides a goal, None where nothing was scored: one that leaks where any does."""
-        return max(self.of(goal), key=_strength, default=None)
+        return max(self.of(goal), key=strength, default=None)
 
     def other_game(self, goal: str) -> Row | None:
         """The strongest row of a goal by another metric than the one that decides it, None where there is none."""
         shown = self.strongest(goal)
-        return max((r for r in self.of(goal) if shown and r.metric != shown.metric), key=_strength, default=None)
+        return max((r for r in self.of(goal) if shown and r.metric != shown.metric), key=strength, default=None)
 
     def picked(self, goal: str) -> bool:
         """Whether a goal's row was picked from several by the very rows that it is scored on."""
@@ -180,7 +180,8 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _strength(row: Row) -> tuple[int, bool, bool, float, float]:
+def strength(row: Row) -> tuple[int, bool, bool, float, float]:
+    """What rows are ordered by where one of them stands for all: the greatest leaks most surely."""
     rank = _RANK.get(row.verdict or "", -1)
     return rank, row.is_best, row.primary, _or_least(row.advantage_low), _or_least(row.value)
 

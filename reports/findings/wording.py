@@ -34,6 +34,11 @@ def advantage(of: Judged | Control, digits: int = 3) -> str:
     return interval(of.advantage, of.advantage_low, of.advantage_high, digits)
 
 
+def percent(value: float | None) -> str:
+    """A share in percent, with a decimal where it is not whole."""
+    return DASH if value is None else f"{100 * value:.1f}".removesuffix(".0") + " %"
+
+
 def p_value(p: float | None) -> str:
     """A p value with as many digits as decide anything."""
     return number(p) if p is None or p >= 0.001 else "< 0.001"

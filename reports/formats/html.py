@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..figures import figure, roc_figure, svg
+from ..figures import figure, front_figure, roc_figure, svg
 from ..figures.curve_figure import drawn
 from ..findings.remarks import Shown, controls
 from ..findings.wording import typeset
@@ -24,6 +24,7 @@ def html(audit: Audit) -> str:
     drawings = {
         "forest": figure.forest(shown["summaries"]),
         "utility": figure.utility,
+        "panels": front_figure.panels,
         "drawn": drawn,
         "roc": roc_figure.roc,
         "roc_legend": roc_figure.legend,

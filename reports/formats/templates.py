@@ -10,12 +10,16 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from ..findings import curves, remarks, wording
-from ..findings.answer import answer
+from ..findings.answer import answer, inputs
 from ..findings.claims import claim_tables
+from ..findings.front import fronts
 from ..findings.highlight import compared
+from ..findings.matrix import matrix
+from ..findings.next_steps import next_steps
 from ..findings.summarise import beside, summarise
 from ..findings.summary import ALL_GOALS, GOALS, MEMBERS
 from ..findings.traffic import seen
+from ..findings.verdicts import verdicts
 from ..stored.records import Stored
 from ..stored.results import Audit
 
@@ -55,6 +59,7 @@ def facts(record: Stored) -> dict[str, Any]:
 def context(audit: Audit) -> Mapping[str, Any]:
     """What both templates are filled with."""
     summaries = summarise(audit)
+    answers = verdicts(summaries)
     membership = any(summary.of(MEMBERS) for summary in summaries)
     return {
         "goals": ALL_GOALS if membership else GOALS,
@@ -62,6 +67,11 @@ def context(audit: Audit) -> Mapping[str, Any]:
         "head": audit.head,
         "data_name": PurePath(audit.head.data.name).name,
         "summaries": summaries,
+        "inputs": inputs(audit),
+        "verdicts": answers,
+        "next_steps": next_steps(audit, summaries, answers),
+        "matrix": matrix(summaries),
+        "fronts": fronts(summaries),
         "answer": answer(audit, summaries),
         "claims": claim_tables(summaries),
         "varied": curves.varied(audit),
