@@ -219,7 +219,13 @@ def examples(guess: Guess, answers: Answers) -> list[dict[str, Any]]:
         sure = guess.certified or (False,) * len(guess.ids)
         kept = [t for t in zip(guess.ids, guess.tokens, sure, strict=True) if t[0] in set(answers.targets)][:EXAMPLES]
         return [
-            {"id": i, "original": answers.decode(rows[i].tokens), "guess": answers.decode(found), "certified": certain}
+            {
+                "id": i,
+                "original": answers.decode(rows[i].tokens),
+                "guess": answers.decode(found),
+                "certified": certain,
+                "spans": list(rows[i].spans),
+            }
             for i, found, certain in kept
         ]
     if isinstance(guess, LabelGuess):

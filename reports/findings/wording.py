@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..stored.records import Budget, Cached, Estimate, Price
+from ..stored.records import Budget, Cached, Estimate, Example, Price
 from ..stored.rows import Control, Judged, Row
+from .highlight import compared
 
 DASH = "\N{EN DASH}"
 METRICS = {
@@ -158,6 +159,14 @@ def certified(value: Any) -> str:
     if isinstance(value, bool):
         return "certified" if value else "not certified"
     return "" if value is None else str(value)
+
+
+def about(example: Example) -> str:
+    """What is known of a guess beside its words: whether it was certified, and what it tells of personal spans."""
+    both = compared(example.original, example.guess, example.spans)
+    personal = f"{both.recovered} of {both.personal} personal spans recovered" if both.personal else ""
+    sure = "" if example.certified is None else certified(example.certified)
+    return ", ".join(part for part in (sure, personal) if part)
 
 
 def listed(names: list[str], most: int = 4) -> str:

@@ -231,6 +231,8 @@ class Example(Stored):
     original: str
     guess: str
     certified: Any = None
+    spans: tuple[str, ...] = ()
+    """The text of each marked span of the original: a name, an amount, a secret."""
 
     @field_validator("id", "original", "guess", mode="before")
     @classmethod

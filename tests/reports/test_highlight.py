@@ -25,3 +25,14 @@ def test_an_empty_guess_recovers_nothing() -> None:
     both = compared("a b", "")
     assert both.original == (Piece("a b", False),)
     assert both.guess == ()
+
+
+def test_words_of_a_marked_span_are_personal_where_they_stand_in_either_text() -> None:
+    both = compared("call Ada Lovelace, now", "ring Ada Lovelace now", ["Ada Lovelace", "4929"])
+    assert [piece.text for piece in both.original if piece.personal] == ["Ada", "Lovelace,"]
+    assert [piece.text for piece in both.guess if piece.personal] == ["Ada", "Lovelace"]
+
+
+def test_a_span_is_recovered_where_its_whole_text_stands_in_the_guess() -> None:
+    both = compared("Ada Lovelace pays 40 euros", "Ada pays 40 euros", ["Ada Lovelace", "40 euros"])
+    assert (both.personal, both.recovered) == (2, 1)
