@@ -16,10 +16,15 @@ class Format(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
+    latex = "latex"
 
 
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder that `sidelight audit` wrote.")],
+    other: Annotated[
+        Path | None,
+        typer.Argument(help="Another one: say what changed from the first to this, and by more than chance."),
+    ] = None,
     format: Annotated[
         Format | None,
         typer.Option(help="Write this format only; without it, print the table and write HTML and Markdown."),
@@ -28,7 +33,11 @@ def report(
         bool, typer.Option("--redact", help="Leave out example texts, labels of rows, and paths.")
     ] = False,
 ) -> None:
-    """Report what an audit found: the table, and report.html and report.md in its folder."""
-    from .written import show_and_write, write_format
+    """Report what an audit found, in report.html and other formats in its folder, or compare two audits."""
+    from .written import compare_and_write, show_and_write, write_format
 
-    print(show_and_write(folder, redact) if format is None else write_format(folder, format.value, redact))
+    name = None if format is None else format.value
+    if other is not None:
+        print(compare_and_write(folder, other, name, redact))
+    else:
+        print(show_and_write(folder, redact) if name is None else write_format(folder, name, redact))

@@ -8,16 +8,25 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..system.errors import UsageError
 from ..system.files import write_text
+from .formats import comparison
 from .formats.html import html
+from .formats.latex import latex
 from .formats.markdown import markdown
-from .formats.plain import as_csv, as_json
+from .formats.separated import as_csv
 from .formats.table import show
+from .formats.whole import as_json
 from .stored.redact import redacted
 from .stored.results import Audit, read_audit
 
-FORMATS: Mapping[str, Callable[[Audit], str]] = {"html": html, "md": markdown, "csv": as_csv, "json": as_json}
+FORMATS: Mapping[str, Callable[[Audit], str]] = {
+    "html": html, "md": markdown, "csv": as_csv, "json": as_json, "latex": latex,
+}  # fmt: skip
+SUFFIXES = {"latex": "tex"}
+"""Of files, where it is not the format's name."""
 PIPED_WIDTH = 100
+COMPARISON = "comparison"
 
 
 def write_reports(out: Path, redact: bool = False) -> Path:
@@ -28,14 +37,37 @@ def write_reports(out: Path, redact: bool = False) -> Path:
 def show_and_write(out: Path, redact: bool = False) -> Path:
     """Print the table, then write report.html and report.md; the path of the page."""
     audit = _read(out, redact)
-    # a pipe has no width of its own, and 80 columns would fold the intervals
-    show(audit, Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH))
+    show(audit, _console())
     return _write_both(audit, out)
 
 
 def write_format(out: Path, name: str, redact: bool = False) -> Path:
     """Write one format; its path."""
-    return _write(_read(out, redact), out, name)
+    return _write(out / "report", name, FORMATS[name](_read(out, redact)))
+
+
+def compare_and_write(first: Path, second: Path, name: str | None, redact: bool = False) -> Path:
+    """Compare two audits: print what changed, or write one format beside the second; the path of what was written."""
+    if name is not None and name not in comparison.FORMATS:
+        raise UsageError(f"a comparison is not written as {name}; give one of {', '.join(comparison.FORMATS)}")
+    audits = (_read(first, redact), _read(second, redact))
+    names = ("first", "second") if redact else _names(first, second)
+    of = comparison.compared(*audits, names)
+    if name is None:
+        comparison.show(of, _console())
+        _write(second / COMPARISON, "md", comparison.FORMATS["md"](of))
+    return _write(second / COMPARISON, name or "html", comparison.FORMATS[name or "html"](of))
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """What the folders are called, as much of their paths as tells them apart."""
+    one, other = first.resolve(), second.resolve()
+    return (one.name, other.name) if one.name != other.name else (str(first), str(second))
+
+
+def _console() -> Console:
+    # a pipe has no width of its own, and 80 columns would fold the intervals
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
 
 
 def _read(out: Path, redact: bool) -> Audit:
@@ -44,11 +76,11 @@ def _read(out: Path, redact: bool) -> Audit:
 
 
 def _write_both(audit: Audit, out: Path) -> Path:
-    _write(audit, out, "md")
-    return _write(audit, out, "html")
+    _write(out / "report", "md", markdown(audit))
+    return _write(out / "report", "html", html(audit))
 
 
-def _write(audit: Audit, out: Path, name: str) -> Path:
-    path = out / f"report.{name}"
-    write_text(path, FORMATS[name](audit))
-    return path
+def _write(path: Path, name: str, text: str) -> Path:
+    whole = path.with_name(f"{path.name}.{SUFFIXES.get(name, name)}")
+    write_text(whole, text)
+    return whole

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
+from ..findings.axis import Axis, Tick
 from ..findings.curves import at, axis_of, named, notes, scored, series, stronger
 from ..findings.wording import estimate, number, setting
 from ..stored.rows import Curve, Point
-from .axis import Axis, Tick
 from .figure import TICKS, fits
 from .svg import drawing, line, text, twin_mark, value_mark
 

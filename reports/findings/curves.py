@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..figures.axis import Axis, axis
 from ..stored.records import Twin
 from ..stored.results import Audit
 from ..stored.rows import BEST, Curve, Point
+from .axis import Axis, axis
 from .wording import attack_with, listed, setting, words
 
 Series = tuple[Point, ...]

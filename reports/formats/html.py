@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jinja2 import Environment
+from markupsafe import Markup, escape
+
 from ..figures import figure, front_figure, roc_figure, svg
 from ..figures.curve_figure import drawn
 from ..findings.remarks import Shown, controls
@@ -15,9 +18,7 @@ from .templates import context, environment
 
 def html(audit: Audit) -> str:
     """The page of an audit; every stored text is escaped."""
-    made = environment()
-    for name in ("number", "estimate", "advantage", "loss"):
-        made.filters[name] = _typeset(made.filters[name])
+    made = typeset_environment()
     made.filters["controls"] = _controls
     shown = context(audit)
     page = made.get_template("report.html.jinja")
@@ -33,6 +34,22 @@ def html(audit: Audit) -> str:
         "twin_mark": svg.twin_mark,
     }
     return page.render(shown, **drawings)
+
+
+def typeset_environment() -> Environment:
+    """An environment whose numbers are typeset for a page."""
+    made = environment()
+    for name in ("number", "estimate", "advantage", "loss"):
+        made.filters[name] = _typeset(made.filters[name])
+    made.filters["coded"] = coded
+    return made
+
+
+def coded(text: str) -> Markup:
+    """A sentence with what stands between backticks set as code."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(text.split("`"))
+    )
 
 
 def _typeset(worded: Callable[..., str]) -> Callable[..., str]:

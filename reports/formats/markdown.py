@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -16,9 +17,14 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 def markdown(audit: Audit) -> str:
     """The Markdown of an audit; stored text can neither break a table nor become markup."""
+    return markdown_of("report.md.jinja", context(audit))
+
+
+def markdown_of(template: str, filling: Mapping[str, Any], **filters: Callable[..., str]) -> str:
+    """A template of Markdown, filled."""
     made = environment(finalize=escaped)
-    page = made.get_template("report.md.jinja").render(context(audit))
-    return _BLANK_LINES.sub("\n\n", page).strip() + "\n"
+    made.filters |= filters
+    return _BLANK_LINES.sub("\n\n", made.get_template(template).render(filling)).strip() + "\n"
 
 
 def escaped(value: Any) -> Any:

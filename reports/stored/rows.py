@@ -101,8 +101,10 @@ class Row(Judged):
     """By name, the settings that are not their defaults; None where nothing is defended."""
     utility: float | None = None
     uplink_bytes_per_sample: float | None = None
+    downlink_bytes_per_sample: float | None = None
     device_seconds_per_sample: float | None = None
     adversary: str | None = None
+    threat: Settings = Field(default_factory=dict)
     seed: int | None = None
     """The victim's number, None for a row over victims."""
     part_of: str | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidelight.reports.figures.axis import MARGIN, axis
+from sidelight.reports.findings.axis import MARGIN, axis
 
 
 def test_a_linear_axis_keeps_distances() -> None:

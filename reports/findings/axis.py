@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-from ..findings.wording import setting
+from .wording import setting
 
 MARGIN = 0.05
 """Share of an axis that stays free beyond its first and its last value."""

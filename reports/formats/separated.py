@@ -1,4 +1,4 @@
-"""The rows as data: JSON as they are stored, CSV with one column a number."""
+"""report.csv: the rows with one column a number."""
 
 from __future__ import annotations
 
@@ -31,11 +31,6 @@ PRICE = {
 }  # fmt: skip
 """Columns, and where their numbers stand in a price."""
 TWIN_FIELDS = ("value", "low", "high", "twin")
-
-
-def as_json(audit: Audit) -> str:
-    """A list of the rows, every stored field kept."""
-    return json.dumps([dict(row.stored) for row in audit.rows], indent=1, ensure_ascii=False) + "\n"
 
 
 def as_csv(audit: Audit) -> str:
