@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from ..suites.suite import DataPlan, RunPlan, Suite
 from ..suites.threat import Threat
 from .identity import RunIdentity, cell_identity, cell_key
 
+SUITE = "suite.json"
+"""The suite as it was read, in the folder of its results."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -32,6 +36,12 @@ class Request:
     out: Path
     seed: str | None = None
     processes: int = 2
+
+    @property
+    def command(self) -> str:
+        """What repeats the audit, given an `--out`: the same suite, data, backbone and draw."""
+        given = ["sidelight", "audit", str(self.out / SUITE), "--backbone", self.backbone, "--data", self.data]
+        return f'{shlex.join(given)} --seed "$(cat {shlex.quote(str(self.out / "truth" / "seed"))})"'
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from ...system import files
 from ...system.backbone import TINY, Backbone, load_backbone, local_folder
 from ...system.data import Dataset, Sizes, Split, joined, load, refuse_trained_on, split, with_random_labels
 from ...system.errors import SidelightError, UsageError
@@ -20,7 +21,7 @@ from ..suites.suite import DataPlan
 from . import home
 from .fitting import refuse_unattackable, refuse_unfit
 from .layout import Layout
-from .naming import Inputs, Named, Request, cells_of, name_runs, order_run, parts_path, victim_streams
+from .naming import SUITE, Inputs, Named, Request, cells_of, name_runs, order_run, parts_path, victim_streams
 from .placing import lay_out
 
 SHORTEST_SEED = 16
@@ -98,6 +99,7 @@ def settle(request: Request, say: Say) -> Plan:
     parts = dict(deal_all(request, seed, datasets))
     refuse_unattackable(request, planned, backbone, seed, parts)
     home.begin(request.out, seed, parts, identity)
+    files.write_json(request.out / SUITE, suite.model_dump(mode="json"))
     first = parts[parts_path(request, suite.data, 0)]
     return Plan(
         request=request,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ...attacks import ATTACKS
 from ...system.building import Recipe, unfolded
@@ -14,23 +17,30 @@ from .defended import REVEALED, UNDEFENDED, WEAKEST
 from .suite import RunPlan, Suite, settings_of, validated
 from .sweeps import points
 
+READERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads}
 BUILT_IN = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
 
 
 def load_suite(reference: str) -> Suite:
-    """A suite by built-in name or from one's own TOML file."""
+    """A suite by built-in name, from one's own TOML file, or from the suite.json of a finished audit."""
     path = BUILT_IN.get(reference, Path(reference))
-    if reference not in BUILT_IN and path.suffix != ".toml":
+    if reference not in BUILT_IN and path.suffix not in READERS:
         raise UnknownName("suite", reference, BUILT_IN)
     if not path.is_file():
         raise UsageError(f"the suite file {reference} does not exist; give quick, standard or a TOML file")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{reference} is not valid TOML: {error}") from None
-    suite = with_attacks(with_presets(validated(Suite, values, reference)))
+    suite = with_attacks(with_presets(validated(Suite, _values(path, reference), reference)))
     _check(suite, reference)
     return suite.model_copy(update={"name": suite.name or path.stem})
+
+
+def _values(path: Path, reference: str) -> dict[str, Any]:
+    try:
+        values = READERS[path.suffix](path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{reference} is not valid {path.suffix[1:].upper()}: {error}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{reference} holds no table; a suite is a table of settings")
+    return values
 
 
 def with_presets(suite: Suite) -> Suite:

@@ -104,7 +104,7 @@ def test_exact_bytes_and_messages_are_shown(page: str) -> None:
 
 def test_each_drawing_says_in_words_what_it_shows(page: str) -> None:
     drawings = [attributes for tag, attributes in Page(page).tags if tag == "svg" and "aria-hidden" not in attributes]
-    assert len(drawings) == 4 + 5  # runs with scores, and the utility of each run
+    assert len(drawings) == 4 + 5 + 2  # runs with scores, the utility of each run, two panels of a front
     assert all(drawing.get("role") == "img" for drawing in drawings)
     assert "sign on labels: 0.997 [0.977, 1.000], outsider 0.412 [0.372, 0.452]" in page
 
@@ -200,7 +200,7 @@ def test_failed_controls_are_listed(six: str) -> None:
 def test_each_victim_s_own_row_says_whose_it_is(victims: Callable[[int], Path]) -> None:
     page = html(read_audit(victims(3)))
     assert page.count("sign, victim 2") > 1
-    assert "an interval over victims takes at least 5 (`--seeds 5`)" in page
+    assert "an interval over victims takes at least 5 (<code>--seeds 5</code>)" in page
 
 
 def test_a_defended_run_shows_what_it_promises_and_costs_beside_the_undefended_one(full: Path) -> None:

@@ -1,0 +1,59 @@
+"""On the front stands what no other protocol beats in leakage, utility and bytes together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sidelight.reports.figures.front_figure import panels
+from sidelight.reports.findings.front import Front, Place, beats, fronts
+from sidelight.reports.findings.summarise import summarise
+from sidelight.reports.stored.results import read_audit
+
+MIDDLE = Place(1, "middle", 0.5, 0.4, 0.6, 0.7, 1000.0, False)
+
+
+@pytest.mark.parametrize(
+    ("better", "beaten"),
+    [
+        ({"leakage": 0.4}, True),
+        ({"utility": 0.8}, True),
+        ({"uplink": 999.0}, True),
+        ({}, False),
+        ({"leakage": 0.4, "utility": 0.6}, False),
+        ({"leakage": 0.4, "uplink": 1001.0}, False),
+        ({"leakage": 0.4, "utility": None}, False),
+    ],
+)
+def test_one_beats_another_by_being_as_good_in_all_and_better_in_one(better: dict[str, float], beaten: bool) -> None:
+    assert beats(replace(MIDDLE, **better), MIDDLE) is beaten
+
+
+def test_guessing_worse_than_blind_is_no_better_than_no_leak() -> None:
+    assert not beats(replace(MIDDLE, leakage=-0.2), replace(MIDDLE, leakage=0.0))
+
+
+def test_where_nothing_crosses_stands_beside_the_front(out: Path) -> None:
+    labels = next(front for front in fronts(summarise(read_audit(out))) if front.goal == "labels")
+    local = next(place for place in labels.places if place.name == "local")
+    assert (local.silent, local.on_front, local.leakage, local.uplink) == (True, False, 0.0, 0.0)
+    assert any(place.on_front for place in labels.places)
+
+
+def test_a_goal_with_one_protocol_has_no_front(out: Path) -> None:
+    assert [front.goal for front in fronts(summarise(read_audit(out)))] == ["labels"]
+
+
+def test_marks_that_touch_share_a_place_and_keep_their_states() -> None:
+    places = (MIDDLE, replace(MIDDLE, number=2, name="other", on_front=True), replace(MIDDLE, number=3, name="third"))
+    first, _ = panels(Front("labels", "labels", places), 1)
+    assert first.count('class="mark place') == 2
+    assert ">1, 3</text>" in first
+    assert ">2</text>" in first
+
+
+def test_what_was_not_measured_is_drawn_nowhere() -> None:
+    bare = replace(MIDDLE, utility=None, uplink=None)
+    assert panels(Front("labels", "labels", (bare, bare)), 1) == ()
