@@ -82,7 +82,6 @@ def describe(plan: Plan, sandbox: str) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "suite": suite.name,
-        "command": plan.request.command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "victims": suite.victims,
         "attacker_seeds": suite.attacker_seeds,

@@ -24,6 +24,8 @@ from .identity import RunIdentity, cell_identity, cell_key
 
 SUITE = "suite.json"
 """The suite as it was read, in the folder of its results."""
+COMMAND = "command.txt"
+"""What repeats the audit."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ..suites.suite import DataPlan
 from . import home
 from .fitting import refuse_unattackable, refuse_unfit
 from .layout import Layout
-from .naming import SUITE, Inputs, Named, Request, cells_of, name_runs, order_run, parts_path, victim_streams
+from .naming import COMMAND, SUITE, Inputs, Named, Request, cells_of, name_runs, order_run, parts_path, victim_streams
 from .placing import lay_out
 
 SHORTEST_SEED = 16
@@ -100,6 +100,7 @@ def settle(request: Request, say: Say) -> Plan:
     refuse_unattackable(request, planned, backbone, seed, parts)
     home.begin(request.out, seed, parts, identity)
     files.write_json(request.out / SUITE, suite.model_dump(mode="json"))
+    files.write_text(request.out / COMMAND, request.command + "\n")  # with paths, which audit.json has none of
     first = parts[parts_path(request, suite.data, 0)]
     return Plan(
         request=request,

@@ -31,6 +31,7 @@ class Report(BaseModel):
     form: Form
     redacted: bool = Field(description="Whether texts, labels of rows and paths were left out.")
     audit: Head
+    command: str = Field(description="What repeats the whole audit, given an --out.")
     groups: tuple[Group, ...] = Field(description="The runs of each protocol with its settings, one for each victim.")
     runs: tuple[Run, ...]
     rows: tuple[Row, ...] = Field(description="One for each metric of each attack on each group of runs.")
@@ -44,6 +45,7 @@ def as_json(audit: Audit) -> str:
         form=FORM,
         redacted=audit.redacted,
         audit=audit.head,
+        command=audit.command,
         groups=audit.groups,
         runs=tuple(audit.runs.values()),
         rows=audit.rows,

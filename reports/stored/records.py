@@ -215,8 +215,6 @@ class Head(Stored):
     """What audit.json says of the whole audit."""
 
     suite: str = ""
-    command: str = ""
-    """What repeats the whole audit, given an `--out`."""
     created: str = ""
     victims: int = 1
     backbone: Backbone

@@ -33,6 +33,8 @@ class Audit:
     examples: Mapping[str, tuple[Example, ...]]
     """Private examples by stored cell, of one cell for each row of the table; none in a redacted audit."""
     redacted: bool = False
+    command: str = ""
+    """What repeats the whole audit, given an `--out`; empty where it was not stored."""
 
 
 def read_audit(out: Path) -> Audit:
@@ -59,7 +61,12 @@ def read_audit(out: Path) -> Audit:
         rows=rows,
         curves=_all(Curve, out, "curves.jsonl"),
         examples=MappingProxyType(dict(_examples(out, rows))),
+        command=_command(out / "command.txt"),
     )
+
+
+def _command(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def _row(value: Any, number: int) -> Row:

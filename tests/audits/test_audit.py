@@ -4,6 +4,8 @@ it."""
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +13,20 @@ from typing import Any
 
 import pytest
 
+from sidelight import reports
 from sidelight.audits.audit import run_audit
 from sidelight.audits.proofs.survivors import TIMES
 from sidelight.audits.runs.parts import load_parts
 from sidelight.audits.sandbox.workers import Workers
+from sidelight.audits.suites.suite_file import load_suite
+from sidelight.reports.stored.redact import redacted
+from sidelight.reports.stored.results import read_audit
+from sidelight.reports.written import FORMATS
 from sidelight.system.errors import UsageError
 from sidelight.system.progress import Progress
 from sidelight.system.randomness import Streams
 
-from .small import BRIEF, KEYWORDS, LOCAL, MOBILLM, PAE, SEED, Small, results, run_here
+from .small import BRIEF, KEYWORDS, LOCAL, MOBILLM, PAE, SEED, WORDS, Small, results, run_here
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +250,43 @@ def test_a_private_backbone_withholds_what_attacks_need(small: Small, workers: W
     assert "does not have: auxiliary, backbone" in found["mobillm", "match"]["reason"]
     assert found["pae", "sign"]["value"] >= 0.99
     assert {row["threat"]["backbone"] for row in found.values()} == {"private"}
+
+
+# --- what others may do with it ---------------------------------------------------------------------------------
+
+
+def test_the_stored_suite_is_the_one_that_ran(out: Path, suite: Path) -> None:
+    again, ran = load_suite(str(out / "suite.json")), load_suite(str(suite))
+    assert again == ran
+
+
+def test_the_stored_command_names_suite_data_backbone_and_draw(out: Path, small: Small) -> None:
+    command = (out / "command.txt").read_text(encoding="utf-8")
+    given = shlex.split(command)
+    assert given[:3] == ["sidelight", "audit", str(out / "suite.json")]
+    assert given[given.index("--data") + 1] == str(small.rows)
+    assert given[given.index("--backbone") + 1] == str(small.backbone)
+    assert given[given.index("--seed") + 1] == f"$(cat {out / 'truth' / 'seed'})"
+    assert SEED not in command
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_redacted_report_holds_no_word_of_the_victims_beyond_its_own_prose(out: Path, name: str) -> None:
+    """Searched for every word of every victim's text and label that no line of the report's own sources has."""
+    told = [json.loads(line) for path in out.glob("truth/parts*.jsonl") for line in path.read_text().splitlines()]
+    spoken = {word for row in told for word in words_in(json.dumps(row))}
+    sources = [path for path in Path(reports.__path__[0]).rglob("*") if path.suffix in (".py", ".jinja")]
+    prose = {word for path in sources for word in words_in(path.read_text(encoding="utf-8"))}
+    private = ({*WORDS, *KEYWORDS.values()} & spoken) - prose
+    assert len(private) > 15
+    found = FORMATS[name](redacted(read_audit(out)))
+    assert private & set(words_in(found)) == set()
+
+
+def test_the_search_would_find_them(out: Path) -> None:
+    page = FORMATS["html"](read_audit(out))
+    assert len({*WORDS, *KEYWORDS.values()} & set(words_in(page))) > 15
+
+
+def words_in(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())

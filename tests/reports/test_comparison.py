@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 import pytest
@@ -28,7 +28,7 @@ from .test_html import Page
 Build = Callable[..., Path]
 
 
-def share(hits: int, n: int, method: str = "exact") -> Estimate:
+def share(hits: int, n: int, method: Literal["exact", "wilson"] = "exact") -> Estimate:
     found = binomtest(hits, n).proportion_ci(method=method)
     return Estimate(value=hits / n, low=found.low, high=found.high)
 

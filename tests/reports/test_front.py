@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ MIDDLE = Place(1, "middle", 0.5, 0.4, 0.6, 0.7, 1000.0, False)
         ({"leakage": 0.4, "utility": None}, False),
     ],
 )
-def test_one_beats_another_by_being_as_good_in_all_and_better_in_one(better: dict[str, float], beaten: bool) -> None:
+def test_one_beats_another_by_being_as_good_in_all_and_better_in_one(better: dict[str, Any], beaten: bool) -> None:
     assert beats(replace(MIDDLE, **better), MIDDLE) is beaten
 
 
