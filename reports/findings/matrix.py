@@ -49,6 +49,11 @@ class Matrix:
     """Attacks that found nothing to read anywhere, and so have no column."""
 
     @property
+    def unaudited(self) -> bool:
+        """Whether anything crossed anywhere that no attack looked at."""
+        return any(line.unaudited for line in self.lines)
+
+    @property
     def opening(self) -> frozenset[int]:
         """The places of each goal's first attack."""
         return frozenset(sum(number for _, number in self.goals[:at]) for at in range(len(self.goals)))

@@ -23,13 +23,13 @@ def markdown(audit: Audit) -> str:
 def markdown_of(template: str, filling: Mapping[str, Any], **filters: Callable[..., str]) -> str:
     """A template of Markdown, filled."""
     made = environment(finalize=escaped)
-    made.filters |= {"fenced": fenced, **filters}
+    made.filters |= {"code": code, **filters}
     return _BLANK_LINES.sub("\n\n", made.get_template(template).render(filling)).strip() + "\n"
 
 
-def fenced(command: str) -> Markup:
+def code(command: str) -> Markup:
     """A command as code, on one line; backticks of its own become quotes."""
-    return Markup("`{}`").format(Markup(re.sub(r"\s+", " ", command).replace("`", "'") + " --out again"))
+    return Markup("`{}`").format(Markup(re.sub(r"\s+", " ", command).replace("`", "'")))
 
 
 def escaped(value: Any) -> Any:

@@ -42,9 +42,10 @@ def test_tables_stand_apart_from_the_text_around_them(page: str) -> None:
     assert not re.search(r"^\|.*\n[^|\n]", page, flags=re.MULTILINE)
 
 
-def test_overview_claims_and_each_run_are_there(page: str) -> None:
+def test_answers_overview_claims_and_each_run_are_there(page: str) -> None:
     assert re.findall(r"^## (.*)$", page, flags=re.MULTILINE) == [
-        "Overview", "The paper's claims", "local", "mobillm (precision=fp32)", "pae (difference=probability)",
+        "Is it kept from the adversary?", "What to do next", "In words", "Overview", "The paper's claims", "local",
+        "mobillm (precision=fp32)", "pae (difference=probability)",
         "pae (difference=logit)", "split (bottom=frozen, cut=2)", "How to read this", "Inputs, versions, machine",
     ]  # fmt: skip
     assert "| v1 | labels | **refuted** (sign 0.997" in page
