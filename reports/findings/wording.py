@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..stored.records import Budget, Cached, Estimate, Example, Price
+from ..stored.records import Breach, Budget, Cached, Estimate, Example, Price
 from ..stored.rows import Control, Judged, Row
 from .highlight import compared
 
@@ -159,6 +159,17 @@ def certified(value: Any) -> str:
     if isinstance(value, bool):
         return "certified" if value else "not certified"
     return "" if value is None else str(value)
+
+
+def breach(one: Breach) -> str:
+    """What broke a limit: the run, what was held to it, and by how much."""
+    known = f" knowing {one.known_labels} labels a class" if one.known_labels else ""
+    victim = "" if one.victim is None else f"victim {one.victim}"
+    aim = (words(name) if name else "" for name in (one.goal, one.metric))
+    parts = (one.label, one.attack, f"{one.adversary}{known}", *aim, victim)
+    found = f" {estimate(one)}, {words(one.bound)} {one.at:g}" if one.value is not None else ""
+    why = f": {one.reason}" if one.reason else ""
+    return f"limit {one.limit}: {', '.join(filter(None, parts))}: {one.outcome}{found}{why}"
 
 
 def about(example: Example) -> str:

@@ -25,7 +25,7 @@ from ..stored.results import Audit
 
 WORDS = (
     "number", "estimate", "advantage", "count", "seconds", "setting", "words", "attack", "certified", "p_value", "loss",
-    "milliseconds", "promise", "about",
+    "milliseconds", "promise", "about", "breach",
 )  # fmt: skip
 REMARKS = ("behind", "controls", "doubt", "game", "holm")
 CURVES = ("named", "notes", "stronger", "victim", "apart")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..stored.records import Example, Group, Head, Run
+from ..stored.records import Example, Group, Head, Held, Run
 from ..stored.results import Audit
 from ..stored.rows import Curve, Row
 
@@ -31,6 +31,7 @@ class Report(BaseModel):
     form: Form
     redacted: bool = Field(description="Whether texts, labels of rows and paths were left out.")
     audit: Head
+    budget: Held | None = Field(description="The last leakage budget that was held against the audit.")
     command: str = Field(description="What repeats the whole audit, given an --out.")
     groups: tuple[Group, ...] = Field(description="The runs of each protocol with its settings, one for each victim.")
     runs: tuple[Run, ...]
@@ -45,6 +46,7 @@ def as_json(audit: Audit) -> str:
         form=FORM,
         redacted=audit.redacted,
         audit=audit.head,
+        budget=audit.budget,
         command=audit.command,
         groups=audit.groups,
         runs=tuple(audit.runs.values()),

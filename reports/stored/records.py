@@ -224,6 +224,33 @@ class Head(Stored):
     seconds: float | None = None
 
 
+class Breach(Estimate):
+    """What broke a limit of a leakage budget."""
+
+    limit: int
+    """Its number in the budget, from 1."""
+    bound: str
+    at: float
+    outcome: str
+    label: str = ""
+    adversary: str = ""
+    known_labels: int = 0
+    goal: str | None = None
+    attack: str | None = None
+    metric: str | None = None
+    victim: int | None = None
+    reason: str | None = None
+
+
+class Held(Stored):
+    """What a leakage budget came to that was held against the audit."""
+
+    kept: bool
+    verdict: str
+    breaches: tuple[Breach, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Example(Stored):
     """One private original beside the attack's guess."""
 

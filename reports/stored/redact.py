@@ -37,6 +37,7 @@ def redacted(audit: Audit) -> Audit:
         rows=tuple(map(_row, audit.rows)),
         curves=tuple(map(_cleaned, audit.curves)),
         examples=MappingProxyType({}),
+        budget=None if audit.budget is None else _cleaned(audit.budget),
         command=scrubbed(audit.command),
         redacted=True,
     )

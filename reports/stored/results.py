@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ...system.errors import UsageError
 from ...system.files import read_json, read_lines
-from .records import Example, Group, Head, Run, Stored
+from .records import Example, Group, Head, Held, Run, Stored
 from .rows import Curve, Row
 
 Kept = TypeVar("Kept", bound=Stored)
@@ -33,6 +33,8 @@ class Audit:
     examples: Mapping[str, tuple[Example, ...]]
     """Private examples by stored cell, of one cell for each row of the table; none in a redacted audit."""
     redacted: bool = False
+    budget: Held | None = None
+    """The last leakage budget that was held against it."""
     command: str = ""
     """What repeats the whole audit, given an `--out`; empty where it was not stored."""
 
@@ -61,8 +63,13 @@ def read_audit(out: Path) -> Audit:
         rows=rows,
         curves=_all(Curve, out, "curves.jsonl"),
         examples=MappingProxyType(dict(_examples(out, rows))),
+        budget=_budget(out / "budget.json"),
         command=_command(out / "command.txt"),
     )
+
+
+def _budget(path: Path) -> Held | None:
+    return _checked(Held, read_json(path), path.name) if path.is_file() else None
 
 
 def _command(path: Path) -> str:
