@@ -29,9 +29,9 @@ HARNESS = (contests.NAME, composites.NAME)
 OF_ROWS, OF_RUNS = ("max_advantage", "max_value"), ("min_utility", "max_epsilon")
 BOUNDS = (*OF_ROWS, *OF_RUNS)
 """What a limit bounds: a row's numbers, or what is stated of the runs behind it. Each limit has one."""
-SELECTORS = ("protocol", "label", "adversary", "threat", "goal", "attack", "metric")
-OF_A_ROW = ("goal", "attack", "metric")
-"""Selectors that runs do not have."""
+OF_A_RUN: tuple[str, ...] = ("protocol", "label", "adversary", "threat")
+OF_A_ROW: tuple[str, ...] = ("goal", "attack", "metric")
+"""Selectors: of runs, and of rows alone."""
 
 
 def _as_several(given: Any) -> Any:

@@ -13,7 +13,7 @@ from .check import Check, Subject
 from .evidence import Group, read_groups
 from .of_rows import of_rows
 from .of_runs import of_runs
-from .offers import idle, offers_of_audit
+from .offers import absent, idle, offers_of_audit
 
 
 class Unaudited(NamedTuple):
@@ -52,8 +52,10 @@ def check_budget(out: Path, budget: LeakageBudget) -> Found:
     unaudited: list[Unaudited] = []
     for at, limit in budget.numbered():
         found = list(_checked(at, limit, groups))
-        if (why := idle(limit, offers)) or not found:
-            found.append(_nothing(at, limit, why or "no row of the audit is selected"))
+        if not found:
+            found = [_nothing(at, limit, idle(limit, offers) or "no row of the audit is selected")]
+        elif why := absent(limit, offers):
+            found.append(_nothing(at, limit, why))
         checks += found
         unaudited += _unaudited(found, limit, groups)
     return Found(budget, tuple(checks), tuple(dict.fromkeys(unaudited)))

@@ -15,7 +15,7 @@ from ..planning.layout import Group, load_layout
 from ..planning.naming import Inputs, name_run
 from ..suites.arrange import Planned, arrange
 from ..suites.suite import Suite
-from .budget import HARNESS, NO_ADVANTAGE, OF_A_ROW, OF_ROWS, LeakageBudget, Limit, shown
+from .budget import HARNESS, NO_ADVANTAGE, OF_A_ROW, OF_A_RUN, OF_ROWS, LeakageBudget, Limit, shown
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,26 @@ def idle(limit: Limit, offers: Sequence[Offer]) -> str | None:
     here = [one for one in offers if one.role in limit.roles]
     if not here:
         return "there are no runs" if limit.points else "there are only points of sweeps; give points = true"
-    for kind, names in (("protocol", limit.protocol), ("label", limit.label)):
-        known = {str(getattr(one, kind)) for one in here}
-        if absent := [name for name in names or () if name not in known]:
-            return f"no run has the {kind} {absent[0]!r}; there are {'; '.join(sorted(known))}"
+    if why := absent(limit, offers):
+        return why
     if not (held := _held(limit, here)):
-        asked = [name for name in ("protocol", "label", "adversary", "threat") if name in limit.given]
+        asked = [name for name in OF_A_RUN if name in limit.given]
         return f"no run has {_said(limit, asked)}; there are {'; '.join(sorted({_run(limit, one) for one in here}))}"
-    if limit.bound in OF_ROWS and not any(limit.takes(*attack) for one in held for attack in one.attacks):
+    silent = any(one.silent for one in held) and not limit.attack
+    taken = any(limit.takes(*attack) for one in held for attack in one.attacks)
+    if limit.bound in OF_ROWS and not (silent or taken):
         asked = [name for name in OF_A_ROW if name in limit.given]
         known = {f"{name} ({goal})" for one in held for name, goal in one.attacks if name not in HARNESS}
         return f"no attack there has {_said(limit, asked)}; there are {', '.join(sorted(known))}"
+    return None
+
+
+def absent(limit: Limit, offers: Sequence[Offer]) -> str | None:
+    """Of the protocols and labels that a limit names, one that no run has; None where there is none."""
+    for kind, names in (("protocol", limit.protocol), ("label", limit.label)):
+        known = {str(getattr(one, kind)) for one in offers if one.role in limit.roles}
+        if other := [name for name in names or () if name not in known]:
+            return f"no run has the {kind} {other[0]!r}; there are {'; '.join(sorted(known))}"
     return None
 
 
