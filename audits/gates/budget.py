@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -32,6 +33,10 @@ BOUNDS = (*OF_ROWS, *OF_RUNS)
 OF_A_RUN: tuple[str, ...] = ("protocol", "label", "adversary", "threat")
 OF_A_ROW: tuple[str, ...] = ("goal", "attack", "metric")
 """Selectors: of runs, and of rows alone."""
+NO_ADVANTAGE = (
+    'membership has no advantage; bound its rate of members found with metric = "tpr_at_1" and max_value, '
+    "in a limit of its own"
+)
 
 
 def _as_several(given: Any) -> Any:
@@ -91,11 +96,11 @@ class Limit(BaseModel):
         named = self.goal or (goal_of(self.metric) if self.metric else None)
         return named or (str(ATTACKS[self.attack].goal) if self.attack and self.attack not in HARNESS else None)
 
-    def holds_for(self, protocol: str, label: str, threat: Mapping[str, Any]) -> bool:
-        """Whether a run is held to it."""
+    def holds_for(self, protocol: str, label: str, threat: Mapping[str, Any] | None) -> bool:
+        """Whether a run is held to it; one whose threat model is not known is, since it may be meant."""
         own = {**self.threat, **({"adversary": self.adversary} if self.adversary else {})}
         named = protocol in (self.protocol or (protocol,)) and label in (self.label or (label,))
-        return named and all(threat.get(name) == value for name, value in own.items())
+        return named and (threat is None or all(threat.get(name) == value for name, value in own.items()))
 
     def takes(self, attack: str, goal: str) -> bool:
         """Whether an attack's rows are held to it, by attack and goal."""
@@ -141,12 +146,14 @@ def read_budget(path: Path) -> LeakageBudget:
 def _limit(table: Mapping[str, Any], where: str) -> Limit:
     limit = validated(Limit, table, where)
     bounds = [name for name in BOUNDS if name in limit.given]
-    if len(bounds) != 1:
-        has = f"has {' and '.join(bounds)}; give each a limit of its own" if bounds else "has no bound"
-        raise UsageError(f"{where} {has}" if bounds else f"{where} {has}; give one of {', '.join(BOUNDS)}")
+    if not bounds:
+        raise UsageError(f"{where} has no bound; give one of {', '.join(BOUNDS)}")
+    if len(bounds) > 1:
+        raise UsageError(f"{where} has {' and '.join(bounds)}; give each a limit of its own")
     _check_names(limit, where)
     _check_threat(limit, where)
-    _check_together(limit, where)
+    _check_goals(limit, where)
+    _check_bound(limit, where)
     return limit
 
 
@@ -179,27 +186,29 @@ def _check_threat(limit: Limit, where: str) -> None:
             raise UsageError(f"threat.{name} in {where}: {error.errors()[0]['msg'].lower()}") from None
 
 
-def _check_together(limit: Limit, where: str) -> None:
+def _check_goals(limit: Limit, where: str) -> None:
+    """Refuse a goal, a metric and an attack that no row has together."""
+    goals: dict[str, str] = {}
+    if limit.goal:
+        goals["goal"] = limit.goal
+    if limit.metric:
+        goals["metric"] = goal_of(limit.metric)
+    if limit.attack and limit.attack not in HARNESS:
+        goals["attack"] = str(ATTACKS[limit.attack].goal)
+    for first, name in combinations(goals, 2):
+        if goals[name] != goals[first]:
+            both = f"{name} {getattr(limit, name)!r} is of {goals[name]}, not of {first} {getattr(limit, first)!r}"
+            raise UsageError(f"{where}: {both}; no row has both")
+
+
+def _check_bound(limit: Limit, where: str) -> None:
+    """Refuse what does not go with the bound."""
     bound = limit.bound
-    if bound in OF_RUNS and (alien := [name for name in OF_A_ROW if name in limit.given]):
-        raise UsageError(f"{where}: {bound} bounds runs, which have no {alien[0]}; leave {alien[0]} away")
-    if bound != "max_epsilon" and (alien := [name for name in ("promise", "max_delta") if name in limit.given]):
-        raise UsageError(f"{where}: {alien[0]} belongs to max_epsilon; leave it away")
-    goals = {
-        "goal": limit.goal,
-        "metric": limit.metric and goal_of(limit.metric),
-        "attack": limit.attack and limit.attack not in HARNESS and str(ATTACKS[limit.attack].goal),
-    }
-    named = [(name, goal) for name, goal in goals.items() if goal]
-    for name, goal in named[1:]:
-        if goal != named[0][1]:
-            said = f"{named[0][0]} {getattr(limit, named[0][0])!r}"
-            raise UsageError(f"{where}: {name} {getattr(limit, name)!r} is of {goal}, not of {said}; no row has both")
+    for name in OF_A_ROW:
+        if bound in OF_RUNS and name in limit.given:
+            raise UsageError(f"{where}: {bound} bounds runs, which have no {name}; leave {name} away")
+    for name in ("promise", "max_delta"):
+        if bound != "max_epsilon" and name in limit.given:
+            raise UsageError(f"{where}: {name} belongs to max_epsilon; leave it away")
     if bound == "max_advantage" and limit.asked == Goal.MEMBERS:
         raise UsageError(f"{where}: {NO_ADVANTAGE}")
-
-
-NO_ADVANTAGE = (
-    'membership has no advantage; bound its rate of members found with metric = "tpr_at_1" and max_value, '
-    "in a limit of its own"
-)

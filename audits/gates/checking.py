@@ -80,5 +80,5 @@ def _unaudited(found: Sequence[Check], limit: Limit, groups: Sequence[Group]) ->
     goals = {(check.subject.label, check.subject.goal) for check in found}
     for group in groups:
         for label, goal in sorted((label, goal) for label, goal in goals if goal and label == group.label):
-            if group.held(limit) and (kinds := group.unaudited(goal)):
+            if kinds := group.unaudited(goal):
                 yield Unaudited(label, goal, kinds)

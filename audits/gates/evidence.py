@@ -35,10 +35,9 @@ class Group:
         return str(self.about["protocol"])
 
     @property
-    def threat(self) -> Mapping[str, Any]:
-        """Of its runs, which have it in common."""
-        found: Mapping[str, Any] = next((run["threat"] for run in self.runs.values() if run), {})
-        return found
+    def threat(self) -> Mapping[str, Any] | None:
+        """Of its runs, which have it in common; None where none was recorded."""
+        return next((run["threat"] for run in self.runs.values() if run), None)
 
     @property
     def shows(self) -> frozenset[str]:
@@ -55,15 +54,15 @@ class Group:
         roles = {self.about["role"], *(row["role"] for row in self.rows)}
         return bool(roles & set(limit.roles)) and limit.holds_for(self.protocol, self.label, self.threat)
 
-    def unaudited(self, goal: str) -> tuple[str, ...]:
+    def unaudited(self, goal: str | None) -> tuple[str, ...]:
         """What reached the adversary and no scored attack with a goal takes."""
         scored = (row for row in self.rows if row["goal"] == goal and row["status"] == "scored")
         return tuple(sorted(self.shows - {kind for row in scored for kind in row["consumes"]}))
 
     def subject(self, victim: int | None = None, **own: Any) -> Subject:
         """Its runs, or one victim's, as a check names them."""
-        alone = None if len(self.runs) == 1 else victim
-        threat, known = self.threat, int(self.threat.get("known_labels", 0))
+        alone, threat = None if len(self.runs) == 1 else victim, self.threat or {}
+        known = int(threat.get("known_labels", 0))
         return Subject(self.protocol, self.label, str(threat.get("adversary", "")), known, victim=alone, **own)
 
 

@@ -36,19 +36,17 @@ def of_rows(at: int, limit: Limit, group: Group) -> Iterator[Check]:
     for goal in _goals(limit, taken):
         ours = [row for row in taken if row["goal"] == goal]
         for victim in dict.fromkeys(row["seed"] for row in ours) or [None]:
-            yield from _of_goal(at, limit, group, str(goal), [row for row in ours if row["seed"] == victim])
+            yield from _of_goal(at, limit, group, goal, [row for row in ours if row["seed"] == victim])
 
 
 def _goals(limit: Limit, taken: Sequence[Row]) -> list[str | None]:
     """What must have been measured: a goal that is asked for, or whatever the attacks here have; an attack that is
     named, only where it ran."""
-    if limit.asked and not limit.attack:
-        return [limit.asked]
     found: list[str | None] = list(dict.fromkeys(row["goal"] for row in taken))
-    return found or ([] if limit.attack else [None])
+    return found or ([] if limit.attack else [limit.asked])
 
 
-def _of_goal(at: int, limit: Limit, group: Group, goal: str, rows: Sequence[Row]) -> Iterator[Check]:
+def _of_goal(at: int, limit: Limit, group: Group, goal: str | None, rows: Sequence[Row]) -> Iterator[Check]:
     counted = [row for row in rows if row["status"] == "scored" and _counts(limit, row)]
     unscored = [row for row in rows if row["status"] != "scored"]
     yield from (_held(at, limit, group, row) for row in counted)
@@ -97,7 +95,7 @@ def _of_row(at: int, limit: Limit, group: Group, row: Row) -> Check:
     return Check(at, limit.bound, limit.at, "failed", group.subject(row["seed"], **named))
 
 
-def _blank(at: int, limit: Limit, group: Group, goal: str, victim: int | None) -> Check:
+def _blank(at: int, limit: Limit, group: Group, goal: str | None, victim: int | None) -> Check:
     """Nothing was measured, until something else is said."""
-    named = {"goal": None if goal == "None" else goal, "attack": limit.attack, "metric": limit.metric}
+    named = {"goal": goal, "attack": limit.attack, "metric": limit.metric}
     return Check(at, limit.bound, limit.at, "not measured", group.subject(victim, **named))

@@ -25,7 +25,8 @@ class Offer:
     role: str
     protocol: str
     label: str
-    threat: Mapping[str, Any]
+    threat: Mapping[str, Any] | None
+    """None where it is not known, as no run was recorded."""
     attacks: frozenset[tuple[str, str]]
     """By name, each with its goal."""
     silent: bool = False
@@ -55,19 +56,15 @@ def offers_of_audit(out: Path) -> tuple[Offer, ...]:
         attacks = found.setdefault((entry.group, entry.role), set())
         attacks |= {(entry.attack, entry.goal), *((harness, entry.goal) for harness in HARNESS)}
     return tuple(
-        Offer(role, groups[group].protocol, groups[group].label, threat_of(out, groups[group]), frozenset(attacks))
+        Offer(role, groups[group].protocol, groups[group].label, _threat(out, groups[group]), frozenset(attacks))
         for (group, role), attacks in found.items()
         if role != "control"
     )
 
 
-def threat_of(out: Path, group: Group) -> Mapping[str, Any]:
-    """The threat model that a group's runs have in common; empty where none was recorded."""
-    for key in group.runs.values():
-        if (path := out / "runs" / key / "run.json").exists():
-            threat: Mapping[str, Any] = files.read_json(path)["threat"]
-            return threat
-    return {}
+def _threat(out: Path, group: Group) -> Mapping[str, Any] | None:
+    paths = (out / "runs" / key / "run.json" for key in group.runs.values())
+    return next((files.read_json(path)["threat"] for path in paths if path.exists()), None)
 
 
 def refuse_senseless(budget: LeakageBudget, offers: Sequence[Offer], where: str) -> None:
@@ -128,8 +125,9 @@ def _said(limit: Limit, asked: Iterable[str]) -> str:
 
 def _run(limit: Limit, offer: Offer) -> str:
     """A run as far as a limit asks about its adversary."""
-    threat = (f"{name} = {offer.threat.get(name)!r}" for name in limit.threat)
-    return ", ".join([offer.label, str(offer.threat.get("adversary")), *threat])
+    own = offer.threat or {}
+    threat = (f"{name} = {own.get(name)!r}" for name in limit.threat)
+    return ", ".join([offer.label, str(own.get("adversary")), *threat])
 
 
 def _held(limit: Limit, offers: Sequence[Offer]) -> list[Offer]:

@@ -15,8 +15,11 @@ QUANTITY = {
     "min_utility": "utility",
     "max_epsilon": "promised epsilon",
 }
-_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^\s'\"(),;=]*|(?<!\w)[\w.-]+(?:/[\w.-]+){2,}")
-"""Absolute, home and explicitly relative paths, and a/b/c: a hub id has one slash."""
+_PATH = re.compile(
+    r"(?<![\w.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^\s'\"(),;=]*"  # absolute, home and explicitly relative paths
+    r"|(?<!\w)[\w.-]+(?:/[\w.-]+){2,}"  # a/b/c: a hub id has one slash
+    r"|(?<!\w)[\w./-]*\.(?:jsonl?|csv|tsv|txt|toml|py|safetensors)\b"
+)
 _UNWRITABLE = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, escaped or not."""
 

@@ -9,7 +9,7 @@ import numpy
 import pytest
 import torch
 
-from sidelight.attacks.attack import Goal, LabelGuess, MembershipScores, StolenModel, TextGuess
+from sidelight.attacks.attack import Goal, Guess, LabelGuess, MembershipScores, StolenModel, TextGuess
 from sidelight.audits.cells.membership import Game
 from sidelight.audits.cells.scoring import Answers, score
 from sidelight.audits.gates.budget import Limit, read_budget
@@ -130,7 +130,7 @@ def test_a_limit_can_name_every_metric_that_a_guess_is_scored_by() -> None:
     )
     names = tuple(one.id for one in challenge)
     scores = torch.from_numpy(numpy.arange(len(names), dtype=numpy.float32))
-    guesses = {
+    guesses: dict[Goal, Guess] = {
         Goal.LABELS: LabelGuess(("r0", "r1"), torch.tensor([0, 1])),
         Goal.TEXTS: TextGuess(("r0", "r1"), ((1, 2), (1, 2)), (True, False)),
         Goal.MODEL: StolenModel(("q0", "q1"), outputs),

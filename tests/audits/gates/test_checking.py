@@ -46,9 +46,8 @@ def test_the_upper_end_of_the_interval_counts_and_not_the_value(made: Made) -> N
 
 def test_an_upper_end_at_the_limit_is_within_and_a_hair_above_is_not(made: Made) -> None:
     made.entry(group(made, "pae"), "sign", rows(0.3))
-    for high, outcome in ((0.5, "within"), (0.5000001, "exceeded")):
-        found = held(made, LABELS, lambda row, high=high: {**row, "high": high})
-        assert outcomes(found) == [outcome]
+    assert outcomes(held(made, LABELS, lambda row: {**row, "high": 0.5})) == ["within"]
+    assert outcomes(held(made, LABELS, lambda row: {**row, "high": 0.5000001})) == ["exceeded"]
 
 
 def test_an_advantage_is_bounded_by_its_own_upper_end(made: Made) -> None:
@@ -138,7 +137,7 @@ def test_what_failed_breaks_the_budget_and_its_error_is_not_repeated(made: Made)
     made.entry(group(made, "pae"), "sign", FAILED)
     made.entry("pae", "addback", rows(0.1))
     found = held(made, LABELS)
-    assert outcomes(found) == ["within", "failed"] or outcomes(found) == ["failed", "within"]
+    assert outcomes(found) == ["within", "failed"]
     assert not found.kept
     assert not any(word in " ".join(told(found)) for word in ("secret", "alice"))
 
@@ -225,6 +224,22 @@ def test_a_run_that_was_not_recorded_breaks_every_limit_that_takes_it_in(made: M
     assert sorted(outcomes(held(made, LABELS))) == ["failed", "within"]
     for text in ("min_utility = 0.1", "max_epsilon = 9"):
         assert outcomes(held(made, text)) == ["failed"]
+
+
+def test_a_run_of_which_nothing_is_known_is_not_passed_by_for_its_adversary(made: Made) -> None:
+    entry = made.entry(group(made, "pae"), "sign", rows(0.1))
+    shutil.rmtree(made.out / "cells" / entry.cells[0][0])
+    (made.out / "runs" / "pae-0" / "run.json").unlink()
+    made.entry(group(made, "pae again"), "sign", rows(0.1))
+    for selector in ('adversary = "server"', "threat.known_labels = 0"):
+        assert outcomes(held(made, f"{selector}\nmax_value = 0.5")) == ["failed", "within"]
+
+
+def test_that_nothing_crosses_must_be_known_of_every_run(made: Made) -> None:
+    made.entry(group(made, "local", shows=(), victims=2), "match", NOT_EXPOSED, NOT_EXPOSED)
+    assert outcomes(held(made, LABELS)) == ["not exposed"]
+    (made.out / "runs" / "local-1" / "run.json").unlink()
+    assert outcomes(held(made, LABELS)) == ["not measured"]
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

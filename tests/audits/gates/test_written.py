@@ -149,6 +149,7 @@ def test_a_kept_budget_says_so_and_no_more(tmp_path: Path) -> None:
         ("at ~/x and ../y and ./z", "at [path] and [path] and [path]"),
         ("split (backbone=facebook/opt-125m)", "split (backbone=facebook/opt-125m)"),
         ("a/b/c", "[path]"),
+        ("pae (adapter=mine.safetensors)", "pae (adapter=[path])"),
         ("pae (side.epochs=3, lr=1/2) + noise (epsilon=2.0)", "pae (side.epochs=3, lr=1/2) + noise (epsilon=2.0)"),
         ("a\x00b\ud800c", "a?b?c"),
     ],
