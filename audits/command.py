@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..system.assignments import assignments, defended
 from ..system.errors import UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from .gates.checking import Found
 
 BackboneOption = Annotated[str, typer.Option(help="Packaged name, local folder or Hugging Face id.")]
 DataOption = Annotated[str, typer.Option(help="`messages`, FILE.jsonl, FILE.csv or a `datasets` id.")]
@@ -17,6 +20,11 @@ SeedOption = Annotated[
     str | None,
     typer.Option(help="Repeats a draw, given the same data, suite and backbone; secret, drawn afresh where absent."),
 ]
+BudgetOption = Annotated[
+    Path | None,
+    typer.Option(help="FILE.toml with limits on what leaks; exit status 3 where one is broken. See docs/gates.md."),
+]
+OVER_BUDGET = 3
 
 
 def audit(
@@ -27,6 +35,7 @@ def audit(
     seeds: Annotated[int | None, typer.Option(min=1, help="Victims drawn; the suite says where absent.")] = None,
     seed: SeedOption = None,
     executor: Annotated[str, typer.Option(help="local: one run at a time; processes: one a core.")] = "processes",
+    budget: BudgetOption = None,
 ) -> None:
     """Record every protocol of a suite, attack what crossed, and report what the server learnt."""
     processes = {"local": 1, "processes": max(os.cpu_count() or 1, 1)}
@@ -35,19 +44,22 @@ def audit(
     _refuse_foreign(out)
     from ..system.progress import on_terminal
     from .audit import run_audit
+    from .gates.gate import gate_on_suite
     from .planning.naming import Request
     from .suites.suite_file import load_suite
 
     planned = load_suite(suite)
     if seeds is not None:
         planned = planned.model_copy(update={"victims": seeds})
+    gate = None if budget is None else gate_on_suite(budget, planned)  # a wrong file must not cost an audit
     whole = run_audit(Request(planned, backbone, data, out, seed, processes[executor]), on_terminal())
-    _report(out)
-    if not whole:
-        raise typer.Exit(1)
+    _end(out, whole, None if gate is None else gate(out))
 
 
-def judge(folder: Annotated[Path, typer.Argument(help="The folder that `sidelight audit` wrote.")]) -> None:
+def judge(
+    folder: Annotated[Path, typer.Argument(help="The folder that `sidelight audit` wrote.")],
+    budget: BudgetOption = None,
+) -> None:
     """State every number again from the stored cells, and report: for when the rules of evidence have changed."""
     if not (folder / "plan.json").is_file():
         raise UsageError(f"{folder} is no audit (it holds no plan.json); give the folder that `sidelight audit` wrote")
@@ -56,14 +68,15 @@ def judge(folder: Annotated[Path, typer.Argument(help="The folder that `sideligh
             f"the audit in {folder} is not finished; run `sidelight audit` with --out {folder} again first"
         )
     from .compiling.results import compile_results, state_again
-    from .planning.home import held
+    from .gates.gate import gate_on_audit
+    from .planning.home import forget_budget, held
 
+    gate = None if budget is None else gate_on_audit(budget, folder)
     with held(folder):
+        forget_budget(folder)
         state_again(folder)
         whole = compile_results(folder)
-    _report(folder)
-    if not whole:
-        raise typer.Exit(1)
+    _end(folder, whole, None if gate is None else gate(folder))
 
 
 def record(
@@ -120,6 +133,22 @@ def _refuse_foreign(out: Path) -> None:
         raise UsageError(f"{out} is a file; give a folder of an audit or one that does not exist")
     if out.is_dir() and not (out / "truth").is_dir() and any(path.name != "lock" for path in out.iterdir()):
         raise UsageError(f"{out} holds files that are no audit's; give a folder of an audit or one that does not exist")
+
+
+def _end(out: Path, whole: bool, found: Found | None) -> None:
+    """Report, say what a budget came to, and leave with 3 where it is broken, else with 1 where a cell failed."""
+    _report(out)
+    if found is not None:
+        from .gates.wording import told
+
+        for line in told(found):
+            typer.echo(line, err=True)
+    if found is not None and not found.kept:
+        if not whole:
+            typer.echo("sidelight: besides, a cell failed or a promise of privacy is broken; see the report", err=True)
+        raise typer.Exit(OVER_BUDGET)
+    if not whole:
+        raise typer.Exit(1)
 
 
 def _report(out: Path) -> None:

@@ -46,7 +46,7 @@ def _show_version(wanted: bool) -> None:
 
 
 def main() -> None:
-    """Exit status: 0 done, 1 a cell failed, 2 wrong usage or input, 130 stopped by the user."""
+    """Exit status: 0 done, 1 a cell failed, 2 wrong usage or input, 3 over budget, 130 stopped by the user."""
     try:
         status = build()(prog_name="sidelight", standalone_mode=False)  # typer's own errors come as several lines
     except SidelightError as error:

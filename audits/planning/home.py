@@ -18,6 +18,8 @@ from ..runs.parts import save_parts
 
 HALF_WRITTEN = ("*.partial-*", "*/*.partial-*", "*/*/*.partial-*", "*/*.old-*", "scratch")
 LOCK = "lock"
+BUDGET, JUNIT = "budget.json", "junit.xml"
+"""What a leakage budget came to; stale as soon as results are made anew."""
 PRIVATE_FOLDERS = ("truth", "runs", "cells", "prepared", "scratch")
 
 
@@ -41,6 +43,7 @@ def begin(out: Path, seed: str, parts: Mapping[Path, Split], identity: str) -> N
     """Make the folder, sweep what a killed audit left half-written, and put seed and parts with the truth."""
     out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
     clear_half_written(out)
+    forget_budget(out)
     for name in PRIVATE_FOLDERS:
         (out / name).mkdir(exist_ok=True, mode=files.PRIVATE)
     files.write_text(out / "truth" / "audit", identity + "\n")
@@ -57,6 +60,12 @@ def clear_half_written(out: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def forget_budget(out: Path) -> None:
+    """Remove what a budget came to before: it speaks of results that are about to change."""
+    for name in (BUDGET, JUNIT):
+        (out / name).unlink(missing_ok=True)
 
 
 @contextmanager
