@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,7 +73,8 @@ def forget_budget(out: Path) -> None:
 def held(out: Path) -> Iterator[None]:
     """Keep a second audit out of a folder while one runs; the lock ends with the process, however it ends.
 
-    A folder in which no audit was begun in the end is left as it was.
+    A folder in which no audit was begun in the end is left as it was. The lock holds a token: another machine that
+    reads it there sees the same folder.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder as --out")
@@ -84,6 +86,9 @@ def held(out: Path) -> Iterator[None]:
     except BlockingIOError:
         os.close(lock)
         raise UsageError(f"an audit runs in {out} already; wait for it or give another --out") from None
+    os.ftruncate(lock, 0)
+    os.write(lock, secrets.token_hex(16).encode())
+    os.fsync(lock)
     try:
         yield
     finally:

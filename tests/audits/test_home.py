@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sidelight.audits.planning.home import clear_half_written
+from sidelight.audits.planning.home import clear_half_written, held
 
 HALF = (
     "audit.json.partial-7",
@@ -32,3 +32,13 @@ def test_half_written_files_and_folders_go_and_all_else_stays(tmp_path: Path) ->
     clear_half_written(tmp_path)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == set(WHOLE)
+
+
+def test_the_lock_of_every_audit_in_a_folder_holds_a_token_of_its_own(tmp_path: Path) -> None:
+    tokens = []
+    for _ in range(2):
+        with held(tmp_path):
+            tokens.append((tmp_path / "lock").read_text(encoding="ascii"))
+    assert tokens[0] != tokens[1]
+    assert [len(token) for token in tokens] == [32, 32]
+    assert not (tmp_path / "lock").exists()  # no audit was begun here
