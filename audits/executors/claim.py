@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...system.errors import SidelightError, UsageError
-from ..planning.home import LOCK
+from ..planning import home
 from ..runs.recording import LIBRARIES
 from ..sandbox.prepared_key import code_version
 
@@ -30,7 +30,7 @@ class Claim:
 
     def check(self) -> None:
         """UsageError or SidelightError where this machine does not share it."""
-        if _held(Path(self.out)) != self.token:
+        if home.mark(Path(self.out)) != self.token:
             raise UsageError(f"{here()} does not see {self.out}: give an --out that all nodes of the cluster share")
         for name, asked in self.versions.items():
             if (found := _version(name)) != asked:
@@ -40,22 +40,15 @@ class Claim:
 
 
 def claim_of(out: Path, private: Sequence[Path]) -> Claim:
-    """The claim of the audit that holds a folder."""
+    """The claim of the audit that holds a folder, which is marked."""
     versions = {name: version(name) for name in LIBRARIES}
     hidden = [str(path.resolve()) for path in private]
-    return Claim(str(out.resolve()), _held(out) or "", hidden, versions, code_version(__name__))
+    return Claim(str(out.resolve()), home.marked(out), hidden, versions, code_version(__name__))
 
 
 def here() -> str:
     """This machine, as errors name it."""
     return f"node {platform.node()}"
-
-
-def _held(out: Path) -> str | None:
-    try:
-        return (out / LOCK).read_text(encoding="ascii")
-    except OSError:
-        return None
 
 
 def _version(name: str) -> str:

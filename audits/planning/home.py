@@ -73,8 +73,7 @@ def forget_budget(out: Path) -> None:
 def held(out: Path) -> Iterator[None]:
     """Keep a second audit out of a folder while one runs; the lock ends with the process, however it ends.
 
-    A folder in which no audit was begun in the end is left as it was. The lock holds a token: another machine that
-    reads it there sees the same folder.
+    A folder in which no audit was begun in the end is left as it was.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder as --out")
@@ -86,9 +85,6 @@ def held(out: Path) -> Iterator[None]:
     except BlockingIOError:
         os.close(lock)
         raise UsageError(f"an audit runs in {out} already; wait for it or give another --out") from None
-    os.ftruncate(lock, 0)
-    os.write(lock, secrets.token_hex(16).encode())
-    os.fsync(lock)
     try:
         yield
     finally:
@@ -97,6 +93,24 @@ def held(out: Path) -> Iterator[None]:
         if fresh and not any(out.iterdir()):
             out.rmdir()
         os.close(lock)
+
+
+def marked(out: Path) -> str:
+    """A fresh token in the lock of a folder that this process holds: whoever reads it there sees the same folder."""
+    token = secrets.token_hex(16)
+    with (out / LOCK).open("r+", encoding="ascii") as lock:
+        lock.write(token)
+        lock.flush()
+        os.fsync(lock.fileno())
+    return token
+
+
+def mark(out: Path) -> str | None:
+    """The token in a folder's lock; None where it cannot be read."""
+    try:
+        return (out / LOCK).read_text(encoding="ascii")
+    except OSError:
+        return None
 
 
 def kept_copy(backbone: Backbone, out: Path) -> Path:

@@ -150,6 +150,7 @@ def test_a_node_that_cannot_load_sidelight_stops_the_audit(
 
 def test_nodes_that_go_and_come_are_told(ray: FakeRay, tmp_path: Path) -> None:
     said: list[str] = []
+    (tmp_path / "lock").touch()
     crew = Cluster(ray, tmp_path, [], said.append)
     for nodes in (["node1"], [], ["node2"]):
         ray.living = nodes
@@ -164,6 +165,7 @@ def test_nodes_that_go_and_come_are_told(ray: FakeRay, tmp_path: Path) -> None:
 def test_a_head_that_stays_away_stops_the_audit_but_not_at_once(
     ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "lock").touch()
     crew = Cluster(ray, tmp_path, [], print)
     monkeypatch.setattr(cluster, "answers", lambda address: False)
     crew._look()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sidelight.audits.planning.home import clear_half_written, held
+from sidelight.audits.planning.home import clear_half_written, held, mark, marked
 
 HALF = (
     "audit.json.partial-7",
@@ -34,11 +34,9 @@ def test_half_written_files_and_folders_go_and_all_else_stays(tmp_path: Path) ->
     assert left == set(WHOLE)
 
 
-def test_the_lock_of_every_audit_in_a_folder_holds_a_token_of_its_own(tmp_path: Path) -> None:
-    tokens = []
-    for _ in range(2):
-        with held(tmp_path):
-            tokens.append((tmp_path / "lock").read_text(encoding="ascii"))
-    assert tokens[0] != tokens[1]
-    assert [len(token) for token in tokens] == [32, 32]
-    assert not (tmp_path / "lock").exists()  # no audit was begun here
+def test_a_lock_is_marked_afresh_for_whoever_sees_the_same_folder(tmp_path: Path) -> None:
+    with held(tmp_path):
+        before, after = marked(tmp_path), marked(tmp_path)
+        assert before != after == mark(tmp_path)
+        assert len(after) == 32
+    assert mark(tmp_path) is None  # no audit was begun here, so that nothing is left

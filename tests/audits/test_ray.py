@@ -26,7 +26,7 @@ from sidelight.system.randomness import Streams
 
 from .small import BRIEF, LOCAL, MOBILLM, PAE, SEED, Small, run_here
 
-pytestmark = pytest.mark.timeout(300)  # three nodes import the libraries on two cores, and two of them die
+pytestmark = pytest.mark.timeout(600)  # three nodes import the libraries on two cores, and two of them die
 
 HELPER = Path(__file__).with_name("ray_cluster.py")
 ATTACKS = 'attacks = ["addback", "inverter", "match", "plaintext", "probe", "search", "sign"]\n'
