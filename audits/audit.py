@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -14,47 +13,49 @@ from typing import Any
 import torch
 
 from ..system import files
+from ..system.errors import SidelightError
 from ..system.progress import Progress
 from .compiling.results import compile_results
 from .digest import SCHEMA
+from .executors.executor import Crew, Executor
 from .planning import home
 from .planning.naming import Request
 from .planning.plan import Plan, settle
-from .running import Running, refuse_mixed
 from .runs.parts import NAMES
-from .runs.recorder import record_all
 from .runs.recording import LIBRARIES, RunOrder
-from .sandbox.workers import Workers
 from .voting import make_composites
 
 RECORDED = "recorded"
 
 
-def run_audit(request: Request, progress: Progress) -> bool:
+def run_audit(request: Request, executor: Executor, progress: Progress) -> bool:
     """Run or resume an audit; True where every cell was scored or does not apply, and no audited promise is broken."""
     started = time.monotonic()
     torch.set_num_threads(1)  # recorders and workers have the other cores
     private = [request.out.resolve(), *([Path(request.data).resolve()] if Path(request.data).exists() else [])]
-    with home.held(request.out), Workers(private=private) as workers, progress:  # before any private data are read
+    with (
+        home.held(request.out),
+        progress,
+        executor.at_work(request.out, private, progress) as crew,  # before any private data are read
+    ):
         plan = settle(request, progress.say)
         plan.layout.save(request.out)
-        failures = record_runs(plan, progress)
-        about = describe(plan, workers.sandbox)
+        failures = record_runs(plan, crew, progress)
+        about = describe(plan, crew.machine)
         cells = [cell for cell in plan.cells.values() if cell.run.name not in failures]
-        running = Running(plan, workers, repeated(about), progress)
         began = time.process_time()
-        running.run(cells)
+        attacked = crew.attack(plan, cells, repeated(about), progress)
         shutil.rmtree(request.out / "scratch", ignore_errors=True)  # guesses hold what was reconstructed
         make_composites(request.out, plan.layout, plan.backbone, repeated(about))
         whole = compile_results(request.out)
-        harness = time.process_time() - began - running.twin_seconds
-        spent = {"seconds": time.monotonic() - started, "attack_seconds": running.attack_seconds}
-        spent |= {"twin_seconds": running.twin_seconds, "harness_seconds": harness}
+        harness = time.process_time() - began + attacked.elsewhere - attacked.twins
+        spent = {"seconds": time.monotonic() - started, "attack_seconds": attacked.attacks}
+        spent |= {"twin_seconds": attacked.twins, "harness_seconds": harness}
         files.write_json(request.out / "audit.json", {**about, **{name: round(s, 1) for name, s in spent.items()}})
     return whole
 
 
-def record_runs(plan: Plan, progress: Progress) -> dict[str, str]:
+def record_runs(plan: Plan, crew: Crew, progress: Progress) -> dict[str, str]:
     """Record what is not yet there; returns the runs that failed, with their reasons."""
     for order in plan.orders.values():
         refuse_mixed(Path(order.root), order.identity)
@@ -71,12 +72,19 @@ def record_runs(plan: Plan, progress: Progress) -> dict[str, str]:
     if missing:
         progress.begin(RECORDED, len(missing))
         # a suite's later runs tend to be the longer ones: begun first, they leave no core idle at the end
-        record_all(missing[::-1], plan.request.processes, done)
+        crew.record(plan, missing[::-1], done)
     files.write_json(plan.request.out / "unrecorded.json", failures)
     return failures
 
 
-def describe(plan: Plan, sandbox: str) -> dict[str, Any]:
+def refuse_mixed(run: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse a recorded run whose name stands for other settings than it was made with."""
+    path = run / "run.json"
+    if path.exists() and files.read_json(path)["identity"] != identity:
+        raise SidelightError(f"runs/{run.name} was made with other settings than its name stands for; remove it")
+
+
+def describe(plan: Plan, machine: Mapping[str, Any]) -> dict[str, Any]:
     """audit.json: what a report says about the whole audit; no seed, no text, no path."""
     backbone, dataset, suite = plan.backbone, plan.dataset, plan.request.suite
     return {
@@ -104,7 +112,7 @@ def describe(plan: Plan, sandbox: str) -> dict[str, Any]:
             "notices": [*dataset.notices, *plan.notices],
         },
         "versions": {name: version(name) for name in LIBRARIES},
-        "machine": {"cores": os.cpu_count(), "sandbox": sandbox},
+        "machine": dict(machine),
     }
 
 

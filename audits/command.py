@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,14 +33,16 @@ def audit(
     out: Annotated[Path, typer.Option(help="Folder of the results; the same again resumes.")] = Path("results"),
     seeds: Annotated[int | None, typer.Option(min=1, help="Victims drawn; the suite says where absent.")] = None,
     seed: SeedOption = None,
-    executor: Annotated[str, typer.Option(help="local: one run at a time; processes: one a core.")] = "processes",
+    executor: Annotated[
+        str, typer.Option(help="local: one run at a time; processes: one a core; ray: one a core of a Ray cluster.")
+    ] = "processes",
     budget: BudgetOption = None,
 ) -> None:
     """Record every protocol of a suite, attack what crossed, and report what the server learnt."""
-    processes = {"local": 1, "processes": max(os.cpu_count() or 1, 1)}
-    if executor not in processes:
-        raise UnknownName("executor", executor, processes)
     _refuse_foreign(out)
+    from .executors import executor_of
+
+    chosen = executor_of(executor)
     from ..system.progress import on_terminal
     from .audit import run_audit
     from .gates.gate import gate_on_suite
@@ -52,7 +53,7 @@ def audit(
     if seeds is not None:
         planned = planned.model_copy(update={"victims": seeds})
     gate = None if budget is None else gate_on_suite(budget, planned)  # a wrong file must not cost an audit
-    whole = run_audit(Request(planned, backbone, data, out, seed, processes[executor]), on_terminal())
+    whole = run_audit(Request(planned, backbone, data, out, seed), chosen, on_terminal())
     _end(out, whole, None if gate is None else gate(out))
 
 

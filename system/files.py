@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,12 +20,12 @@ _ON_ONE_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
     """A partial folder to fill, renamed to `folder` when the block ends well and removed when it does not."""
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
+    own = _own()
+    partial = folder.with_name(f"{folder.name}.partial-{own}")
     partial.mkdir(parents=True, mode=PRIVATE)
     try:
         yield partial
-        replaced = folder.with_name(f"{folder.name}.old-{os.getpid()}")
+        replaced = folder.with_name(f"{folder.name}.old-{own}")
         if folder.exists():
             folder.rename(replaced)
         partial.rename(folder)
@@ -36,13 +37,18 @@ def whole(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[str]]:
     """A text file to write, put in the place of `path` when the block ends well."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    partial = path.with_name(f"{path.name}.partial-{_own()}")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             yield file
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _own() -> str:
+    """A name that no other writer has, not even one of the same number on another machine."""
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def write_text(path: Path, text: str) -> None:

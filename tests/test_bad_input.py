@@ -85,7 +85,7 @@ def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr("sidelight.audits.audit.Workers", Idle)
+    monkeypatch.setattr("sidelight.audits.executors.cores.Workers", Idle)
 
 
 def jsonl(folder: Path, *records: Any) -> Path:

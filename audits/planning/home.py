@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +93,24 @@ def held(out: Path) -> Iterator[None]:
         if fresh and not any(out.iterdir()):
             out.rmdir()
         os.close(lock)
+
+
+def marked(out: Path) -> str:
+    """A fresh token in the lock of a folder that this process holds: whoever reads it there sees the same folder."""
+    token = secrets.token_hex(16)
+    with (out / LOCK).open("r+", encoding="ascii") as lock:
+        lock.write(token)
+        lock.flush()
+        os.fsync(lock.fileno())
+    return token
+
+
+def mark(out: Path) -> str | None:
+    """The token in a folder's lock; None where it cannot be read."""
+    try:
+        return (out / LOCK).read_text(encoding="ascii")
+    except OSError:
+        return None
 
 
 def kept_copy(backbone: Backbone, out: Path) -> Path:

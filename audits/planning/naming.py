@@ -37,7 +37,6 @@ class Request:
     data: str
     out: Path
     seed: str | None = None
-    processes: int = 2
 
     @property
     def command(self) -> str:

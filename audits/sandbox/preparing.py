@@ -67,7 +67,7 @@ class Shelf:
 
     def holds(self, key: str) -> bool:
         """Whether that was prepared already."""
-        return (self._root / key / ABOUT).exists()
+        return shelved(self._root, key)
 
     def ensure(
         self, attack: Attack, settings: Mapping[str, Any], public: Public, backbone: str, readable: Sequence[Path] = ()
@@ -163,6 +163,11 @@ class Shelf:
     def _tell(self, key: str, work: Path) -> None:
         if (said := read_progress(work)) is not None:
             self._progress(key, *said)
+
+
+def shelved(root: Path, key: str) -> bool:
+    """Whether a shelf's folder holds a finished preparation."""
+    return (root / key / ABOUT).exists()
 
 
 def read_progress(work: Path) -> tuple[float, float] | None:

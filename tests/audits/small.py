@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from sidelight.attacks import ATTACKS
-from sidelight.audits import audit
 from sidelight.audits.audit import run_audit
+from sidelight.audits.executors.cores import OnCores
 from sidelight.audits.planning.naming import Request
+from sidelight.audits.planning.plan import Plan
 from sidelight.audits.runs.recorder import Report
 from sidelight.audits.runs.recording import RunOrder, record
 from sidelight.audits.sandbox.workers import Workers
@@ -81,7 +82,7 @@ class Small:
         return path
 
     def request(self, out: Path, suite: Path, seed: str | None = SEED) -> Request:
-        return Request(load_suite(str(suite)), str(self.backbone), str(self.rows), out, seed, processes=1)
+        return Request(load_suite(str(suite)), str(self.backbone), str(self.rows), out, seed)
 
 
 def write_rows(path: Path, count: int = 150) -> Path:
@@ -104,16 +105,27 @@ def write_rows(path: Path, count: int = 150) -> Path:
 def run_here(small: Small, out: Path, suite: Path, workers: Workers, seed: str | None = SEED) -> tuple[bool, list[str]]:
     """An audit whose runs are recorded in this process and whose attacks use workers that are there already."""
     said: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit, "record_all", _record_here)
-        patch.setattr(audit, "Workers", lambda private: nullcontext(workers))
-        return run_audit(small.request(out, suite, seed), Progress(said.append)), said
+    return run_audit(small.request(out, suite, seed), Here(workers), Progress(said.append)), said
 
 
-def _record_here(orders: Sequence[RunOrder], processes: int, report: Report) -> None:
-    for order in orders:
-        record(order, load_backbone(order.backbone))
-        report(order, None)
+@dataclass(frozen=True)
+class Here:
+    """An executor of this very process, with workers that are there already."""
+
+    workers: Workers
+
+    @contextmanager
+    def at_work(self, out: Path, private: Sequence[Path], progress: Progress) -> Iterator[OnCores]:
+        yield RecordingHere(1, self.workers)
+
+
+class RecordingHere(OnCores):
+    """Records in this process."""
+
+    def record(self, plan: Plan, orders: Sequence[RunOrder], report: Report) -> None:
+        for order in orders:
+            record(order, load_backbone(order.backbone))
+            report(order, None)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import pytest
 
 from sidelight import reports
 from sidelight.audits.audit import run_audit
+from sidelight.audits.executors.cores import Cores
 from sidelight.audits.proofs.survivors import TIMES
 from sidelight.audits.runs.parts import load_parts
 from sidelight.audits.sandbox.workers import Workers
@@ -38,7 +39,7 @@ def suite(small: Small) -> Path:
 def out(small: Small, suite: Path) -> Path:
     """A finished audit, recorded and attacked in processes of its own."""
     folder = small.root / "out"
-    assert run_audit(small.request(folder, suite), Progress(lambda line: None))
+    assert run_audit(small.request(folder, suite), Cores(1), Progress(lambda line: None))
     return folder
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from sidelight.audits.executors.cores import Cores
 from sidelight.audits.planning.naming import Request
 from sidelight.system import command
 from sidelight.system.assignments import assignments, defended
 from sidelight.system.errors import UsageError
 
-Asked = list[Request]
+Asked = list[tuple[Request, Any]]
 
 
 def sidelight(*arguments: object) -> int:
@@ -36,9 +37,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return requests
 
 
-def _noting(requests: Asked, whole: bool) -> Callable[[Request, Any], bool]:
-    def run(request: Request, say: Any) -> bool:
-        requests.append(request)
+def _noting(requests: Asked, whole: bool) -> Callable[[Request, Any, Any], bool]:
+    def run(request: Request, executor: Any, say: Any) -> bool:
+        requests.append((request, executor))
         return whole
 
     return run
@@ -49,18 +50,20 @@ def test_an_audit_without_arguments_is_the_quick_one_on_the_defaults(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert sidelight("audit") == 0
-    request = asked[0]
+    request, executor = asked[0]
     assert (request.suite.name, request.backbone, request.data) == ("quick", "sidelight-tiny", "messages")
-    assert (request.out, request.seed, request.processes) == (Path("results"), None, os.cpu_count())
+    assert (request.out, request.seed) == (Path("results"), None)
+    assert executor == Cores(len(os.sched_getaffinity(0)))
     assert capsys.readouterr().out.splitlines()[-1] == "report of results"
 
 
 def test_every_option_of_an_audit_reaches_its_request(asked: Asked, tmp_path: Path) -> None:
     options = ["--backbone", "b", "--data", "d.csv", "--out", tmp_path / "o", "--seeds", 3, "--seed", "s"]
     assert sidelight("audit", "quick", *options, "--executor", "local") == 0
-    request = asked[0]
+    request, executor = asked[0]
     assert (request.backbone, request.data, request.out) == ("b", "d.csv", tmp_path / "o")
-    assert (request.suite.victims, request.seed, request.processes) == (3, "s", 1)
+    assert (request.suite.victims, request.seed) == (3, "s")
+    assert executor == Cores(1)
 
 
 def test_a_failed_cell_is_exit_status_1_after_the_report(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sidelight.audits.sandbox.preparing import Shelf
 from sidelight.audits.sandbox.workers import Workers
 
 from .small import PAE, Small, installed, results, run_here
@@ -93,3 +94,16 @@ def test_an_audit_prepares_once_for_all_runs_before_it_attacks_and_a_failure_sto
     status = {row["attack"]: row["status"] for row in results(tmp_path / "out")}
     assert (status["preparing"], status["unprepared"], status["working"]) == ("scored", "failed", "scored")
     assert not any(line.startswith("prepared") for line in again)
+
+
+def test_what_waits_for_a_preparation_goes_behind_what_does_not(
+    small: Small, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shelf, "holds", lambda shelf, key: False)  # as long as it takes
+    suite = small.suite("waiting", PAE + 'attacks = ["preparing", "working", "sign"]\n')
+    table = {"preparing": "plugin_attacks:Preparing", "working": "plugin_attacks:Working"}
+    with installed(**table):
+        whole, said = run_here(small, tmp_path / "out", suite, workers)
+    assert whole
+    attacked = [line.split(": ")[1] for line in said if line.startswith("attacked")]
+    assert attacked == ["working", "sign", "preparing"]

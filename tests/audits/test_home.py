@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sidelight.audits.planning.home import clear_half_written
+from sidelight.audits.planning.home import clear_half_written, held, mark, marked
 
 HALF = (
     "audit.json.partial-7",
@@ -32,3 +32,11 @@ def test_half_written_files_and_folders_go_and_all_else_stays(tmp_path: Path) ->
     clear_half_written(tmp_path)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == set(WHOLE)
+
+
+def test_a_lock_is_marked_afresh_for_whoever_sees_the_same_folder(tmp_path: Path) -> None:
+    with held(tmp_path):
+        before, after = marked(tmp_path), marked(tmp_path)
+        assert before != after == mark(tmp_path)
+        assert len(after) == 32
+    assert mark(tmp_path) is None  # no audit was begun here, so that nothing is left

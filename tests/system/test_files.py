@@ -124,3 +124,11 @@ def test_a_missing_file_is_a_usage_error_and_missing_lines_are_none(tmp_path: Pa
     with pytest.raises(UsageError, match=r"value\.json is missing"):
         read_json(tmp_path / "value.json")
     assert read_lines(tmp_path / "rows.jsonl") == []
+
+
+def test_two_who_fill_the_same_folder_do_not_mix_and_the_later_one_stays(tmp_path: Path) -> None:
+    with whole(tmp_path / "cell") as one, whole(tmp_path / "cell") as other:  # two machines may have one process number
+        (one / "one").touch()
+        (other / "other").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["cell"]
+    assert [path.name for path in (tmp_path / "cell").iterdir()] == ["one"]
