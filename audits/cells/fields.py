@@ -15,6 +15,9 @@ from ..statistics import Direction, Interval, Measured, Numbers, Twin, state
 from .cell import Cell
 from .scoring import JUDGED, PRIMARY
 
+DIRECTION: Direction = "higher"
+"""Our own scores grow with the leak."""
+
 NO_NUMBERS = (
     "metric", "direction", "value", "low", "high", "blind_outsider", "blind_rest", "advantage", "advantage_low",
     "advantage_high", "p", "n",
@@ -62,7 +65,7 @@ def called(fields: Mapping[str, Any]) -> str:
 
 
 def numbered(
-    metric: str, primary: bool, judged: bool, numbers: Numbers, direction: Direction = "higher"
+    metric: str, primary: bool, judged: bool, numbers: Numbers, direction: Direction = DIRECTION
 ) -> dict[str, Any]:
     """A metric's numbers as results store them."""
     gain = numbers.advantage

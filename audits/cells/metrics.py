@@ -48,8 +48,21 @@ METRICS: Registry[type[Metric]] = Registry("metric", {}, group="sidelight.metric
 
 def metrics_of(goal: Goal) -> dict[str, Metric]:
     """By name, the metrics of guesses with a goal."""
-    made = {name: METRICS[name]() for name in METRICS}
+    made = {name: _made(name) for name in METRICS}
     return {name: metric for name, metric in made.items() if metric.goal is goal}
+
+
+def _made(name: str) -> Metric:
+    """A metric; UsageError where its package does not give one, since every audit would ask for it."""
+    try:
+        metric = METRICS[name]()
+    except Exception as error:  # of another package
+        raise _wrong(
+            name, f"cannot be loaded ({type(error).__name__}: {error}); repair its package or uninstall it"
+        ) from None
+    if not isinstance(metric, Metric) or (metric.name, metric.direction in get_args(Direction)) != (name, True):
+        raise _wrong(name, f"is no Metric of that name with the direction {' or '.join(get_args(Direction))}; give one")
+    return metric
 
 
 def identity_of(goal: Goal) -> dict[str, str]:
@@ -88,8 +101,6 @@ def _asked(goal: Goal, answers: Answers) -> Sequence[str]:
 
 def _rows(metric: Metric, guess: Guess, answers: Answers, wanted: Sequence[str]) -> Rows:
     """A metric's scores in the order of the rows asked for."""
-    if metric.direction not in get_args(Direction):
-        raise _wrong(metric.name, f"has the direction {metric.direction!r}; give 'higher' or 'lower'")
     try:
         found = metric.rows(guess, answers)
     except Exception as error:  # of another package; what it quotes may be private

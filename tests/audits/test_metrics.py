@@ -18,8 +18,9 @@ from sidelight.audits.cells.judging import measure
 from sidelight.audits.cells.membership import Game
 from sidelight.audits.cells.metrics import METRICS, Metric, identity_of, metrics_of, score
 from sidelight.audits.cells.scoring import JUDGED, Answers
+from sidelight.audits.gates.metrics import goal_of
 from sidelight.audits.statistics import Direction, Measured
-from sidelight.system.errors import UsageError
+from sidelight.system.errors import UnknownName, UsageError
 from sidelight.system.public import Challenge
 from sidelight.system.truth import TrueText, Truth
 
@@ -160,19 +161,45 @@ def test_what_is_no_mapping_of_rows_is_refused(said: Any, refusal: str) -> None:
     assert "private" not in str(caught.value)
 
 
-def test_a_direction_that_is_none_is_refused() -> None:
-    with (
-        installed(Planted, {}, direction="up"),
-        pytest.raises(UsageError, match="direction 'up'; give 'higher' or 'lo"),
-    ):
+@pytest.mark.parametrize("change", [{"direction": "up"}, {"name": "other"}])
+def test_a_metric_that_says_of_itself_what_cannot_be_is_refused(change: dict[str, str]) -> None:
+    refusal = r"the metric 'planted' of their-package 2\.0 is no Metric of that name with the direction higher or lower"
+    with installed(Planted, {}, **change), pytest.raises(UsageError, match=refusal):
         score(Goal.LABELS, GUESS, ANSWERS)
 
 
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        (
+            "no_such_package:Metric",
+            r"cannot be loaded \(ModuleNotFoundError: No module named 'no_such_package'\); repair",
+        ),
+        ("collections:Nothing", r"cannot be loaded \(AttributeError: .*\); repair its package or uninstall it"),
+        ("collections:Counter", "is no Metric of that name"),
+        ("sidelight.audits.cells.metrics:Metric", r"cannot be loaded \(TypeError"),
+    ],
+)
+def test_a_package_that_gives_no_metric_is_named(reference: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS, "_table", {"near": reference})
+    with pytest.raises(UsageError, match="the metric 'near' " + said):
+        identity_of(Goal.LABELS)
+
+
 def test_a_metric_cannot_take_the_place_of_ours() -> None:
-    with installed(Planted, {"a": 1.0}), pytest.MonkeyPatch.context() as patch:
+    with installed(Planted, {"a": 1.0}, name="accuracy"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(METRICS, "_table", {"accuracy": "planted:Planted"})
         with pytest.raises(UsageError, match="the metric 'accuracy' has the name of one of Sidelight's own"):
             score(Goal.LABELS, GUESS, ANSWERS)
+
+
+def test_a_budget_may_name_a_metric_of_a_package_and_goes_by_its_goal() -> None:
+    with installed(Planted, goal=Goal.MODEL):
+        assert goal_of("planted") == "model"
+        with pytest.raises(UnknownName, match="unknown metric in the budget 'plantet'; did you mean 'planted'"):
+            goal_of("plantet")
+    with pytest.raises(UnknownName, match="unknown metric in the budget 'planted'"):
+        goal_of("planted")
 
 
 def of(direction: Direction, scale: float) -> Measured:
