@@ -12,9 +12,13 @@ from typing import Any
 
 import torch
 
+from ..attacks import ATTACKS
 from ..system import files
+from ..system.defences import DEFENCES
 from ..system.errors import SidelightError
 from ..system.progress import Progress
+from ..system.protocols import PROTOCOLS
+from .cells.metrics import METRICS, metrics_of
 from .compiling.results import compile_results
 from .digest import SCHEMA
 from .executors.executor import Crew, Executor
@@ -111,8 +115,19 @@ def describe(plan: Plan, machine: Mapping[str, Any]) -> dict[str, Any]:
             "random_labels": suite.data.random_labels,
             "notices": [*dataset.notices, *plan.notices],
         },
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {**{name: version(name) for name in LIBRARIES}, **plug_ins(plan)},
         "machine": dict(machine),
+    }
+
+
+def plug_ins(plan: Plan) -> dict[str, str]:
+    """What of the audit other people's packages brought, each with its package and version."""
+    orders, attacks = plan.orders.values(), [cell.attack for cell in plan.cells.values()]
+    return {
+        **PROTOCOLS.origins(order.protocol for order in orders),
+        **DEFENCES.origins(name for order in orders for name in order.defences),
+        **ATTACKS.origins(attack.name for attack in attacks),
+        **METRICS.origins(name for goal in {attack.goal for attack in attacks} for name in metrics_of(goal)),
     }
 
 

@@ -117,7 +117,7 @@ def attack(
 
 
 def list_names(
-    what: Annotated[str, typer.Argument(help="protocols, attacks, defences, backbones, data or suites.")],
+    what: Annotated[str, typer.Argument(help="protocols, attacks, defences, metrics, backbones, data or suites.")],
 ) -> None:
     """The names that the other commands take."""
     from .names import TABLES

@@ -10,6 +10,7 @@ from ..system.backbone import BACKBONES
 from ..system.defences import DEFENCES, Defence
 from ..system.presets import PRESETS
 from ..system.protocols import PROTOCOLS
+from .cells.metrics import METRICS
 from .suites.suite_file import BUILT_IN
 
 Named = list[tuple[str, str]]
@@ -30,6 +31,7 @@ TABLES: dict[str, Callable[[], Named]] = {
     "defences": lambda: [
         (name, f"{DEFENCES[name].title} ({DEFENCES[name].source}){_settings(DEFENCES[name])}") for name in DEFENCES
     ],
+    "metrics": lambda: [(name, f"{METRICS[name].goal}: {METRICS[name].source}") for name in METRICS],
     "backbones": lambda: [(name, "packaged; or any local folder or Hugging Face id") for name in BACKBONES],
     "data": lambda: [("messages", "generated; or FILE.jsonl, FILE.csv, or a `datasets` id")],
     "suites": lambda: [(name, "") for name in BUILT_IN],

@@ -17,7 +17,7 @@ from .cells.cell import Cell, Scored
 from .cells.composites import FEWEST, Composite, combined, composite_identity, measure_composite
 from .cells.fields import called, common, stated
 from .cells.judging import Judge, examples
-from .cells.scoring import score
+from .cells.metrics import score
 from .planning.layout import Layout
 from .statistics import Measured, PerfectTwin
 

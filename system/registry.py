@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast
@@ -18,11 +18,14 @@ class Registry(Generic[T], Mapping[str, T]):
     def __init__(self, what: str, table: Mapping[str, str], group: str) -> None:
         self.what = what
         self._table = dict(table)
+        self._origins: dict[str, str] = {}
         self._package = __name__.rpartition(".")[0].rpartition(".")[0]
         for point in entry_points(group=group):
             if point.name in self._table:
                 raise UsageError(f"two plug-ins call themselves {what} {point.name!r}; uninstall one")
             self._table[point.name] = point.value
+            if point.dist is not None:
+                self._origins[point.name] = f"{point.dist.name} {point.dist.version}"
 
     def __getitem__(self, name: str) -> T:
         if name not in self._table:
@@ -30,6 +33,10 @@ class Registry(Generic[T], Mapping[str, T]):
         module, _, attribute = self._table[name].partition(":")
         relative = import_module(module, self._package) if module.startswith(".") else import_module(module)
         return cast(T, getattr(relative, attribute))
+
+    def origins(self, names: Iterable[str]) -> dict[str, str]:
+        """Of those that other people's packages brought: "attack NAME" and the package with its version."""
+        return {f"{self.what} {name}": self._origins[name] for name in sorted({*names}) if name in self._origins}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)

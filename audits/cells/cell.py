@@ -132,7 +132,8 @@ def read_rows(root: Path, key: str) -> dict[str, Measured]:
         metric = about["metric"]
         sides = [{name: columns[f"{metric}/{side}/{name}"] for name in about[side]} for side in SIDES]
         rows = columns[f"{metric}/attack/"]
-        measured[metric] = Measured(tuple(about["ids"]), rows, sides[0], sides[1], blind=about["blind"])
+        direction = about.get("direction", "higher")  # older cells do not say
+        measured[metric] = Measured(tuple(about["ids"]), rows, sides[0], sides[1], about["blind"], direction)
     return measured
 
 
@@ -140,7 +141,13 @@ def _store_rows(partial: Path, measured: Mapping[str, Measured]) -> None:
     tensors = {name: torch.from_numpy(values) for metric, m in measured.items() for name, values in _columns(metric, m)}
     folder.write_tensors(partial / "scores.safetensors", tensors)
     about = [
-        {"metric": metric, "ids": list(m.ids), "blind": m.blind, **{side: list(getattr(m, side)) for side in SIDES}}
+        {
+            "metric": metric,
+            "ids": list(m.ids),
+            "blind": m.blind,
+            "direction": m.direction,
+            **{side: list(getattr(m, side)) for side in SIDES},
+        }
         for metric, m in measured.items()
     ]
     files.write_json(partial / "ids.json", about)

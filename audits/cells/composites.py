@@ -73,7 +73,7 @@ def measure_composite(
         outsider, rest = _named(own, "outsider"), _named(own, "rest")
         if metric in shuffled and shuffled[metric].ids == rows.ids:
             outsider[SHUFFLED] = shuffled[metric].values
-        measured[metric] = Measured(rows.ids, rows.values, outsider, rest)
+        measured[metric] = Measured(rows.ids, rows.values, outsider, rest, direction=rows.direction)
     return measured
 
 

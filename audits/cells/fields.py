@@ -11,12 +11,12 @@ from ...attacks.attack import Goal
 from ...system.building import differing
 from ...system.settings import named
 from ..digest import SCHEMA, digest
-from ..statistics import Interval, Measured, Numbers, Twin, state
+from ..statistics import Direction, Interval, Measured, Numbers, Twin, state
 from .cell import Cell
 from .scoring import JUDGED, PRIMARY
 
-DIRECTION = "higher"
-"""All scores so far grow with the leak."""
+DIRECTION: Direction = "higher"
+"""Our own scores grow with the leak."""
 
 NO_NUMBERS = (
     "metric", "direction", "value", "low", "high", "blind_outsider", "blind_rest", "advantage", "advantage_low",
@@ -64,14 +64,16 @@ def called(fields: Mapping[str, Any]) -> str:
     return named(fields["attack"], fields["settings"])
 
 
-def numbered(metric: str, primary: bool, judged: bool, numbers: Numbers) -> dict[str, Any]:
+def numbered(
+    metric: str, primary: bool, judged: bool, numbers: Numbers, direction: Direction = DIRECTION
+) -> dict[str, Any]:
     """A metric's numbers as results store them."""
     gain = numbers.advantage
     return {
         "metric": metric,
         "primary": primary,
         "judged": judged,
-        "direction": DIRECTION,
+        "direction": direction,
         **_interval(numbers.found),
         "blind_outsider": _twin(numbers.outsider),
         "blind_rest": _twin(numbers.rest),
@@ -94,7 +96,7 @@ def stated(victims: Sequence[Mapping[str, Measured]], goal: Goal, code: str) -> 
         generator = numpy.random.default_rng([int(digest([code, metric]), 16)])
         judged = metric in JUDGED
         numbers = state([one[metric] for one in victims], generator, judged=judged)
-        found.append(numbered(metric, metric == PRIMARY[goal], judged, numbers))
+        found.append(numbered(metric, metric == PRIMARY[goal], judged, numbers, victims[0][metric].direction))
     return found
 
 

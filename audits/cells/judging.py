@@ -23,7 +23,8 @@ from ..statistics import Measured, PerfectTwin
 from .cell import SHUFFLED, Cell, Scored
 from .fields import stated
 from .membership import RATES, RESOLVED, TEXT_ONLY, Game
-from .scoring import PAIRED, PRIMARY, RANDOM, Answers, Rows, linked, random_row_bound, score
+from .metrics import score
+from .scoring import PAIRED, PRIMARY, RANDOM, Answers, Rows, linked, random_row_bound
 from .twins import Blind
 
 BROKEN = 0.0025
@@ -192,7 +193,7 @@ def measure(found: Mapping[str, Rows], twins: tuple[Twin, Twin], classes: int) -
         ]
         if metric in PAIRED and any(len(kept) < len(twin) for kept, twin in zip(aligned, twins, strict=True)):
             raise ValueError(f"a twin of {metric} was scored on other rows than the attack")
-        measured[metric] = Measured(rows.ids, rows.values, aligned[0], aligned[1])
+        measured[metric] = Measured(rows.ids, rows.values, aligned[0], aligned[1], direction=rows.direction)
     return measured
 
 

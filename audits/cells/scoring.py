@@ -23,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ...attacks.attack import Goal, Guess, LabelGuess, MembershipScores, StolenModel, TextGuess
 from ...system.truth import TrueText, Truth
-from ..statistics import Values
+from ..statistics import Direction, Values
 from .membership import Game
 
 PRIMARY = {
@@ -63,6 +63,7 @@ class Rows:
 
     ids: tuple[str, ...]
     values: Values
+    direction: Direction = "higher"
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def linked(guess: TextGuess, answers: Answers) -> TextGuess:
     """
     if guess.ids or not guess.tokens:
         return guess
-    rows, sure = _asked(answers), guess.certified or (False,) * len(guess.tokens)
+    rows, sure = asked_texts(answers), guess.certified or (False,) * len(guess.tokens)
     kept = sorted(range(len(guess.tokens)), key=lambda at: not sure[at])[: len(answers.truth.rows)]
     texts = [guess.tokens[at] for at in kept]
     gain = numpy.array([[_positions(row.tokens, found) or 0.0 for found in texts] for row in rows])
@@ -184,7 +185,7 @@ def linked(guess: TextGuess, answers: Answers) -> TextGuess:
     )
 
 
-def _asked(answers: Answers) -> list[TrueText]:
+def asked_texts(answers: Answers) -> list[TrueText]:
     """The rows whose texts are asked for, without empty ones."""
     wanted = set(answers.targets)
     return [row for row in answers.truth.rows if row.id in wanted and row.tokens]
@@ -193,7 +194,7 @@ def _asked(answers: Answers) -> list[TrueText]:
 def _texts(guess: TextGuess, answers: Answers) -> dict[str, Rows]:
     guess = linked(guess, answers)
     guessed = dict(zip(guess.ids, guess.tokens, strict=True))
-    pairs = [(row, guessed.get(row.id, ())) for row in _asked(answers)]
+    pairs = [(row, guessed.get(row.id, ())) for row in asked_texts(answers)]
     metrics: dict[str, Callable[[TrueText, tuple[int, ...]], float | None]] = {
         "position_accuracy": lambda row, found: _positions(row.tokens, found),
         "bag_f1": lambda row, found: _bag(row.tokens, found),

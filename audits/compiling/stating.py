@@ -7,7 +7,7 @@ of more than one (statistics.state).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -169,17 +169,16 @@ def nested(seeds: Iterable[Mapping[str, Measured]]) -> dict[str, Measured]:
 
 def _combined(one: Measured, other: Measured, made: Callable[[Values, Values], Values]) -> Measured:
     """Two results with the same layout, each pair of arrays made into one."""
-    return Measured(
-        one.ids,
-        made(one.attack, other.attack),
-        {name: made(values, other.outsider[name]) for name, values in one.outsider.items()},
-        {name: made(values, other.rest[name]) for name, values in one.rest.items()},
-        blind=one.blind,
+    return replace(
+        one,
+        attack=made(one.attack, other.attack),
+        outsider={name: made(values, other.outsider[name]) for name, values in one.outsider.items()},
+        rest={name: made(values, other.rest[name]) for name, values in one.rest.items()},
     )
 
 
 def _layout_of(measured: Measured) -> tuple[object, ...]:
-    return measured.ids, set(measured.outsider), set(measured.rest), measured.blind
+    return measured.ids, set(measured.outsider), set(measured.rest), measured.blind, measured.direction
 
 
 def shared(found: Iterable[Mapping[str, Any]], what: str) -> dict[str, Any]:

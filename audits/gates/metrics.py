@@ -1,4 +1,4 @@
-"""The metrics that a limit can name, by the goal that they belong to."""
+"""The metrics that a limit can name, by the goal that they belong to: ours, and those of other packages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ...attacks.attack import Goal
 from ...system.errors import UnknownName
 from ..cells.membership import OWNER, RATES
+from ..cells.metrics import METRICS as PLUGGED
 from ..cells.scoring import CLOSENESS, PARTITION, PRIMARY, RANDOM, TASK
 
 METRICS: Mapping[str, tuple[str, ...]] = {
@@ -25,4 +26,7 @@ def goal_of(metric: str, where: str = "the budget") -> str:
     for goal, names in METRICS.items():
         if metric in names:
             return str(goal)
-    raise UnknownName(f"metric in {where}", metric, [name for names in METRICS.values() for name in names])
+    if metric in PLUGGED:
+        return str(PLUGGED[metric].goal)
+    known = [*PLUGGED, *(name for names in METRICS.values() for name in names)]
+    raise UnknownName(f"metric in {where}", metric, known)

@@ -78,8 +78,10 @@ def _why(limit: Limit, rows: Sequence[Row]) -> str:
 def _held(at: int, limit: Limit, group: Group, row: Row) -> Check:
     value, low, high = (row[name] for name in QUANTITY[limit.bound])
     check = replace(_of_row(at, limit, group, row), value=value, low=low, high=high)
-    if row["direction"] != DIRECTION:
-        return replace(check, outcome="no interval", reason="lower values of this metric leak more; no limit takes it")
+    if limit.bound == "max_value" and row["direction"] != DIRECTION:  # an advantage grows with the leak either way
+        return replace(
+            check, outcome="no interval", reason="lower values of this metric leak more; bound its advantage"
+        )
     if high is None or low is None:
         return replace(check, outcome="no interval", reason=f"the row has no interval for {limit.bound}")
     return replace(check, outcome="within" if high <= limit.at else "exceeded")

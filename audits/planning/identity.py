@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 from ...system.building import Recipe, called, differing, folded
@@ -12,6 +13,8 @@ from ...system.settings import changed, named
 from ..digest import SCHEMA, digest
 from ..sandbox.prepared_key import code_version
 from ..suites.suite import Labels
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class RunIdentity:
     models: tuple[str, ...] = ()
     """Digests of the models that the protocol needs beside the backbone, then of the adversary's relative: the settings
     hold their names alone."""
+    plug_ins: Mapping[str, str] = field(default_factory=dict)
+    """Protocol and defences of other people's packages, each with a digest of its code."""
     varied: Mapping[str, Any] = field(default_factory=dict)
     """What else differs from the suite, such as data.max_classes: only for the name that people read."""
 
@@ -62,6 +67,7 @@ class RunIdentity:
             "sizes": dict(self.sizes),
             "labels": self.labels,
             "models": list(self.models),
+            **({"plug_ins": dict(self.plug_ins)} if self.plug_ins else {}),
         }
 
     @property
@@ -80,14 +86,20 @@ class RunIdentity:
         return f"{self.protocol}-{self.victim}-{digest(self.own)}"
 
 
-def cell_identity(run: str, attack: str, module: str, settings: Mapping[str, Any], repeat: int) -> dict[str, Any]:
-    """Everything that can change a cell's numbers: its run, the attack with its code, settings, attacker's seed."""
+def cell_identity(
+    run: str, attack: str, module: str, settings: Mapping[str, Any], repeat: int, metrics: Mapping[str, str] = NONE
+) -> dict[str, Any]:
+    """Everything that can change a cell's numbers: its run, the attack with its code, settings, attacker's seed.
+
+    `metrics` are those of other people's packages, each with a digest of its code.
+    """
     return {
         "run": run,
         "attack": attack,
         "code": code_version(module),
         "settings": dict(settings),
         "repeat": repeat,
+        **({"metrics": dict(metrics)} if metrics else {}),
     }
 
 

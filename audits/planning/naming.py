@@ -11,12 +11,17 @@ from typing import Any
 
 from ...attacks import ATTACKS
 from ...system.backbone import TINY, local_folder
+from ...system.defences import Defence
+from ...system.protocols import Protocol
 from ...system.protocols.alignment import other_backbone
 from ...system.randomness import Streams
 from ...system.settings import build
 from ..cells.cell import Cell
+from ..cells.metrics import identity_of
 from ..digest import digest
+from ..runs.plugged import plugged
 from ..runs.recording import RunOrder
+from ..sandbox.prepared_key import plugged_code
 from ..suites.arrange import Planned
 from ..suites.suite import DataPlan, RunPlan, Suite
 from ..suites.threat import Threat
@@ -97,11 +102,18 @@ def name_run(inputs: Inputs, run: RunPlan, victim: int) -> RunIdentity:
         defences={one.name: one.settings() for one in protocol.defences},
         labels=run.labels,
         models=tuple(other_backbone(reference).digest for reference in others),
+        plug_ins=_plug_ins(protocol),
         varied={
             **_changed("data", data, suite.data),
             **_changed("threat", threat, suite.threat_of(bare)),
         },
     )
+
+
+def _plug_ins(protocol: Protocol) -> dict[str, str]:
+    """What of a run other packages brought, each with a digest of its code."""
+    parts: list[Protocol | Defence] = [protocol, *protocol.defences]
+    return {name: plugged_code(type(one).__module__) for one in parts for name in plugged([one])}
 
 
 def _changed(table: str, own: DataPlan | Threat, suites: DataPlan | Threat) -> dict[str, Any]:
@@ -147,7 +159,9 @@ def cells_of(request: Request, run: RunPlan, key: str) -> Iterator[Cell]:
     for name, settings in run.attacked():
         attack = build(ATTACKS[name], settings, name)
         for repeat in range(request.suite.attacker_seeds):
-            identity = cell_identity(key, name, type(attack).__module__, asdict(attack), repeat)
+            identity = cell_identity(
+                key, name, type(attack).__module__, asdict(attack), repeat, identity_of(attack.goal)
+            )
             yield Cell(cell_key(identity), request.out / "runs" / key, attack, identity)
 
 

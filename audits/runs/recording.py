@@ -34,6 +34,7 @@ from .adversary import Adversary, adversary_of, shown_to
 from .drawing import draw, draw_candidates, draw_challenge, draw_known, groups, owners
 from .eavesdropping import Tap
 from .parts import load_parts
+from .plugged import plugged
 from .training import held_labels, predictions, retrained, work
 
 LIBRARIES = ("sidelight", "torch", "transformers", "peft", "safetensors", "scikit-learn", "scipy", "numpy")
@@ -133,7 +134,7 @@ def public_facts(protocol: Protocol, scene: Scene, threat: Threat, adversary: Ad
         **protocol.public_facts(scene, adversary.devices[0]),
         **({"resent": True} if threat.claimed_losses else {}),
         "threat": threat.shown,
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {**{name: version(name) for name in LIBRARIES}, **plugged([protocol, *protocol.defences])},
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from functools import cache
 from importlib import import_module
@@ -77,8 +77,18 @@ def prepared_key(attack: Attack, settings: Mapping[str, Any], public: Public, ba
 def code_version(module: str) -> str:
     """Digest of torch's version and of the sources that a preparation runs: these rooms and a plug-in's package."""
     rooms = [Path(path) for room in ROOMS for path in import_module(f"{PACKAGE}.{room}").__path__]
-    state = hashlib.sha256(version("torch").encode())
-    for top in (*rooms, *module_paths(module)):
+    return _sources_digest(version("torch"), (*rooms, *module_paths(module)))
+
+
+@cache
+def plugged_code(module: str) -> str:
+    """Digest of the sources of a plug-in's package; of a module of ours that of nothing."""
+    return _sources_digest("", module_paths(module))
+
+
+def _sources_digest(first: str, tops: Sequence[Path]) -> str:
+    state = hashlib.sha256(first.encode())
+    for top in tops:
         for source in sorted(top.rglob("*.py")) if top.is_dir() else [top]:
             state.update(f"{source.relative_to(top.parent)}\0".encode())
             state.update(hashlib.sha256(source.read_bytes()).digest())

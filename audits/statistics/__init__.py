@@ -28,7 +28,7 @@ from .evidence import FEWEST_VICTIMS, Numbers, PerfectTwin, Twin, state
 from .information import Information, information
 from .intervals import CONFIDENCE, RESAMPLES, Interval, Values, exact_count, interval, t_interval
 from .losses import Loss, loss
-from .measured import Measured
+from .measured import Direction, Measured
 from .selection import best, best_of, half_of
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "LEVEL",
     "RESAMPLES",
     "Advantage",
+    "Direction",
     "Information",
     "Interval",
     "Loss",

@@ -10,7 +10,7 @@ import numpy
 
 from .advantage import Advantage, advantage, advantage_over_chance, p_over_victims, share_of_open
 from .intervals import Interval, Values, alike, interval, t_interval
-from .measured import Measured, check
+from .measured import Measured, check, turned
 from .selection import best_of, half_of
 
 FEWEST_VICTIMS = 5
@@ -31,6 +31,10 @@ class Twin(NamedTuple):
     name: str
     interval: Interval
 
+    @property
+    def turned(self) -> Twin:
+        return Twin(self.name, _turned(self.interval))
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -44,6 +48,16 @@ class Numbers:
     n: int
     """Rows of all victims."""
     victims: int
+
+    @property
+    def turned(self) -> Numbers:
+        """The same numbers of what scores lack to 1; an advantage stays, as (1 - value) / (1 - blind) does."""
+        outsider, rest = (twin and twin.turned for twin in (self.outsider, self.rest))
+        return Numbers(_turned(self.found), outsider, rest, self.advantage, self.n, self.victims)
+
+
+def _turned(found: Interval) -> Interval:
+    return Interval(1 - found.value, 1 - found.high, 1 - found.low)
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,10 @@ def state(measured: Sequence[Measured], generator: numpy.random.Generator, *, ju
             raise ValueError("a judged metric needs a twin of each kind, outsider and rest, or an exact chance")
     if len({one.blind for one in measured}) > 1:
         raise ValueError("all victims must have the same exact chance, or none")
+    if len({one.direction for one in measured}) > 1:
+        raise ValueError("all victims must have scores of one direction")
+    if measured[0].direction == "lower":
+        return state([turned(one) for one in measured], generator, judged=judged).turned
     n = sum(len(one.ids) for one in measured)
     if measured[0].blind is not None:
         return _over_chance([one.attack for one in measured], measured[0].blind, n, generator)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from .intervals import Values
+
+Direction = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,15 @@ class Measured:
     """By name, guesses from the view without what is attacked: (n,) each."""
     blind: float | None = None
     """A twin's score where it is known exactly; candidates are not asked then."""
+    direction: Direction = "higher"
+    """Whether a larger or a smaller score tells of a leak."""
+
+
+def turned(measured: Measured) -> Measured:
+    """Scores of which smaller ones tell of a leak, as what they lack to 1: the larger ones do then."""
+    outsider, rest = ({name: 1 - rows for name, rows in side.items()} for side in (measured.outsider, measured.rest))
+    blind = None if measured.blind is None else 1 - measured.blind
+    return Measured(measured.ids, 1 - measured.attack, outsider, rest, blind)
 
 
 def check(measured: Measured) -> None:
@@ -55,5 +67,5 @@ def same_rows(candidates: Mapping[str, Measured]) -> None:
     first = next(iter(candidates.values()))
     if any(one.ids != first.ids for one in candidates.values()):
         raise ValueError("attacks can only be compared on the same rows in the same order")
-    if any(one.blind != first.blind for one in candidates.values()):
-        raise ValueError("attacks on the same rows must have the same exact chance")
+    if any((one.blind, one.direction) != (first.blind, first.direction) for one in candidates.values()):
+        raise ValueError("attacks on the same rows must have the same exact chance and direction")

@@ -57,7 +57,7 @@ def best(candidates: Mapping[str, Measured]) -> tuple[Measured, str]:
     outsider = dict(_united({own: one.outsider for own, one in candidates.items()}, kept))
     rest = dict(_united({own: one.rest for own, one in candidates.items()}, kept))
     ids = tuple(row for row, inside in zip(first.ids, kept, strict=True) if inside)
-    return Measured(ids, candidates[name].attack[kept], outsider, rest, first.blind), name
+    return Measured(ids, candidates[name].attack[kept], outsider, rest, first.blind, first.direction), name
 
 
 def _best_on(candidates: Mapping[str, Values], rows: NDArray[numpy.bool_]) -> str:

@@ -93,6 +93,16 @@ def test_an_exactly_known_chance_is_stored_with_its_rows(tmp_path: Path) -> None
     assert read_rows(tmp_path, cell().key)[RANDOM].blind == 0.05
 
 
+def test_the_direction_of_scores_is_stored_with_them_and_older_cells_have_none(tmp_path: Path) -> None:
+    ids, values = ("a", "b"), numpy.array([1.0, 0.0])
+    store(tmp_path, cell(), {}, Scored("scored", measured={"m": Measured(ids, values, {}, {}, None, "lower")}))
+    assert read_rows(tmp_path, cell().key)["m"].direction == "lower"
+    path = tmp_path / cell().key / "ids.json"
+    older = [{name: value for name, value in one.items() if name != "direction"} for one in files.read_json(path)]
+    files.write_json(path, older)
+    assert read_rows(tmp_path, cell().key)["m"].direction == "higher"
+
+
 def test_absent_and_failed_cells_run_again_and_a_new_result_replaces_the_old(tmp_path: Path) -> None:
     assert finished(tmp_path, cell()) is None
     store(tmp_path, cell(), {}, Scored("failed", "no memory"))

@@ -59,6 +59,7 @@ def test_the_same_run_has_the_same_key_whatever_the_order_of_its_settings() -> N
         {"seed": "89ac"},
         {"labels": "reassigned"},
         {"models": ("4711",)},
+        {"plug_ins": {"protocol pae": "0123"}},
         {"defences": {"rotate": {"revealed": False, "per_sample": False}}},
     ],
 )
@@ -125,6 +126,12 @@ def test_cells_differ_by_run_attack_settings_and_attackers_seed() -> None:
     assert len(keys) == 5
     assert cell(a=1, b=2) == cell(b=2, a=1)
     assert cell().startswith("pae-0-aa-sign-")
+
+
+def test_metrics_of_other_packages_count_by_their_code() -> None:
+    others: tuple[dict[str, str], ...] = ({}, {"near": "01"}, {"near": "02"}, {"far": "01"})
+    keys = {cell_key(cell_identity("pae-0-aa", "sign", MODULE, {}, 0, metrics)) for metrics in others}
+    assert (len(keys), cell() in keys) == (4, True)
 
 
 def test_an_attack_whose_code_changed_has_other_cells(monkeypatch: pytest.MonkeyPatch) -> None:

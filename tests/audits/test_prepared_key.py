@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sidelight.attacks.reconstruction.match import Match
-from sidelight.audits.sandbox.prepared_key import code_version, prepared_key
+from sidelight.audits.sandbox.prepared_key import code_version, plugged_code, prepared_key
 from sidelight.system.public import Example, Known, Public
 
 from ..contracts.micro import make_micro
@@ -95,6 +95,15 @@ def test_a_plug_in_that_was_rewritten_prepares_again(plugin: Path) -> None:
         before,
         code_version("some_plugin"),
     )
+
+
+def test_the_code_of_a_plug_in_alone_is_told_by_its_own_sources(plugin: Path) -> None:
+    before, ours = plugged_code("some_plugin.protocol"), code_version("some_plugin.protocol")
+    (plugin / "helper.py").write_text("VALUE = 3\n", encoding="ascii")
+    plugged_code.cache_clear()
+    assert plugged_code("some_plugin.protocol") not in (before, ours)
+    assert plugged_code("sidelight.attacks.labels.sign") == plugged_code("sidelight.system.protocols.pae")
+    plugged_code.cache_clear()
 
 
 def test_a_relative_counts_by_its_weights_where_it_is_not_the_backbone(small: Small, tmp_path: Path) -> None:

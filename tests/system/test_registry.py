@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, OrderedDict
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint, EntryPoints, entry_points, version
 from typing import Any
 
 import pytest
@@ -65,6 +65,17 @@ def test_entry_points_of_the_group_join_the_table(monkeypatch: pytest.MonkeyPatc
     assert found["cherry"] is OrderedDict
     assert "cherry" in found
     assert len(found) == 4
+
+
+def test_what_other_packages_brought_is_told_with_package_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    (point,) = (one for one in entry_points(group="console_scripts") if one.name == "sidelight")
+    installed = EntryPoints([point])
+    monkeypatch.setattr(registry_module, "entry_points", lambda group: installed)
+    found = Registry[Any]("fruit", TABLE, GROUP)
+    assert found.origins(["sidelight", "apple", "sidelight"]) == {
+        "fruit sidelight": f"sidelight {version('sidelight')}"
+    }
+    assert fruit(monkeypatch, cherry="collections:OrderedDict").origins(["cherry", "apple"]) == {}
 
 
 def test_a_second_plug_in_of_one_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def test_an_upper_end_at_the_limit_is_within_and_a_hair_above_is_not(made: Made)
 
 def test_an_advantage_is_bounded_by_its_own_upper_end(made: Made) -> None:
     made.entry(group(made, "pae"), "sign", rows(0.3, blind=0.3))
-    change = {"advantage": 0.01, "advantage_low": -0.1, "advantage_high": 0.06, "high": 0.9}
+    change = {"advantage": 0.01, "advantage_low": -0.1, "advantage_high": 0.06, "high": 0.9, "direction": "lower"}
     for limit, outcome in ((0.05, "exceeded"), (0.06, "within")):
         found = held(made, f'goal = "labels"\nmax_advantage = {limit}', lambda row: {**row, **change})
         assert outcomes(found) == [outcome]
