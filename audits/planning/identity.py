@@ -34,8 +34,8 @@ class RunIdentity:
     """By name, all their settings, in the order in which they act."""
     labels: Labels = "own"
     models: tuple[str, ...] = ()
-    """Digests of the models that the protocol needs beside the backbone, then of the adversary's relative: the settings
-    hold their names alone."""
+    """Digests of the models that the protocol needs beside the backbone, then of the adversary's relative, then of
+    other files: the settings hold their names alone."""
     varied: Mapping[str, Any] = field(default_factory=dict)
     """What else differs from the suite, such as data.max_classes: only for the name that people read."""
 
