@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification
 
-from . import files, folder
+from . import folder
 from .backbone import Backbone
 from .errors import UsageError
 
@@ -117,7 +117,7 @@ def read_adapter(root: Path) -> Adapter:
 def _configuration(root: Path) -> dict[str, Any]:
     """Checked: every entry is one that is known here, or says nothing."""
     try:
-        config = files.read_json(root / CONFIG)
+        config = json.loads((root / CONFIG).read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
         config = None
     if not isinstance(config, dict):
