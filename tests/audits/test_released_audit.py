@@ -90,9 +90,16 @@ def test_members_are_found_the_model_is_read_off_and_nothing_says_where_it_lay(
     for name in ("gain", "loss"):
         assert found[name, "tpr_at_1"]["low"] > 0.5
         assert found[name, "tpr_at_1"]["blind_rest"]["value"] < 0.1
+    sides = {name for one in (tmp_path / "out" / "cells").glob("*-gain-*/ids.json") for name in sides_of(one)}
+    assert sides == {"text-only classifier", "untuned backbone"}
     assert found["loss", "tpr_at_1"]["adversary"] == "recipient"
     assert 0 < found["knockoff", "agreement"]["value"] < 1.0
     assert str(base("opt").parent) not in json.dumps(stored)
+
+
+def sides_of(path: Path) -> list[str]:
+    """The candidates for a twin of every metric."""
+    return [name for metric in json.loads(path.read_text(encoding="utf-8")) for name in metric["rest"]]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def scene(micro: Micro, family: str = "opt", labels: tuple[str, ...] = LABELS) -
         ({"adapter": "nowhere"}, "nowhere holds no adapter_config.json"),
     ],
 )
-def test_an_adapter_must_be_given(micro: Micro, settings: dict[str, str], said: str) -> None:
+def test_an_adapter_must_be_given(micro: Micro, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Released(**settings).require_scene(scene(micro))
 
