@@ -27,6 +27,7 @@ from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View
 from ..attack import Attack, Goal, Needs, Prepared, StolenModel
+from ..evidence.adapted import ADAPTED, class_answers, released_model
 from ..evidence.differences import class_scores, undone
 from ..evidence.rebuilt import Model, answers, on_pivots, own_head, upon_bottom
 from ..evidence.states import PLAIN, PROJECTED
@@ -102,7 +103,13 @@ def _ushape(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
     return own_head(upon_bottom(backbone, public, middle), backbone, public)
 
 
+def _adapted(backbone: Backbone, public: Public, tuned: Tuned) -> Model:
+    """An adapter that was tuned elsewhere: it is the model, but for the backbone."""
+    return lambda texts: class_answers(released_model(tuned, public, backbone), public, texts)
+
+
 BUILT: Mapping[str, Callable[[Backbone, Public, Tuned], Model]] = {
+    **dict.fromkeys(ADAPTED, _adapted),
     "additive": _additive,
     "next token": _next_token,
     "side": _side,

@@ -1,7 +1,8 @@
 """Members by the released side network's error on them: what it was trained on, it gets right.
 
 Threat model: whoever holds the released side network and knows the backbone and the head; no message is needed.
-Source: loss threshold, Yeom et al. 2018, arXiv 1709.01604, adversary 1; the loss is the training's own squared error.
+Source: loss threshold, Yeom et al. 2018, arXiv 1709.01604, adversary 1; the loss is the training's own squared error,
+of an adapter that was tuned elsewhere its cross-entropy.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, MembershipScores, Prepared
-from ..evidence.members.challenged import challenged
 from ..evidence.members.shadowed import ADDITIVE, RELEASED, membership, released_errors
 
 
@@ -32,4 +32,4 @@ class Loss(Attack):
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> MembershipScores:
         """A score (C,) for each challenge."""
-        return membership(public, -released_errors(view, public, challenged(public)))
+        return membership(public, -released_errors(view, public))

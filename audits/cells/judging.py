@@ -107,7 +107,7 @@ class Judge:
     def _sides_of(self, attack: Attack) -> tuple[Mapping[str, Guess], Mapping[str, Guess]]:
         """The harness's own guesses without what is attacked."""
         if attack.goal is Goal.MEMBERS:
-            alone = {TEXT_ONLY: self.answers.game.text_only}
+            alone = {TEXT_ONLY: self.answers.game.text_only, **self._blind.members()}
             return alone, alone
         sides = (self._blind.outsider(attack.goal), self._blind.rest(attack.goal, attack.attacked))
         if attack.linked:

@@ -19,11 +19,13 @@ from functools import cached_property, lru_cache
 
 import torch
 
-from ...attacks.attack import Goal, Guess, LabelGuess, StolenModel, TextGuess
+from ...attacks.attack import Goal, Guess, LabelGuess, MembershipScores, StolenModel, TextGuess
+from ...attacks.evidence.adapted import challenged_examples, untuned_model
 from ...attacks.evidence.states import Form
 from ...system.backbone import Backbone, load_backbone
 from ...system.heads import scores, verbaliser
 from ...system.public import Public
+from ...system.released import FUSIONS, LANGUAGE
 from ...system.view import View
 from .readings import EVERYTHING, KNOWN, Reader
 from .states import after, discriminant, states
@@ -66,6 +68,14 @@ class Blind:
         if self._model is None:
             return self._constant()
         return {"learner": self._learner, **(self._asked if "activations" in seen.kinds else {})}
+
+    def members(self) -> dict[str, Guess]:
+        """Beside what texts alone tell: how easy a language model that was tuned elsewhere found each before it was."""
+        public = self.public
+        if public.backbone is None or public.facts.get("fusion") != FUSIONS[LANGUAGE]:
+            return {}
+        nats = untuned_model(public, self.backbone).errors(challenged_examples(public))
+        return {"untuned backbone": MembershipScores(tuple(one.id for one in public.challenge), -nats)}
 
     def texts(self, count: int) -> dict[str, Guess]:
         """Beside them, for guesses that name no samples: so many texts, matched to the rows as those are.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...system.backbone import Backbone
 from ...system.data import Dataset, Split
+from ...system.data.rows import MEMBER
 from ...system.errors import UsageError
 from ...system.packets import EAVESDROPPER
 from ...system.protocols import Protocol, Scene
@@ -38,9 +39,23 @@ def refuse_unfit(
         refuse_absent(suite.threat_of(run), protocol)
         refuse_unheeded(suite.threat_of(run), protocol)
         protocol.require(backbone)
+        refuse_untold(suite, protocol, datasets[suite.data_of(run)])
     for run in (one.run for one in planned if one.run.defences):
         labels = datasets[suite.data_of(run)].labels
         suite.protocol_of(run).public_head(Scene(backbone, labels, {}, UNUSED))  # depends on every defence
+
+
+def refuse_untold(suite: Suite, protocol: Protocol, dataset: Dataset) -> None:
+    """Refuse a model that was tuned elsewhere on rows that nobody names, or as several victims, of which it is one."""
+    if protocol.trains:
+        return
+    if not any(row.pool == MEMBER for row in dataset.rows):
+        raise UsageError(
+            f"data {dataset.name} do not say which rows the model of {protocol.name} was tuned on; give every row "
+            "'member', true or false"
+        )
+    if suite.victims > 1:
+        raise UsageError(f"{protocol.name} audits one model, which is one victim; give victims = 1")
 
 
 def refuse_absent(threat: Threat, protocol: Protocol) -> None:
@@ -74,6 +89,7 @@ def refuse_unattackable(
             dealt = parts[parts_path(request, suite.data_of(run), victim)]
             streams = run_streams(seed, victim)
             scene = Scene(backbone, dealt.labels, protocol.parties(dealt.victim_train, streams), streams)
+            protocol.require_scene(scene)
             rows = adversary_of(threat, protocol, scene).rows(scene, dealt.victim_train)
             draw_known(rows, dealt.labels, threat.known_labels, UNUSED)
             for name, asked in (("candidates", "mixed"), ("challenge", "examples")):

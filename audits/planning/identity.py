@@ -37,8 +37,8 @@ class RunIdentity:
     """By name, all their settings, in the order in which they act."""
     labels: Labels = "own"
     models: tuple[str, ...] = ()
-    """Digests of the models that the protocol needs beside the backbone, then of the adversary's relative: the settings
-    hold their names alone."""
+    """Digests of the models that the protocol needs beside the backbone, then of the adversary's relative, then of
+    other files: the settings hold their names alone."""
     plug_ins: Mapping[str, str] = field(default_factory=dict)
     """Protocol and defences of other people's packages, each with a digest of its code."""
     varied: Mapping[str, Any] = field(default_factory=dict)

@@ -91,8 +91,8 @@ def name_run(inputs: Inputs, run: RunPlan, victim: int) -> RunIdentity:
     others = (*protocol.models, *([threat.relative] if threat.relative else []))
     return RunIdentity(
         protocol=run.protocol,
-        settings=protocol.settings(),
-        default=suite.protocol_of(bare).settings(),
+        settings=protocol.shown,
+        default=suite.protocol_of(bare).shown,
         threat=threat.shown,
         backbone=inputs.backbone,
         data=inputs.data[data],
@@ -101,7 +101,7 @@ def name_run(inputs: Inputs, run: RunPlan, victim: int) -> RunIdentity:
         seed=hashlib.sha256(victim_streams(inputs.seed, victim).seed.encode()).hexdigest(),
         defences={one.name: one.settings() for one in protocol.defences},
         labels=run.labels,
-        models=tuple(other_backbone(reference).digest for reference in others),
+        models=(*(other_backbone(reference).digest for reference in others), *protocol.digests),
         plug_ins=_plug_ins(protocol),
         varied={
             **_changed("data", data, suite.data),
@@ -141,7 +141,7 @@ def order_run(request: Request, folder: Path, seed: str, run: RunPlan, name: Run
         label=name.label,
         victim=name.victim,
         protocol=name.protocol,
-        settings=name.settings,
+        settings=request.suite.protocol_of(run).settings(),
         defences=name.defences,
         threat=asdict(request.suite.threat_of(run)),
         labels=name.labels,

@@ -45,8 +45,8 @@ def recorded(backbone: str = TINY) -> list[bytes]:
 
 
 def small_protocols() -> Iterator[Protocol]:
-    """Every protocol with small settings, at each precision where it has one."""
-    for name in PROTOCOLS:
+    """Every protocol that trains, with small settings, at each precision where it has one."""
+    for name in (name for name in PROTOCOLS if PROTOCOLS[name].trains):
         has = {field.name for field in fields(PROTOCOLS[name])}
         settings: dict[str, Any] = {setting: value for setting, value in SMALL.items() if setting in has}
         precisions = [{"precision": precision} for precision in PRECISIONS] if "precision" in has else [{}]

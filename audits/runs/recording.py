@@ -77,7 +77,8 @@ def record(order: RunOrder, backbone: Backbone) -> None:
     parts = victims_parts(order, streams)
     threat = build(Threat, order.threat, "threat")
     protocol = build_protocol(order.protocol, order.settings, order.defences)
-    scene = Scene(backbone, parts.labels, protocol.parties(parts.victim_train, streams), streams)
+    questions = tuple(row.text for row in parts.auxiliary)
+    scene = Scene(backbone, parts.labels, protocol.parties(parts.victim_train, streams), streams, questions=questions)
     with files.whole(Path(order.root)) as root:
         adversary = adversary_of(threat, protocol, scene)
         rows = adversary.rows(scene, parts.victim_train)
@@ -105,7 +106,7 @@ def record(order: RunOrder, backbone: Backbone) -> None:
         price = {"seconds": round(time.monotonic() - started, 2), "device_seconds_per_sample": spent}
         price |= audited(protocol, scene, releases, streams.of("privacy audits"))
         incidents = {party: found for party, role in roles.items() if (found := dict(role.incidents()))}
-        again = retrained(protocol, scene, adversary, parts, outputs) if order.retrained else None
+        again = retrained(protocol, scene, adversary, parts, outputs) if order.retrained and protocol.trains else None
         more = {"cached": cached, "incidents": incidents, "retrained": again}
         files.write_json(root / "run.json", {**about, **price, **more})
 
@@ -231,7 +232,7 @@ def summary(
         # what papers claim is about their server
         "claims": {name: list(said) for name, said in protocol.claims.items() if SERVER in threat.parties},
         "departures": list(protocol.departures),
-        "settings": protocol.settings(),
+        "settings": protocol.shown,
         "defences": {one.name: one.settings() for one in protocol.defences},
         "threat": threat.shown,
         "shows": sorted(shown_to(threat.parties, protocol)),

@@ -18,8 +18,9 @@ AND = " and "
 class Threat:
     """What the adversary is and what it knows beforehand."""
 
-    adversary: Literal["server", "federation", "server and federation", "eavesdropper"] = "server"
-    """The party, or the parties in collusion, whose view is attacked; or who sees the encrypted connections alone."""
+    adversary: Literal["server", "federation", "server and federation", "eavesdropper", "recipient"] = "server"
+    """The party, or the parties in collusion, whose view is attacked; or who sees the encrypted connections alone,
+    or who receives a model that was tuned elsewhere."""
     device: str = ""
     """Where devices are of several kinds: one of those whose messages are attacked, with all of its kind."""
     behaviour: Literal["honest-but-curious", "deviating"] = "honest-but-curious"

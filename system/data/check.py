@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UsageError
-from .rows import Row, Span
+from .rows import MEMBER, OTHER, Row, Span
+
+SAID = {True: MEMBER, False: OTHER, "true": MEMBER, "false": OTHER, "1": MEMBER, "0": OTHER}
+"""What `member` may be, and the pool that it stands for; 1 and 0 are equal to true and false."""
 
 
 def checked_row(record: Mapping[str, Any], place: str) -> Row:
-    """Make a row of a record with `text`, `label` and, if present, `spans`.
+    """Make a row of a record with `text`, `label` and, if present, `spans` and `member`.
 
     Raises:
         UsageError: a field is missing or is not what it should be; `place` (file and row) starts the sentence.
@@ -21,7 +24,18 @@ def checked_row(record: Mapping[str, Any], place: str) -> Row:
             found = ", ".join(sorted(map(str, record))) or "nothing"
             raise UsageError(f"{place}: no {name!r}; a row must hold 'text' and 'label', this one holds {found}")
     text = checked_text(record["text"], place)
-    return Row(text, checked_label(record["label"], place), checked_spans(record.get("spans"), text, place))
+    spans, pool = checked_spans(record.get("spans"), text, place), checked_pool(record.get("member"), place)
+    return Row(text, checked_label(record["label"], place), spans, pool)
+
+
+def checked_pool(value: Any, place: str) -> str:
+    """Whether a released model was trained on the row, where the record says so."""
+    if value is None or value == "":
+        return ""
+    said = SAID.get(value.lower() if isinstance(value, str) else value) if isinstance(value, str | int) else None
+    if said is None:
+        raise UsageError(f"{place}: member is {value!r}; it must be true or false")
+    return said
 
 
 def checked_text(value: Any, place: str) -> str:

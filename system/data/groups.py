@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .duplicates import near_duplicate_groups
-from .rows import Row
+from .rows import MEMBER, OTHER, Row
 
 VICTIM_PARTS = ("victim_train", "victim_test", "non_member")
+OTHERS_PARTS = ("victim_test", "auxiliary", "non_member")
 PARTS = ("victim_train", "victim_test", "auxiliary", "non_member")
 
 
@@ -22,16 +23,26 @@ class Group:
 
 
 def groups_of(rows: Sequence[Row]) -> list[Group]:
-    """The near-duplicate groups of the rows, each with its side; every row but refused auxiliary ones is in one."""
+    """The near-duplicate groups of the rows, each with its side; every row but refused auxiliary ones is in one.
+
+    A group of rows that a released model was trained on and of others is neither: it is left out.
+    """
     members: dict[int, list[Row]] = {}
     for row, number in zip(rows, near_duplicate_groups(rows), strict=True):
         members.setdefault(int(number), []).append(row)
-    return [_group(group) for group in members.values()]
+    return [_group(group) for group in members.values() if not straddles(group)]
+
+
+def straddles(rows: Sequence[Row]) -> bool:
+    """Whether some of the rows are said to be members, and others not to be."""
+    return {MEMBER, OTHER} <= {row.pool for row in rows}
 
 
 def _group(rows: Sequence[Row]) -> Group:
     """Decide the side of one near-duplicate group; the victim's rows win over auxiliary ones."""
     pools = {row.pool for row in rows}
+    if pools & {MEMBER, OTHER}:
+        return Group(_labels_in_turn(rows), ("victim_train",) if MEMBER in pools else OTHERS_PARTS)
     if "victim" in pools:
         return Group(_labels_in_turn([row for row in rows if row.pool != "auxiliary"]), VICTIM_PARTS)
     return Group(_labels_in_turn(rows), ("auxiliary",) if "auxiliary" in pools else PARTS)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UnknownName, UsageError
-from .duplicates import folded
+from .duplicates import folded, near_duplicate_groups
 from .files import READERS, read_rows
 from .hub import NotOnHub, OutOfReach, folder_rows, hub_rows
 from .messages import generate
-from .rows import Dataset, Row, digest, labels_of
+from .rows import MEMBER, OTHER, Dataset, Row, digest, labels_of
 from .split import proportional
 
 MESSAGES = "messages"
@@ -48,7 +48,8 @@ def load(
     _require_sizes(max_classes, max_rows)
     rows, source = _read(reference, generator, max_rows)
     rows, shortened = _shortened(_require_two_labels(rows, reference))
-    notices = [*shortened, *_duplicates(rows)]
+    rows, parted = _told_apart(rows, reference)
+    notices = [*shortened, *parted, *_duplicates(rows)]
     rows, fewer = _most_frequent(rows, max_classes)
     rows, drawn = _subsample(rows, max_rows, generator)
     labels = labels_of(rows)
@@ -129,6 +130,28 @@ def _cut(row: Row) -> Row:
         return row
     spans = tuple(span for span in row.spans if span.end <= LONGEST_TEXT)
     return Row(row.text[:LONGEST_TEXT], row.label, spans, row.pool, row.group)
+
+
+def _told_apart(rows: list[Row], reference: str) -> tuple[list[Row], list[str]]:
+    """Where rows say whether a released model was trained on them: without those that are near-duplicates across.
+
+    Seen among all rows, before any is drawn: a row like one that was trained on is no fair stranger.
+    """
+    said = sum(row.pool in (MEMBER, OTHER) for row in rows)
+    if not said:
+        return rows, []
+    if said < len(rows):
+        raise UsageError(f"data {reference}: {said} of {len(rows)} rows have 'member'; give it to all rows, or to none")
+    numbers = near_duplicate_groups(rows).tolist()
+    sides = {pool: {n for n, row in zip(numbers, rows, strict=True) if row.pool == pool} for pool in (MEMBER, OTHER)}
+    if not all(sides.values()):
+        raise UsageError(f"data {reference}: 'member' is the same for all rows; give rows of both kinds")
+    across = sides[MEMBER] & sides[OTHER]
+    kept = [row for n, row in zip(numbers, rows, strict=True) if n not in across]
+    inside = sum(n in across and row.pool == MEMBER for n, row in zip(numbers, rows, strict=True))
+    outside = len(rows) - len(kept) - inside
+    notice = f"{inside} members and {outside} others are near-duplicates of one another and were left out."
+    return kept, [notice] if across else []
 
 
 def _duplicates(rows: Sequence[Row]) -> list[str]:

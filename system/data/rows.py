@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+MEMBER, OTHER = "member", "other"
+"""Pools of rows that say whether a released model was trained on them."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -26,7 +29,9 @@ class Row:
     label: str
     spans: tuple[Span, ...] = ()
     pool: str = ""
-    """`victim` or `auxiliary` where the row may stand on that side only; empty: it may be dealt to either."""
+    """`victim` or `auxiliary` where the row may stand on that side only; empty: it may be dealt to either.
+
+    `member` and `other` where the data say whether a released model was trained on it."""
     group: str = ""
     """Rows of the same non-empty group are never parted."""
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..errors import UsageError
-from .groups import PARTS, VICTIM_PARTS, Group, groups_of, thinned
+from .groups import OTHERS_PARTS, PARTS, VICTIM_PARTS, Group, groups_of, thinned
 from .rows import Dataset, Row, Sample
 
 LEAST_PER_LABEL = 2
+MEMBERS_PARTS = ("victim_train",)
 
 Quota = dict[str, Counter[str]]
 """For each part, how many rows of each label it is still to receive."""
@@ -52,7 +53,8 @@ def split(dataset: Dataset, sizes: Sizes, generator: np.random.Generator) -> Spl
     """Deal the rows to the four parts, by label and without parting near-duplicates.
 
     A row with a `pool` goes to that side only; an auxiliary row that is a near-duplicate of a victim row is
-    left out. Where the data hold fewer rows than asked for, all parts shrink in proportion.
+    left out. Rows that a released model was trained on are all that `victim_train` gets. Where the data hold fewer
+    rows than asked for, all parts shrink in proportion.
 
     Raises:
         UsageError: a label has no row for the victim, or fewer than 2 rows a label are left to train or test on.
@@ -73,6 +75,8 @@ def fitted_sizes(groups: Sequence[Group], sizes: Sizes) -> dict[str, int]:
     held: Counter[tuple[str, ...]] = Counter()
     for group in groups:
         held[group.parts] += len(group.rows)
+    if held[OTHERS_PARTS] or held[MEMBERS_PARTS]:
+        return _of_sides(asked, held)
     free = held[PARTS]
     victim = sum(asked[part] for part in VICTIM_PARTS)
     factor = min(
@@ -81,6 +85,16 @@ def fitted_sizes(groups: Sequence[Group], sizes: Sizes) -> dict[str, int]:
         _share(sum(held.values()), sum(asked.values())),
     )
     return {part: int(count * factor) for part, count in asked.items()}
+
+
+def _of_sides(asked: Mapping[str, int], held: Mapping[tuple[str, ...], int]) -> dict[str, int]:
+    """Where rows say who was trained on, either side has a factor of its own."""
+    factors = {
+        part: _share(held[side], sum(asked[part] for part in side))
+        for side in (MEMBERS_PARTS, OTHERS_PARTS)
+        for part in side
+    }
+    return {part: int(count * factors[part]) for part, count in asked.items()}
 
 
 def _share(held: int, asked: int) -> float:

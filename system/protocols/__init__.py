@@ -15,6 +15,7 @@ PROTOCOLS: Registry[type[Protocol]] = Registry(
         "mobillm": ".system.protocols.mobillm:MobiLLM",
         "pae": ".system.protocols.pae:PAE",
         "pae_lm": ".system.protocols.pae_lm:PAELM",
+        "released": ".system.protocols.released:Released",
         "split": ".system.protocols.split:Split",
         "splitfed": ".system.protocols.splitfed:SplitFed",
         "splitlora": ".system.protocols.splitlora:SplitLoRA",

@@ -48,6 +48,8 @@ class Scene:
     streams: Streams
     server_seed: str = ""
     """Settles what servers draw; empty where it follows from the streams' seed, which no server elsewhere is told."""
+    questions: tuple[str, ...] = ()
+    """Texts of the adversary's own that it may have a released model answer."""
 
     @property
     def server_streams(self) -> Streams:
@@ -78,6 +80,9 @@ class Protocol(ABC):
     """Where the implementation departs from its source or fills a gap; the report prints them."""
     defended: ClassVar[frozenset[Part]] = frozenset()
     """What of its messages defences may change."""
+    trains: ClassVar[bool] = True
+    """Whether a run trains the model; where it does not, rows say by themselves who was trained on, and all seeds are
+    alike."""
     resumable: ClassVar[bool] = False
     """Whether its main server goes on in another process where this one's broke off."""
     shared: ClassVar[bool] = False
@@ -122,6 +127,16 @@ class Protocol(ABC):
         return ()
 
     @property
+    def digests(self) -> tuple[str, ...]:
+        """Of the files that a run needs beside models: the settings hold names alone."""
+        return ()
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The settings as results and names of rows have them: of a folder its name, not where it lies."""
+        return self.settings()
+
+    @property
     def trains_on_device(self) -> bool:
         """Whether a device fits parameters of its own to labels: then what it reads off is not the server's alone."""
         return False
@@ -130,6 +145,10 @@ class Protocol(ABC):
         """Raises UsageError where these settings and a backbone do not go together."""
         backbone.require_room(self.longest, self.prompt)
         require_fit(self.selector, backbone.causal)
+
+    def require_scene(self, scene: Scene) -> None:
+        """Raises UsageError where these settings and a scene, its classes among it, do not go together."""
+        self.require(scene.backbone)
 
     @property
     def most_resent(self) -> int:

@@ -163,7 +163,8 @@ def test_a_run_repeats_bit_by_bit_per_seed_and_differs_for_another(runs: Runs, v
     first, second, other = runs.short(variant), runs.afresh(variant, SEED), runs.afresh(variant, "another seed")
     assert torch.equal(predictions(first), predictions(second))
     assert contents(first) == contents(second)
-    assert not torch.equal(predictions(first), predictions(other))
+    # what is not trained here was settled elsewhere
+    assert torch.equal(predictions(first), predictions(other)) == (not variant.protocol().trains)
     assert (contents(first) != contents(other)) == bool(first.messages)
 
 

@@ -33,6 +33,7 @@ from sidelight.system.protocols.lora_training import LoraTraining
 from sidelight.system.protocols.side_training import SideTraining
 from sidelight.system.settings import named
 
+from .elsewhere import FORM, adapter
 from .micro import Micro, Run, make_scene, record
 
 SEED = "the secret seed"
@@ -62,8 +63,12 @@ class Variant:
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     family: str = "opt"
+    task: str = ""
+    """Of the adapter that was tuned elsewhere, where there is one: it is made when the protocol is."""
 
     def protocol(self) -> Protocol:
+        if self.task:
+            return made(self.name, {**self.settings, "adapter": str(adapter(self.task, self.family))})
         return made(self.name, self.settings)
 
     def short(self) -> Variant:
@@ -77,7 +82,7 @@ class Variant:
         plain += [f"{n} {'-'.join(map(str, v))}" for n, v in self.settings.items() if n in DEALT]
         plain += [f"{v.devices} devices" for v in self.settings.values() if isinstance(v, Fleet)]
         defences = [named(d.name, d.settings()) for d in self.settings.get("defences", ())]
-        return "-".join([self.name, *plain, *defences, self.family])
+        return "-".join([self.name, *filter(None, [self.task]), *plain, *defences, self.family])
 
 
 def variants(name: str, training: Mapping[str, Any], *settings: Mapping[str, Any], **on: str) -> list[Variant]:
@@ -137,6 +142,9 @@ VARIANTS = [
     *variants(
         "fedmobillm", {"side": SIDE, "fleet": Fleet(2), "depths": (1, 2)}, {"label_site": "server"}, family="llama"
     ),
+    *variants("released", {}, {}, {"access": "answers"}, task="SEQ_CLS"),
+    *variants("released", {"form": FORM}, {}, task="CAUSAL_LM"),
+    *variants("released", {}, {}, family="llama", task="SEQ_CLS"),
     *variants("split", {"lora": LORA}, {}, {"cut": 2}, {"precision": "int8"}, {"bottom": "trainable"}),
     *variants("split", {"lora": LORA, "bottom": "trainable"}, *({"precision": p} for p in ("fp16", "bf16", "int4"))),
     *variants("split", {"lora": LORA, "cut": 1}, {}, {"bottom": "trainable"}, family="llama"),

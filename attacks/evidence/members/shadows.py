@@ -65,7 +65,9 @@ class Shadows(NamedTuple):
     inside: torch.Tensor
     """(S, C) bool: whether a shadow trained on it"""
     errors: torch.Tensor
-    """(S, C) squared distance of a shadow's output from the challenge's target"""
+    """(S, C) squared distance of a shadow's output from the challenge's target; of adapters the cross-entropy"""
+    nats: bool = False
+    """Whether errors are negative logarithms of likelihoods."""
 
 
 def shadows_of(
