@@ -103,11 +103,18 @@ def attack(
     view: Annotated[Path, typer.Argument(help="A recorded view.")],
     public: Annotated[Path, typer.Option(help="The public folder that belongs to it.")],
     attack: Annotated[str | None, typer.Option(help="One attack; all that apply where absent.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the guesses.")] = Path("guesses"),
+    truth: Annotated[Path | None, typer.Option(help="The folder of the truth, to score guesses by.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the guesses (`guesses`), or with a truth of the results (`results`).")
+    ] = None,
 ) -> None:
-    """Attack a recorded view and write the guesses; nothing here knows the truth."""
+    """Attack a recorded view, one's own or somebody else's: guesses alone, or with a truth a report like an audit's."""
+    if truth is not None:
+        _score(view, public, truth, out or Path("results"), attack)
+        return
     from .single import attack_one
 
+    out = out or Path("guesses")
     whole = True
     for line, finished in attack_one(view, public, attack, out):
         typer.echo(line)
@@ -126,6 +133,18 @@ def list_names(
         raise UnknownName("list", what, TABLES)
     for name, about in TABLES[what]():
         typer.echo(f"{name:<16} {about}" if about else name)
+
+
+def _score(view: Path, public: Path, truth: Path, out: Path, attack: str | None) -> None:
+    _refuse_foreign(out)
+    from ..attacks import ATTACKS
+    from ..system.progress import on_terminal
+    from .given import Folders, judge_given
+
+    whole = judge_given(Folders(view, public, truth), out, [attack] if attack else sorted(ATTACKS), on_terminal())
+    _report(out)
+    if not whole:
+        raise typer.Exit(1)
 
 
 def _refuse_foreign(out: Path) -> None:

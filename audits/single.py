@@ -27,6 +27,7 @@ from .sandbox.preparing import Shelf, prepares
 from .sandbox.readable import model_folders
 from .sandbox.workers import Broken, Done, Limits, Task, Workers
 from .suites.suite import DataPlan
+from .transcripts.transcript import check
 
 PREPARING = Limits(seconds=1800)
 
@@ -103,6 +104,7 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
     names = sorted(ATTACKS) if name is None else [name]
     attacks = {n: ATTACKS[n]() for n in names}
     with Workers() as workers:
+        check(view, public)  # somebody else may have recorded it
         seen, known = load_view(view), load_public(public)
         shelf = Shelf(out / "prepared", workers, PREPARING)
         for n, attack in attacks.items():

@@ -63,7 +63,9 @@ def build_defence(name: str, settings: Settings) -> Defence:
 
 
 def differing(name: str, settings: Settings) -> dict[str, Any]:
-    """A defence's settings that are not its defaults."""
+    """A defence's settings that are not its defaults; of somebody else's defence all."""
+    if name not in DEFENCES:
+        return dict(settings)
     return changed(settings, {field.name: field.default for field in fields(DEFENCES[name])})
 
 

@@ -8,12 +8,15 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import UsageError
 
 PRIVATE = 0o700
+LONGEST_LINE = 1 << 26
+"""Bytes of a line that is read."""
 _ON_ONE_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
@@ -104,7 +107,9 @@ def located_lines(path: Path) -> Iterator[tuple[int, int, Any]]:
         return
     start = 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), 1):
+            if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                raise UsageError(f"{path} line {number} has more than {LONGEST_LINE} bytes; give shorter lines")
             if not line.isspace():
                 yield number, start, parsed(line.removesuffix(b"\n"), path, number)
             start += len(line)
@@ -119,3 +124,5 @@ def parsed(data: bytes, path: Path, line: int | None = None) -> Any:
         raise UsageError(f"{where} is not UTF-8 ({error.reason}); record the run again") from None
     except ValueError as error:
         raise UsageError(f"{where} is not valid JSON ({error}); record the run again") from None
+    except RecursionError:
+        raise UsageError(f"{where} is nested too deeply to be read; record the run again") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from . import files, folder
+from . import files, folder, versions
 from .errors import UnknownName
 
 ITEMS = (
@@ -30,10 +30,18 @@ ITEMS = (
 )
 """What the threat model may withhold, as an attack's needs name it."""
 
+SCHEMA = 1
+"""Of public.json and what stands beside it: docs/transcripts.md lists the versions."""
 CAUSAL, BIDIRECTIONAL = "causal", "bidirectional"
 """The fact `attention`: whether a token of the backbone sees only what stands before it."""
-UNSAID: Mapping[str, str] = {"attention": CAUSAL}
-"""What recordings stand for that are older than a fact."""
+UNSAID: Mapping[str, str] = {
+    "attention": CAUSAL,
+    "activations": "plain",
+    "first_layer": "sent",
+    "last_layer": "sent",
+    "positions": "pivot",
+}
+"""What recordings stand for that do not say a fact."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ class Public:
         files.write_json(
             root / "public.json",
             {
+                "schema": SCHEMA,
                 "facts": dict(self.facts),
                 "labels": list(self.labels),
                 "backbone": self.backbone,
@@ -139,20 +148,21 @@ class Public:
 
 
 def load_public(root: Path) -> Public:
-    """The public knowledge in a folder."""
-    stored = files.read_json(root / "public.json")
+    """The public knowledge in a folder; a file or a field that is absent withholds its item."""
+    path = root / "public.json"
+    stored = versions.checked(files.read_json(path), path, SCHEMA)
     return Public(
-        facts=stored["facts"],
+        facts=stored.get("facts", {}),
         labels=tuple(stored["labels"]),
-        backbone=stored["backbone"],
-        head=folder.read_tensors(root / "head.safetensors") if stored["head"] else None,
+        backbone=stored.get("backbone"),
+        head=folder.read_tensors(root / "head.safetensors") if stored.get("head") else None,
         auxiliary=tuple(Example(**row) for row in files.read_lines(root / "auxiliary.jsonl")),
-        candidates=tuple(stored["candidates"]),
-        targets=tuple(stored["targets"]),
-        priors=tuple(stored["priors"]),
-        known=tuple(Known(**one) for one in stored["known"]),
-        relative=stored["relative"],
-        keys=folder.read_tensors(root / "keys.safetensors") if stored["keys"] else None,
+        candidates=tuple(stored.get("candidates", ())),
+        targets=tuple(stored.get("targets", ())),
+        priors=tuple(stored.get("priors", ())),
+        known=tuple(Known(**one) for one in stored.get("known", ())),
+        relative=stored.get("relative"),
+        keys=folder.read_tensors(root / "keys.safetensors") if stored.get("keys") else None,
         queries=tuple(Query(**row) for row in files.read_lines(root / "queries.jsonl")),
         challenge=tuple(Challenge(**row) for row in files.read_lines(root / "challenge.jsonl")),
     )

@@ -25,8 +25,8 @@ from .codec import Precision
 from .errors import UsageError
 from .message import Message, Party
 
-FIELDS = frozenset({"kind", "sender", "receiver", "round", "step", "precision", "ids", "tensors", "shard"})
-"""What a line of messages.jsonl holds."""
+FIELDS = frozenset({"kind", "sender", "receiver", "ids", "tensors", "shard"})
+"""What every line of messages.jsonl holds; `round`, `step` and `precision` stand for 0, 0 and fp32 where absent."""
 BLOCK = 1024
 """Lines that are read, and messages that are picked, at a time."""
 
@@ -164,11 +164,11 @@ class Stored(Messages):
             kind=entry["kind"],
             sender=entry["sender"],
             receiver=entry["receiver"],
-            round=entry["round"],
-            step=entry["step"],
+            round=entry.get("round", 0),
+            step=entry.get("step", 0),
             sample_ids=tuple(entry["ids"]),
             tensors=Tensors(self._tensor, place, entry["shard"], entry["tensors"]),
-            precision=cast(Precision, entry["precision"]),
+            precision=cast(Precision, entry.get("precision", "fp32")),
         )
 
     def _tensor(self, shard: int, key: str) -> torch.Tensor:

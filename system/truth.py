@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 
-from . import files, folder
+from . import files, folder, versions
 from .backbone import Backbone
 from .data import Sample
 from .message import Party
+
+SCHEMA = 1
+"""Of the files of a truth: docs/transcripts.md lists the versions."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Truth:
     def save(self, root: Path) -> None:
         """Write truth/, away from view/ and public/."""
         root.mkdir(mode=files.PRIVATE)
+        files.write_json(root / "truth.json", {"schema": SCHEMA})
         files.write_lines(root / "rows.jsonl", map(asdict, self.rows))
         files.write_json(root / "queries.json", {"ids": list(self.queries), "labels": list(self.query_labels)})
         files.write_json(root / "members.json", {"members": dict(self.members), "groups": dict(self.groups)})
@@ -63,11 +67,18 @@ class Truth:
 
 def load_truth(root: Path) -> Truth:
     """The truth in a folder."""
+    check_schema(root)
     rows = tuple(_row(values) for values in files.read_lines(root / "rows.jsonl"))
     queries = files.read_json(root / "queries.json")
     outputs = folder.read_tensors(root / "outputs.safetensors")["outputs"]
     told = files.read_json(root / "members.json")
     return Truth(rows, tuple(queries["ids"]), outputs, tuple(queries["labels"]), **told)
+
+
+def check_schema(root: Path) -> dict[str, Any]:
+    """truth.json, which the first recordings have not; UsageError where a newer Sidelight made the truth."""
+    path = root / "truth.json"
+    return versions.checked(files.read_json(path) if path.exists() else {}, path, SCHEMA)
 
 
 def true_texts(backbone: Backbone, samples: Sequence[Sample], longest: int) -> tuple[TrueText, ...]:

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from . import files, folder
+from . import files, folder, versions
 from .message import Message, Party
 from .transcript import Head, Refiled, Stored, heads_of, pick
 
 SCHEMA = 1
+"""Of the manifest and what it tells of: docs/transcripts.md lists the versions."""
 SHARD_BYTES = 64 * 1024 * 1024
 SHARD_TENSORS = 8192
 """A shard ends at either: many small tensors take more memory than their bytes."""
@@ -188,9 +189,10 @@ def _entry(message: Message, shard: int) -> dict[str, Any]:
 
 def load_view(root: Path) -> View:
     """The view in a folder; messages and their tensors are read when asked for."""
-    manifest = files.read_json(root / "manifest.json")
-    held: dict[str, dict[str, torch.Tensor]] = {name: {} for name in manifest["held"]}
+    path = root / "manifest.json"
+    manifest = versions.checked(files.read_json(path), path, SCHEMA)
+    held: dict[str, dict[str, torch.Tensor]] = {name: {} for name in manifest.get("held", ())}
     for key, tensor in folder.read_tensors(root / "held.safetensors").items():
         item, _, name = key.partition("/")
         held[item][name] = tensor
-    return View(frozenset(manifest["parties"]), Stored(root), held, manifest["facts"])
+    return View(frozenset(manifest["parties"]), Stored(root), held, manifest.get("facts", {}))

@@ -17,7 +17,7 @@ OPEN_TO_ATTACKS = {
     "adapters", "anatomy", "backbone", "clipping", "codec", "difference", "envelope", "errors", "files", "folder",
     "forward", "heads", "language", "low_rank", "message", "message_pb2", "packets", "partial", "fusion", "public",
     "references",
-    "registry", "released", "rounding", "selector", "side_network", "transcript", "view", "weights",
+    "registry", "released", "rounding", "selector", "side_network", "transcript", "versions", "view", "weights",
 }  # fmt: skip
 
 PLANTED = {

@@ -49,7 +49,7 @@ def common(cell: Cell, run: Mapping[str, Any], audit: Mapping[str, Any]) -> dict
         "data": audit["data"],
         "seed": run["victim"],
         "sandbox": audit["sandbox"],
-        "utility": run["utility"]["value"],
+        "utility": run["utility"] and run["utility"]["value"],
         "uplink_bytes_per_sample": run["uplink_bytes_per_sample"],
         "downlink_bytes_per_sample": run["downlink_bytes_per_sample"],
         "device_seconds_per_sample": run["device_seconds_per_sample"],

@@ -26,7 +26,7 @@ def set_floors(out: Path, runs: Sequence[str]) -> None:
     stored = [files.read_json(path) for path in paths]
     lora: dict[str, dict[str, Any]] = {}
     for run in stored:  # the best one, where a suite tunes LoRA in several ways
-        if run["protocol"] == "local" and run["settings"]["method"] == "lora" and run["labels"] == "own":
+        if run["protocol"] == "local" and run["settings"].get("method") == "lora" and run["labels"] == "own":
             best = lora.get(_data_of(run), run)
             lora[_data_of(run)] = max(best, run, key=lambda r: float(r["utility"]["value"]))
     for path, run in zip(paths, stored, strict=True):
@@ -37,7 +37,7 @@ def set_floors(out: Path, runs: Sequence[str]) -> None:
 
 def _data_of(run: Mapping[str, Any]) -> str:
     """What a victim and its data are known by."""
-    sizes = sorted(run["identity"]["sizes"].items())
+    sizes = sorted(run["identity"].get("sizes", {}).items())
     return repr((run["victim"], sizes, run["identity"]["data"], run["labels"]))
 
 
@@ -58,7 +58,7 @@ def _described(out: Path, group: Group) -> dict[str, Any]:
     paths = {victim: out / "runs" / key / "run.json" for victim, key in group.runs.items()}
     runs = [files.read_json(path) for path in paths.values() if path.exists()]
     floors = [run["floor"]["value"] for run in runs if run.get("floor")]
-    utility = _utility([run["utility"] for run in runs])
+    utility = _utility([run["utility"] for run in runs if run["utility"]])
     floor = None
     if utility and floors and len(floors) == len(runs):
         value = sum(floors) / len(floors)

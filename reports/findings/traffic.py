@@ -34,11 +34,11 @@ class Seen:
 
 def seen(summary: Summary) -> tuple[Seen, ...]:
     """Every kind that crossed, over all victims, and whatever the adversary has without a count."""
-    flows: dict[tuple[str, str], tuple[int, int]] = {}
+    flows: dict[tuple[str, str], tuple[int, int | None]] = {}
     for part in (part for run in summary.runs for part in run.traffic):
         key = (part.kind, f"{_role(part.sender)} → {_role(part.receiver)}")
         messages, size = flows.get(key, (0, 0))
-        flows[key] = (messages + part.messages, size + part.bytes)
+        flows[key] = (messages + part.messages, None if size is None or part.bytes is None else size + part.bytes)
     crossed = {kind for kind, _ in flows}
     return (
         *(_seen(summary, kind, way, *counts) for (kind, way), counts in flows.items()),

@@ -38,7 +38,8 @@ class Traffic(Stored):
     sender: str
     receiver: str
     messages: int
-    bytes: int
+    bytes: int | None = None
+    """None where nobody counted them."""
 
 
 class Utility(Estimate):

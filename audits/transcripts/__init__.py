@@ -1,0 +1,1 @@
+"""Folders that somebody else recorded: checked before anything reads them (docs/transcripts.md)."""
