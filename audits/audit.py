@@ -18,6 +18,7 @@ from ..system.defences import DEFENCES
 from ..system.errors import SidelightError
 from ..system.progress import Progress
 from ..system.protocols import PROTOCOLS
+from .cells.fields import repeated
 from .cells.metrics import METRICS, metrics_of
 from .compiling.results import compile_results
 from .digest import SCHEMA
@@ -128,14 +129,4 @@ def plug_ins(plan: Plan) -> dict[str, str]:
         **DEFENCES.origins(name for order in orders for name in order.defences),
         **ATTACKS.origins(attack.name for attack in attacks),
         **METRICS.origins(name for goal in {attack.goal for attack in attacks} for name in metrics_of(goal)),
-    }
-
-
-def repeated(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What every result row repeats of the audit."""
-    return {
-        "backbone": f"{about['backbone']['name']} {about['backbone']['digest']}",
-        "data": f"{about['data']['name']} {about['data']['digest']}",
-        "sandbox": about["machine"]["sandbox"],
-        "versions": about["versions"],
     }

@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,16 +32,16 @@ from ..system.randomness import Streams
 from ..system.view import load_view
 from .cells import cell as store
 from .cells.cell import Scored
-from .cells.fields import common
+from .cells.fields import common, repeated
 from .compiling.results import compile_results
 from .digest import SCHEMA, digest
+from .executors import own_cores
+from .executors.cores import Cores
 from .planning import home
 from .planning.identity import RunIdentity
-from .planning.naming import Named, Request
+from .planning.naming import COMMAND, Named, Request
 from .planning.plan import Plan
-from .running import Running
 from .runs.recording import LIBRARIES
-from .sandbox.workers import Workers
 from .suites.arrange import Planned
 from .suites.suite import DataPlan, RunPlan, Suite
 from .transcripts import about
@@ -91,18 +91,16 @@ def judge_given(at: Folders, out: Path, attacks: Sequence[str], progress: Progre
     torch.set_num_threads(1)
     names = tuple(ATTACKS[name].name for name in attacks)  # an unknown one is refused before anything is written
     given = read(at)
-    with home.held(out), Workers(private=[out.resolve(), at.truth.resolve()]) as workers, progress:
-        plan = settle(at, given, Request(_suite(given, names), "", "", out, None, max(os.cpu_count() or 1, 1)))
+    private = [out.resolve(), at.truth.resolve()]
+    with home.held(out), progress, Cores(own_cores()).at_work(out, private, progress) as crew:
+        plan = settle(at, given, Request(_suite(given, names), "", "", out, None))
+        files.write_text(out / COMMAND, shlex.join(_command(at)) + "\n")
         plan.layout.save(out)
         run = _filed(at, given, plan)
-        says = describe(at, given, plan, run, names, workers.sandbox)
-        row = {
-            "backbone": f"{says['backbone']['name']} {says['backbone']['digest']}".strip(),
-            "sandbox": workers.sandbox,
-        }
-        row |= {"data": f"{says['data']['name']} {says['data']['digest']}", "versions": says["versions"]}
+        says = describe(at, given, plan, run, crew.machine)
+        row = repeated(says)
         _leave_out(given, plan, run, row)
-        Running(plan, workers, row, progress).run(_asked(given, plan))
+        crew.attack(plan, _asked(given, plan), row, progress)
         shutil.rmtree(out / "scratch", ignore_errors=True)
         make_composites(out, plan.layout, plan.backbone, row)
         whole = compile_results(out)
@@ -256,8 +254,12 @@ def _leave_out(given: Given, plan: Plan, run: Mapping[str, Any], row: Mapping[st
             store.store(root, cell, common(cell, run, row), Scored("not_applicable", reason))
 
 
+def _command(at: Folders) -> list[str]:
+    return ["sidelight", "attack", str(at.view), "--public", str(at.public), "--truth", str(at.truth)]
+
+
 def describe(
-    at: Folders, given: Given, plan: Plan, run: Mapping[str, Any], attacks: Iterable[str], sandbox: str
+    at: Folders, given: Given, plan: Plan, run: Mapping[str, Any], machine: Mapping[str, Any]
 ) -> dict[str, Any]:
     """audit.json: what a report says about the whole, and what nobody told."""
     backbone = given.backbone
@@ -268,11 +270,9 @@ def describe(
         model["parameters"] = sum(p.numel() for p in backbone.model.parameters())
     open_ = taken(given.checked.known.facts)
     rows = {"rows": len(given.told.truth.rows), "classes": len(given.public.labels)}
-    command = ["sidelight", "attack", str(at.view), "--public", str(at.public), "--truth", str(at.truth)]
     return {
         "schema": SCHEMA,
         "suite": SUITE,
-        "command": shlex.join(command),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "victims": 1,
         "attacker_seeds": 1,
@@ -287,5 +287,5 @@ def describe(
             "notices": [*about.unknown(run), *open_, *plan.notices],
         },
         "versions": {name: version(name) for name in LIBRARIES},
-        "machine": {"cores": os.cpu_count(), "sandbox": sandbox},
+        "machine": dict(machine),
     }

@@ -108,7 +108,7 @@ def jsonl(folder: Path, *records: Any) -> Path:
         ("record pae --out o --backbone sidelight-tyni", "unknown backbone 'sidelight-tyni'; did you mean"),
         ("record pae --out o --data mesages", "unknown data 'mesages'; did you mean 'messages'?"),
         ("attack view --public public --attack sgin", "unknown attack 'sgin'; did you mean 'sign'?"),
-        ("attack view --public public", "manifest.json is missing; give a folder that `sidelight record`"),
+        ("attack view --public public", "view is no folder; give the folder of a view, which holds manifest.json"),
         ("audit quik", "unknown suite 'quik'; did you mean 'quick'?"),
         ("audit mine.toml", "the suite file mine.toml does not exist; give "),
         ("audit --executor proceses", "unknown executor 'proceses'; did you mean 'processes'?"),

@@ -111,3 +111,13 @@ def _interval(found: Interval) -> dict[str, float]:
 
 def _twin(twin: Twin | None) -> dict[str, Any] | None:
     return None if twin is None else {**_interval(twin.interval), "twin": twin.name}
+
+
+def repeated(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What every result row repeats of the audit."""
+    return {
+        "backbone": f"{about['backbone']['name']} {about['backbone']['digest']}".strip(),
+        "data": f"{about['data']['name']} {about['data']['digest']}",
+        "sandbox": about["machine"]["sandbox"],
+        "versions": about["versions"],
+    }

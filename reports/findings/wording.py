@@ -130,7 +130,7 @@ def setting(value: Any) -> str:
 
 def party(name: str) -> str:
     """A party in a sentence: every one but the main server and those outside is a server of some kind."""
-    return f"the {name}" if name in ("server", "eavesdropper") else f"the {name} server"
+    return f"the {name}" if name in ("server", "eavesdropper", "recipient") else f"the {name} server"
 
 
 def words(name: str | None) -> str:

@@ -86,6 +86,7 @@ class Released(Protocol):
 
     @property
     def digests(self) -> tuple[str, ...]:
+        assert self.stored  # refuses a folder that holds none
         read = [(Path(self.adapter) / name).read_bytes() for name in (CONFIG, TENSORS)]
         return (hashlib.sha256(b"\0".join(read)).hexdigest()[:16],)
 

@@ -147,7 +147,7 @@ def test_a_limit_on_advantage_is_refused_where_the_suite_has_membership(tmp_path
         gate_on_suite(budget(tmp_path, "max_advantage = 0.05"), load_suite("members"))
 
 
-@pytest.mark.parametrize("name", sorted(BUILT_IN))
+@pytest.mark.parametrize("name", sorted(BUILT_IN.keys() - {"released"}))
 def test_every_built_in_suite_can_be_gated_run_by_run(tmp_path: Path, name: str) -> None:
     """Labels are known before anything is loaded, and a budget on one of them is taken."""
     suite = load_suite(name)
@@ -155,6 +155,11 @@ def test_every_built_in_suite_can_be_gated_run_by_run(tmp_path: Path, name: str)
         gate_on_suite(budget(tmp_path, 'label = "?"\nmax_value = 0.5\npoints = true'), suite)
     labels = str(refused.value).partition("there are ")[2].split("; ")
     gate_on_suite(budget(tmp_path, f"label = {json.dumps(labels)}\nmin_utility = 0.1\npoints = true"), suite)
+
+
+def test_a_suite_that_wants_a_folder_says_so_before_anything_is_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no adapter_config.json; give a folder"):
+        gate_on_suite(budget(tmp_path, "max_value = 0.5"), load_suite("released"))
 
 
 def test_an_audit_is_held_to_its_budget_at_the_end(
