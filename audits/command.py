@@ -139,7 +139,8 @@ def _score(view: Path, public: Path, truth: Path, out: Path, attack: str | None)
     _refuse_foreign(out)
     from ..attacks import ATTACKS
     from ..system.progress import on_terminal
-    from .given import Folders, judge_given
+    from .given.judging import judge_given
+    from .given.reading import Folders
 
     whole = judge_given(Folders(view, public, truth), out, [attack] if attack else sorted(ATTACKS), on_terminal())
     _report(out)

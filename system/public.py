@@ -34,12 +34,14 @@ SCHEMA = 1
 """Of public.json and what stands beside it: docs/transcripts.md lists the versions."""
 CAUSAL, BIDIRECTIONAL = "causal", "bidirectional"
 """The fact `attention`: whether a token of the backbone sees only what stands before it."""
-UNSAID: Mapping[str, str] = {
+UNSAID: Mapping[str, str | bool] = {
     "attention": CAUSAL,
     "activations": "plain",
     "first_layer": "sent",
     "last_layer": "sent",
     "positions": "pivot",
+    "resent": False,
+    "difference_key": "none",
 }
 """What recordings stand for that do not say a fact."""
 

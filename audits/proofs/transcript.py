@@ -3,7 +3,8 @@
     python -m sidelight.audits.proofs.transcript [--messages 1000000]
 
 A transcript is written in one process and read in another, at a tenth of the size and at the full size. Reading means:
-the kinds, the ids of all samples, and every tensor of the activations. The proof fails where a process's peak memory at
+the kinds, the ids of all samples, and every tensor of the activations. In a third process it is checked as somebody
+else's recording is. The proof fails where a process's peak memory at
 the full size is more than 64 MiB above its peak at a tenth.
 """
 
@@ -24,6 +25,7 @@ import torch
 from ...system.errors import SidelightError
 from ...system.message import Message
 from ...system.view import ViewWriter, load_view
+from ..transcripts.view import check_view, read_manifest
 from .memory import peak_memory
 
 MODULE = "sidelight.audits.proofs.transcript"
@@ -52,7 +54,8 @@ def synthetic(count: int) -> Iterator[Message]:
         step, kind = i // 2, ("activations", "difference")[i % 2]
         first = step * PER_MESSAGE % SAMPLES
         ids = tuple(f"{sample:016x}" for sample in range(first, first + PER_MESSAGE))
-        tensors = {kind: torch.full((PER_MESSAGE, WIDTH), float(step))}
+        shape = (PER_MESSAGE, 1, WIDTH) if kind == "activations" else (PER_MESSAGE, WIDTH)
+        tensors = {kind: torch.full(shape, float(step))}
         yield Message(kind, "device-0", "server", step * PER_MESSAGE // SAMPLES, step, ids, tensors)
 
 
@@ -68,14 +71,21 @@ def read(root: Path, count: int) -> None:
     """Read the transcript as an attack does; a SidelightError where it is not what was written."""
     view = load_view(root)
     steps = (count + 1) // 2
-    total = sum(float(message.tensors["activations"][0, 0]) for message in view.of("activations"))
+    total = sum(float(message.tensors["activations"][0, 0, 0]) for message in view.of("activations"))
     found = (len(view.messages), sorted(view.kinds), len(view.sample_ids()), total)
     expected = (count, ["activations", "difference"], min(SAMPLES, steps * PER_MESSAGE), steps * (steps - 1) / 2)
     if found != expected:
         raise SidelightError(f"the transcript reads as {found}, and {expected} was written")
 
 
-JOBS = {"write": write, "read": read}
+def checked(root: Path, count: int) -> None:
+    """Check the transcript as one that somebody else recorded; SidelightError where any is passed over."""
+    found = check_view(root, read_manifest(root), ())
+    if found.crossed.flows.total() != count:
+        raise SidelightError(f"{found.crossed.flows.total()} messages were checked, and {count} were written")
+
+
+JOBS = {"write": write, "read": read, "check": checked}
 
 
 def perform(name: str, root: Path, count: int) -> Job:

@@ -26,6 +26,7 @@ class Form(NamedTuple):
 
 
 STATES, CLASSES = Form("(N or P, L, d)", 3), Form("(N, K)", 2)
+ONE = Form("(1,)", 1, whole=True)
 INDEX = Form("(N,)", 1, whole=True)
 KINDS: Mapping[str, tuple[Mapping[str, Form], ...]] = {
     "activations": ({"activations": STATES},),
@@ -36,9 +37,13 @@ KINDS: Mapping[str, tuple[Mapping[str, Form], ...]] = {
     "features": ({"features": Form("(N, d)", 2)},),
     "gradients": ({"gradients": CLASSES},),
     "labels": ({"labels": INDEX},),
+    "packet": ({"bytes": ONE, "up": ONE},),
     "tokens": ({"tokens": Form("(P,)", 1, whole=True), LENGTHS: INDEX},),
 }
 """By kind, the tensors that attacks read; any of several sets will do. Others may stand beside them."""
+
+ALONE = frozenset({"packet"})
+"""Kinds whose tensors speak of the message, and have one row however many samples it names."""
 
 
 class Line(NamedTuple):
@@ -79,6 +84,8 @@ def _check_form(line: Line, name: str, form: Form, rows: int) -> None:
         raise UsageError(f"{line.where}: {name!r} has the shape {place.shape}; give {form.shape}")
     if place.shape[0] != rows:
         told = f"lengths add up to {rows}" if LENGTHS in line.places else f"there are {len(line.ids)} ids"
+        if line.kind in ALONE:
+            raise UsageError(f"{line.where}: {name!r} has the shape {place.shape}; give {form.shape}")
         raise UsageError(
             f"{line.where}: {name!r} has {place.shape[0]} rows and {told}; give a row for each id, or as many as "
             "`lengths` adds up to"
@@ -87,6 +94,8 @@ def _check_form(line: Line, name: str, form: Form, rows: int) -> None:
 
 def _rows(line: Line) -> int:
     """How many rows each tensor has."""
+    if line.kind in ALONE:
+        return 1
     if LENGTHS not in line.places:
         return len(line.ids)
     place = line.places[LENGTHS]

@@ -105,12 +105,12 @@ class _Walk:
 
     def end(self) -> None:
         """Look at what no line has named."""
+        if not self._place:
+            raise UsageError(f"{self.path} holds no message; give one a line")
         self._close()
         for path in sorted(self._root.glob("shard-*.safetensors")):
             if path.name not in self._opened and opened(path).places:
                 raise UsageError(f"{path} holds tensors that no line of messages.jsonl names; add the lines")
-        if not self._place:
-            raise UsageError(f"{self.path} holds no message; give one a line")
 
     def _keep(self, line: Line, number: int) -> None:
         for name, shape in check(line).items():
