@@ -101,6 +101,8 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
     """Run one attack, or all that apply, each apart; yields a line on each, and whether it did not fail."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder for the guesses")
+    if (out / "plan.json").exists():
+        raise UsageError(f"{out} holds an audit; give another folder for the guesses")
     names = sorted(ATTACKS) if name is None else [name]
     attacks = {n: ATTACKS[n]() for n in names}
     with Workers() as workers:

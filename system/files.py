@@ -84,7 +84,10 @@ def line_of(value: Any) -> str:
 def read_json(path: Path) -> Any:
     """The JSON value in a file; a UsageError names a file that is missing or damaged."""
     if not path.exists():
-        raise UsageError(f"{path} is missing; give a folder that `sidelight record` or `audit` wrote")
+        raise UsageError(
+            f"{path} is missing; give a folder that `sidelight record` or `audit` wrote, or one like those of "
+            "docs/transcripts.md"
+        )
     return parsed(path.read_bytes(), path)
 
 

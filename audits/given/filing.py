@@ -92,7 +92,7 @@ def _run(at: Folders, given: Given, identity: RunIdentity) -> dict[str, Any]:
         "threat": dict(identity.threat),
         "shows": sorted(seen.shows),
         "others": {},
-        **about.traffic(at.view, seen.crossed.flows, seen.manifest.parties, samples),
+        **about.traffic(given.traffic, seen.crossed.flows, seen.manifest.parties, samples),
         **about.usefulness(truth, given.public.labels, Goal.LABELS not in given.told.unscored),
         "device_seconds_per_sample": None,
         "budget": None,

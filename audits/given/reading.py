@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,6 +18,7 @@ from ...system.public import Public, load_public
 from ...system.randomness import Streams
 from ..digest import digest
 from ..suites.suite import DataPlan
+from ..transcripts import about
 from ..transcripts.transcript import Checked, check
 from ..transcripts.truth import Told, ids_of, private_backbone, read_truth
 
@@ -50,6 +53,8 @@ class Given:
     backbone: Backbone | None
     """The victim's, public or not; None where nobody names it."""
     notices: tuple[str, ...]
+    traffic: Sequence[Mapping[str, Any]]
+    """As the recorder counted it; empty where it did not."""
 
 
 def read(at: Folders) -> Given:
@@ -67,7 +72,9 @@ def read(at: Folders) -> Given:
     if not crossed.truth.rows:
         raise UsageError(f"no id in {at.truth / 'rows.jsonl'} crossed; give the ids that messages.jsonl names")
     targets, more = _targets(public, crossed)
-    return Given(checked, replace(public, targets=targets), crossed, backbone, (*notices, *more))
+    return Given(
+        checked, replace(public, targets=targets), crossed, backbone, (*notices, *more), about.counted(at.view)
+    )
 
 
 def _crossed(told: Told, checked: Checked) -> Told:

@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 
-from ...system import files
 from ...system.message import Party
 from ...system.truth import Truth
 from ..statistics import exact_count
-from .fields import LIST, NAMED, Wanted, at_least, object_in, plain_file
+from .fields import LIST, NAMED, Wanted, at_least, object_in, plain_file, stored_in
 from .messages import Flow
 
 APART = frozenset(
@@ -50,10 +49,25 @@ def told(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def traffic(view: Path, flows: Counter[Flow], parties: frozenset[Party], samples: int) -> dict[str, Any]:
+def counted(view: Path) -> list[dict[str, Any]]:
+    """What a recorder counted, as it stands beside the view; nothing where it did not. UsageError for a wrong entry."""
+    path = view.parent / TRAFFIC
+    if not plain_file(path):
+        return []
+    stored = object_in(stored_in(path), str(path))
+    found = []
+    for at, one in enumerate(stored.get("traffic", LIST, [])):
+        entry = object_in(one, f"{path}: traffic, entry {at}")
+        wanted: Mapping[str, Wanted] = {**dict.fromkeys(Flow._fields, NAMED), "messages": COUNT, "bytes": COUNT}
+        found.append({name: entry.get(name, right) for name, right in wanted.items()})
+    return found
+
+
+def traffic(
+    counted: Sequence[Mapping[str, Any]], flows: Counter[Flow], parties: frozenset[Party], samples: int
+) -> dict[str, Any]:
     """Messages by kind and direction, with their bytes where the recorder counted them."""
-    counted = _counted(view.parent / TRAFFIC)
-    listed = counted or [{**flow._asdict(), "messages": count, "bytes": None} for flow, count in flows.items()]
+    listed = list(counted) or [{**flow._asdict(), "messages": count, "bytes": None} for flow, count in flows.items()]
     up, down = ([one["bytes"] for one in listed if (one["sender"] in parties) is own] for own in (False, True))
     return {
         "traffic": listed,
@@ -61,19 +75,6 @@ def traffic(view: Path, flows: Counter[Flow], parties: frozenset[Party], samples
         "uplink_bytes_per_sample": _each(up, samples),
         "downlink_bytes_per_sample": _each(down, samples),
     }
-
-
-def _counted(path: Path) -> list[dict[str, Any]]:
-    """What a recorder counted; nothing where it did not. UsageError where an entry is wrong."""
-    if not plain_file(path):
-        return []
-    stored = object_in(files.read_json(path), str(path))
-    found = []
-    for at, one in enumerate(stored.get("traffic", LIST, [])):
-        entry = object_in(one, f"{path}: traffic, entry {at}")
-        wanted: Mapping[str, Wanted] = {**dict.fromkeys(Flow._fields, NAMED), "messages": COUNT, "bytes": COUNT}
-        found.append({name: entry.get(name, right) for name, right in wanted.items()})
-    return found
 
 
 def _each(sizes: Sequence[int | None], samples: int) -> float | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...system import files
+from ...system.envelope import quoted
 from ...system.errors import UsageError
 
 TYPES = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
@@ -24,6 +25,8 @@ class Wanted(NamedTuple):
     said: str
     """What would be right, in words."""
     right: Callable[[Any], bool]
+    quoted: bool = False
+    """Whether a wrong text may be repeated: it ought to be a name, and says nothing private."""
 
 
 def is_number(value: Any) -> bool:
@@ -39,7 +42,9 @@ def at_least(least: int) -> Wanted:
 
 
 def one_of(*values: str) -> Wanted:
-    return Wanted(" or ".join(f'"{value}"' for value in values), lambda value: value in values)
+    return Wanted(
+        " or ".join(f'"{value}"' for value in values), lambda value: isinstance(value, str) and value in values, True
+    )
 
 
 TEXT = Wanted("a text", lambda value: isinstance(value, str))
@@ -75,7 +80,8 @@ class Fields:
             return default
         value = self.values[name]
         if not wanted.right(value):
-            raise UsageError(f"{self.where}: {name} is {shown(value)}; give {wanted.said}")
+            stands = quoted(value) if wanted.quoted and isinstance(value, str) else shown(value)
+            raise UsageError(f"{self.where}: {name} is {stands}; give {wanted.said}")
         return value
 
     def inside(self, name: str) -> Fields:
@@ -93,7 +99,7 @@ def shown(value: Any) -> str:
         return str(value).lower()[:20]
     if value in ("", [], {}):
         return f"{TYPES[type(value)]} without anything in it"
-    return TYPES.get(type(value), "something else")
+    return f"{TYPES[type(value)]} of {len(value)}" if isinstance(value, list | dict) else TYPES[type(value)]
 
 
 def object_in(value: Any, where: str) -> Fields:
@@ -103,8 +109,15 @@ def object_in(value: Any, where: str) -> Fields:
     return Fields(value, where)
 
 
+def stored_in(path: Path) -> Any:
+    """The JSON value of a file, which is no link."""
+    plain_file(path)
+    return files.read_json(path)
+
+
 def rows_in(path: Path) -> Iterator[Fields]:
     """The objects of a file that holds one a line, one at a time; an absent file holds none."""
+    plain_file(path)
     for number, _, value in files.located_lines(path):
         yield object_in(value, f"{path} line {number}")
 

@@ -21,7 +21,7 @@ MOST_ID = 128
 """Characters of an id."""
 NAMES = f"letters, digits and _ . : -, the first a letter or digit, at most {MOST_LETTERS}"
 NAMED = Wanted(
-    NAMES, lambda value: isinstance(value, str) and len(value) <= MOST_LETTERS and bool(NAME.fullmatch(value))
+    NAMES, lambda value: isinstance(value, str) and len(value) <= MOST_LETTERS and bool(NAME.fullmatch(value)), True
 )
 COUNT, PRECISION = at_least(0), one_of(*PRECISIONS)
 MOST_SHARDS = 100_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...system import files, versions
+from ...system import versions
 from ...system.backbone import Backbone, load_backbone
 from ...system.errors import UsageError
 from ...system.public import SCHEMA
@@ -24,6 +24,7 @@ from .fields import (
     is_texts,
     object_in,
     rows_in,
+    stored_in,
 )
 from .tensors import FLOAT, Tensors, opened
 
@@ -60,7 +61,7 @@ def check_public(root: Path) -> Known:
     path = root / "public.json"
     if not root.is_dir():
         raise UsageError(f"{root} is no folder; give the folder that holds public.json")
-    fields = Fields(versions.checked(files.read_json(path), path, SCHEMA), str(path))
+    fields = Fields(versions.checked(stored_in(path), path, SCHEMA), str(path))
     labels = tuple(fields.get("labels", LABELS))
     backbone, relative = (_model(fields, name) for name in ("backbone", "relative"))
     lists = {name: fields.get(name, TEXTS, []) for name in ("candidates", "targets")}

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ...attacks.attack import Goal
-from ...system import files, folder
+from ...system import folder
 from ...system.backbone import Backbone
 from ...system.data import Sample, Span
 from ...system.errors import UsageError
@@ -33,6 +33,7 @@ from .fields import (
     object_in,
     plain_file,
     rows_in,
+    stored_in,
 )
 from .public import label_of
 from .tensors import FLOAT, opened
@@ -81,6 +82,7 @@ def private_backbone(root: Path) -> str | None:
     """The backbone that truth.json names, where it is not public."""
     if not root.is_dir():
         raise UsageError(f"{root} is no folder; give the folder of a truth, which holds rows.jsonl")
+    plain_file(root / "truth.json")
     name: str | None = Fields(check_schema(root), str(root / "truth.json")).get("backbone", NAMED, None)
     return name
 
@@ -164,7 +166,7 @@ def _spans(row: Fields) -> Iterator[Span]:
 def _outputs(root: Path, public: Public) -> tuple[torch.Tensor, tuple[str, ...]]:
     """The tuned model's class scores on the public queries, in their order, and the queries' labels where given."""
     path = root / "queries.json"
-    stored = object_in(files.read_json(path), str(path)) if plain_file(path) else Fields({}, str(path))
+    stored = object_in(stored_in(path), str(path)) if plain_file(path) else Fields({}, str(path))
     ids, labels = stored.get("ids", TEXTS, []), tuple(stored.get("labels", TEXTS, []))
     found = opened(root / "outputs.safetensors")
     place = found.places.get("outputs")
@@ -189,7 +191,7 @@ def _members(root: Path, public: Public) -> tuple[dict[str, str], dict[str, int]
     path = root / "members.json"
     if not plain_file(path):
         return {}, {}
-    stored = object_in(files.read_json(path), str(path))
+    stored = object_in(stored_in(path), str(path))
     asked = [one.id for one in public.challenge]
     members, groups = stored.get("members", OBJECT), stored.get("groups", OBJECT, {})
     if not members.keys() <= set(asked) or not groups.keys() <= set(asked):

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...system import files, versions
+from ...system import versions
 from ...system.envelope import NAME
 from ...system.errors import UsageError
 from ...system.message import Party
 from ...system.view import HELD, SCHEMA
-from .fields import Fields, Wanted, is_texts
+from .fields import Fields, Wanted, is_texts, stored_in
 from .messages import NAMED, Crossed, walk
 from .tensors import Place, opened
 
@@ -60,7 +60,7 @@ def read_manifest(root: Path) -> Manifest:
     path = root / "manifest.json"
     if not root.is_dir():
         raise UsageError(f"{root} is no folder; give the folder of a view, which holds manifest.json")
-    fields = Fields(versions.checked(files.read_json(path), path, SCHEMA), str(path))
+    fields = Fields(versions.checked(stored_in(path), path, SCHEMA), str(path))
     parties, held = fields.get("parties", PARTIES), fields.get("held", ITEMS, [])
     return Manifest(frozenset(parties), tuple(held), fields.inside("facts"))
 

@@ -5,96 +5,32 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from sidelight.audits.given.reading import Folders, read
 from sidelight.system import files
 from sidelight.system.errors import UsageError
 
-Change = Callable[[Folders], object]
-LINES, SHARD = "view/messages.jsonl", "view/shard-00000.safetensors"
-PUBLIC, FACTS, ROWS = "public/public.json", "public/public.json facts", "truth/rows.jsonl"
-
-
-def at(copy: Folders, name: str) -> Path:
-    return copy.view.parent / name
-
-
-def put(name: str, **fields: Any) -> Change:
-    """Fields of an object, `...` for absent; behind `FILE facts` those of its facts."""
-
-    def change(copy: Folders) -> None:
-        file, _, inner = name.partition(" ")
-        path = at(copy, file)
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        inside = stored[inner] if inner else stored
-        inside.update(fields)
-        for gone in [field for field, value in fields.items() if value is ...]:
-            del inside[gone]
-        path.write_text(json.dumps(stored), encoding="utf-8")
-        if inner:  # a manifest need not repeat facts
-            manifest = json.loads((copy.view / "manifest.json").read_text(encoding="utf-8"))
-            (copy.view / "manifest.json").write_text(json.dumps({**manifest, "facts": {}}), encoding="utf-8")
-
-    return change
-
-
-def line(number: int, name: str = LINES, **fields: Any) -> Change:
-    """Fields of a line, from 1."""
-
-    def change(copy: Folders) -> None:
-        lines = [json.loads(one) for one in at(copy, name).read_text(encoding="utf-8").splitlines()]
-        lines[number - 1].update(fields)
-        for gone in [field for field, value in fields.items() if value is ...]:
-            del lines[number - 1][gone]
-        at(copy, name).write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
-
-    return change
-
-
-def tensors(name: str, **changed: Any) -> Change:
-    """Tensors by names in which __ stands for a slash; None takes one away, a function changes it."""
-
-    def change(copy: Folders) -> None:
-        stored = load_file(at(copy, name)) if at(copy, name).exists() else {}
-        for key, value in ((key.replace("__", "/").lstrip("_"), value) for key, value in changed.items()):
-            if value is None:
-                del stored[key]
-            else:
-                stored[key] = value(stored.get(key)) if callable(value) else value
-        save_file(stored, at(copy, name))
-
-    return change
-
-
-def text(name: str, said: str) -> Change:
-    return lambda copy: at(copy, name).write_text(said, encoding="utf-8")
-
-
-def gone(name: str) -> Change:
-    return lambda copy: at(copy, name).unlink()
-
-
-def all_of(*changes: Change) -> Change:
-    return lambda copy: [change(copy) for change in changes]
-
-
-def spoilt(values: numpy.ndarray) -> numpy.ndarray:
-    values[0, 0] = numpy.nan
-    return values
-
-
-def linked(copy: Folders) -> None:
-    path = at(copy, SHARD)
-    path.rename(path.with_name("elsewhere"))
-    path.symlink_to(path.with_name("elsewhere"))
-
+from .changes import (
+    FACTS,
+    LINES,
+    PUBLIC,
+    ROWS,
+    SHARD,
+    Change,
+    all_of,
+    gone,
+    line,
+    linked,
+    piped,
+    put,
+    spoilt,
+    tensors,
+    text,
+)
 
 LENGTHS = numpy.array([1, 1, 1, 1, 1, 2], dtype=numpy.int64)
 PACKED = all_of(line(1, tensors=["activations", "lengths"]), put(FACTS, positions="all"))
@@ -119,7 +55,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "a kind of no text": (line(2, kind=3), "line 2: kind is 3; give letters, digits"),
     "a round of no number": (line(2, round="0"), "line 2: round is a text; give a whole number from 0 up"),
     "a round that is NaN": (line(2, round=math.nan), "line 2: round is no finite number; give a whole number"),
-    "an unknown precision": (line(2, precision="fp8"), 'line 2: precision is a text; give "fp32" or "fp16" or'),
+    "an unknown precision": (line(2, precision="fp8"), "line 2: precision is 'fp8'; give \"fp32\" or"),
     "ids of no list": (line(1, ids="abc"), "line 1: ids is a text; give a list of texts"),
     "an id twice": (line(1, ids=["a"] * 6), "line 1: an id stands twice in one message; give each sample once"),
     "an empty id": (line(1, ids=[""]), "line 1: an id has no character or more than 128"),
@@ -132,9 +68,14 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "a shard that is a path": (line(1, shard="../../etc/passwd"), "line 1: shard is a text; give a whole number f"),
     "shards out of order": (line(8, shard=0), "line 8 names shard 0 behind shard 1; store messages in the order"),
     "a shard that no line names": (tensors("view/shard-00007.safetensors", a=LENGTHS), "shard-00007.* that no line"),
+    "a pipe": (piped(LINES), r"messages\.jsonl is no file; give one, as docs/transcripts.md shows"),
+    "a pipe for a manifest": (piped("view/manifest.json"), r"manifest\.json is no file; give one"),
+    "a pipe for auxiliary rows": (piped("public/auxiliary.jsonl"), r"auxiliary\.jsonl is no file; give one"),
+    "a link for public.json": (linked(PUBLIC), r"public\.json is a link, which attacks cannot follow; put the file"),
+    "a pipe for traffic": (piped("run.json"), r"run\.json is no file; give one"),
     # tensors
     "no safetensors": (text(SHARD, "no tensors at all"), r"shard-00000\.safetensors is no whole safetensors file"),
-    "a link": (linked, r"shard-00000\.safetensors is a link, which attacks cannot follow; put the file itself there"),
+    "a link": (linked(SHARD), r"shard-00000\.safetensors is a link, which attacks cannot follow; put the file"),
     "not a number": (tensors(SHARD, _1__difference=spoilt), "'1/difference' holds a value that is no finite number"),
     "half precision": (
         tensors(SHARD, _1__difference=lambda t: t.astype(numpy.float16)),
@@ -171,9 +112,9 @@ BROKEN: dict[str, tuple[Change, str]] = {
     # public knowledge
     "no public.json": (gone(PUBLIC), r"public\.json is missing"),
     "no labels": (put(PUBLIC, labels=...), "has no labels; give a list of at least two different texts"),
-    "labels twice": (put(PUBLIC, labels=["a", "a", "b"]), "labels is a list; give a list of at least two different"),
-    "one label": (put(PUBLIC, labels=["a"]), "labels is a list; give a list of at least two different"),
-    "facts of no object": (put(PUBLIC, facts=[1]), "facts is a list; give an object"),
+    "labels twice": (put(PUBLIC, labels=["a", "a", "b"]), "labels is a list of [13]; give a list of at least two"),
+    "one label": (put(PUBLIC, labels=["a"]), "labels is a list of [13]; give a list of at least two"),
+    "facts of no object": (put(PUBLIC, facts=[1]), "facts is a list of 1; give an object"),
     "a head that is not there": (gone("public/head.safetensors"), "head is true and there is no head.safetensors"),
     "a head that nobody names": (put(PUBLIC, head=False), "head is not true and there is head.safetensors; say true"),
     "a head of other classes": (
@@ -193,7 +134,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
         r"public\.json: backbone is wrong: the backbone folder /no/such/folder does not exist; give a folder, a hub id",
     ),
     "priors that add up to 2": (put(PUBLIC, priors=[1, 0.5, 0.5]), "priors are 3 numbers that add up to 2; give 3, o"),
-    "priors that are NaN": (put(PUBLIC, priors=[math.nan, 1, 0]), "priors is a list; give a list of numbers"),
+    "priors that are NaN": (put(PUBLIC, priors=[math.nan, 1, 0]), "priors is a list of 3; give a list of numbers"),
     "a target that never crossed": (put(PUBLIC, targets=["elsewhere"]), "1 of the 1 ids under targets never crossed"),
     "known, and never crossed": (
         put(PUBLIC, known=[{"id": "elsewhere", "label": "amber"}]),
@@ -211,8 +152,8 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "queries twice": (line(2, "public/queries.jsonl", id=f"{99:016x}"), "queries names an id twice; give each once"),
     # facts
     "a fact of another type": (put(FACTS, longest="8"), "facts: longest is a text; give a whole number from 1 up"),
-    "an unknown selector": (put(FACTS, selector="best"), 'facts: selector is a text; give "last" or "first" or'),
-    "layers out of order": (put(FACTS, layers=[2, 1]), "facts: layers is a list; give a list of block numbers from 1"),
+    "an unknown selector": (put(FACTS, selector="best"), "facts: selector is 'best'; give \"last\" or"),
+    "layers out of order": (put(FACTS, layers=[2, 1]), "facts: layers is a list of 2; give a list of block numbers"),
     "other layers than cross": (put(FACTS, layers=[1, 2, 3]), "activations have 2 layers a position and .* 3 layers"),
     "no fact on a difference": (put(FACTS, difference=...), "facts has no difference and a difference crosses; give a"),
     "a logit without its scale": (put(FACTS, difference="logit"), "has no scale and the difference is of logits; give"),
@@ -239,7 +180,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "a true label that is none": (line(3, ROWS, label="oak"), r"rows\.jsonl line 3: its label is none of the 3 labels"),
     "a row twice": (line(3, ROWS, id="0" * 15 + "b"), r"rows\.jsonl line \d+ has the id of a line before"),
     "labels of some rows": (line(3, ROWS, label=...), "line 3 has no label and 23 other lines have; give it in all"),
-    "tokens that are texts": (line(3, ROWS, tokens=["a"]), "line 3: tokens is a list; give a list of whole numbers"),
+    "tokens that are texts": (line(3, ROWS, tokens=["a"]), "line 3: tokens is a list of 1; give a list of whole"),
     "slots of other tokens": (line(3, ROWS, slots=[True]), "line 3 has 1 slots and 2 tokens; give one for each token"),
     "a span beyond its text": (line(3, ROWS, spans=[{"start": 4, "end": 99}]), "spans, entry 0 is no part of its text"),
     "outputs of other queries": (

@@ -146,7 +146,7 @@ def test_rows_that_never_crossed_are_left_out(copy: Folders, out: Path) -> None:
     [
         ({"adversary": "relay"}, "threat: adversary is not the manifest's parties, which are server; name those"),
         ({"auxiliary": "none"}, "threat: auxiliary is 'none', and the public folder holds it; remove one"),
-        ({"behaviour": ["odd"]}, "threat: behaviour is a list; give a text, a number, true or false"),
+        ({"behaviour": ["odd"]}, "threat: behaviour is a list of 1; give a text, a number, true or false"),
     ],
 )
 def test_a_threat_model_that_contradicts_the_folders_is_refused(
