@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from ...attacks.extraction.readoff import BUILT
 from ...system.codec import PRECISIONS
 from ...system.defences import DEFENCES as OURS
 from ...system.errors import UsageError
@@ -87,9 +88,7 @@ FACTS: Mapping[str, Fact] = {
     "difference_key": Fact(NAMED, '"none", or that a secret lies on the difference'),
     "labels_redrawn": Fact(NUMBER, "share of labels that a coin replaces"),
     "defences": Fact(DEFENCES, "what the device does to what it sends, each with its settings"),
-    "fusion": Fact(
-        one_of("additive", "side", "split", "ushape", "next token"), "how the held item `tuned` joins the backbone"
-    ),
+    "fusion": Fact(one_of(*sorted(BUILT)), "how the held item `tuned` joins the backbone"),
     "cut": Fact(at_least(0), "blocks on the device"),
     "bottom": Fact(one_of("frozen", "trainable"), "whether the device's blocks are trained"),
     "depth": Fact(at_least(1), "blocks of the device's backbone that are used"),
@@ -98,6 +97,10 @@ FACTS: Mapping[str, Fact] = {
     "question": Fact(TEXT, "what a language model is asked, so that its answer is a class"),
     "side": Fact(OBJECT, "how the side network is trained"),
     "lora": Fact(LORA, "how blocks are tuned on the device"),
+    "adapter_config": Fact(OBJECT, "peft's settings of a LoRA adapter that was tuned elsewhere"),
+    "classes": Fact(TEXTS, "class names by the adapter's outputs"),
+    "form": Fact(TEXT, "how an adapter reads a text and its label"),
+    "recipe": Fact(OBJECT, "how an adapter was tuned"),
     "rank": Fact(at_least(1), "of the device's low-rank update"),
     "every": Fact(at_least(0), "steps between two averages, 0 for a pass over the data"),
     "batch": Fact(at_least(1), "samples of a message"),

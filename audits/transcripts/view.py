@@ -68,7 +68,10 @@ def read_manifest(root: Path) -> Manifest:
 def check_view(root: Path, manifest: Manifest, wanted: Iterable[str]) -> Seen:
     """Check a view's messages and what is held, and look for some ids; UsageError for the first thing that is wrong."""
     held = _held(root / "held.safetensors", manifest)
-    return Seen(manifest, held, walk(root, manifest.parties, wanted))
+    crossed = walk(root, manifest.parties, wanted)
+    if not crossed.flows and not held:
+        raise UsageError(f"{root / 'messages.jsonl'} holds no message, and nothing is held; give one a line")
+    return Seen(manifest, held, crossed)
 
 
 def _held(path: Path, manifest: Manifest) -> dict[str, dict[str, Place]]:

@@ -65,12 +65,17 @@ class TheirPhone:
         return losses
 
 
+def one_layer(rows: list[str], states: torch.Tensor, missing: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Attacks read (rows, layers, width)."""
+    return {"activations": states[:, None]}
+
+
 def a_run(recorder: Recording | None = None) -> tuple[TheirPhone, list[float]]:
     torch.manual_seed(3)
     server = TheirServer()
     phone = TheirPhone(server)
     if recorder is not None:
-        states = Crossing("activations", "phone", "server", {"activations": "states"}, "rows")
+        states = Crossing("activations", "phone", "server", one_layer, "rows")
         phone.send = recorder.function(server.learn, DIFFERENCE, states)
     return phone, phone.train()
 

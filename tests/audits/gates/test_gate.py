@@ -158,7 +158,7 @@ def test_every_built_in_suite_can_be_gated_run_by_run(tmp_path: Path, name: str)
 
 
 def test_a_suite_that_wants_a_folder_says_so_before_anything_is_run(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no adapter_config.json; give a folder"):
+    with pytest.raises(UsageError, match=r"holds no adapter_config\.json; give a folder"):
         gate_on_suite(budget(tmp_path, "max_value = 0.5"), load_suite("released"))
 
 

@@ -48,7 +48,12 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "facts that differ": (put("view/manifest.json", facts={"layers": [1, 3]}), "say different things of layers; say"),
     # messages
     "no messages": (gone(LINES), r"messages\.jsonl is missing; give one message a line"),
-    "an empty transcript": (text(LINES, "\n\n"), "holds no message; give one a line"),
+    "an empty transcript": (
+        all_of(text(LINES, ""), gone(SHARD), gone("view/shard-00001.safetensors"), gone("view/held.safetensors"),
+               put("view/manifest.json", held=[])),
+        "holds no message, and nothing is held; give one a line",
+    ),
+    "tensors without lines": (text(LINES, "\n\n"), "shard-00000.* holds tensors that no line of messages.jsonl names"),
     "no JSON": (text(LINES, "{\n"), r"messages\.jsonl line 1 is not valid JSON"),
     "a line that is a list": (text(LINES, "[]\n"), "line 1 is a list without anything in it; give an object"),
     "no kind": (line(2, kind=...), "line 2 has no kind; give letters, digits and"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidelight.audits.given import judging
+from sidelight.audits.executors import cores
 from sidelight.audits.given.judging import judge_given
 from sidelight.audits.given.reading import Folders
 from sidelight.audits.sandbox.workers import Workers
@@ -28,7 +28,7 @@ Attacked = Callable[..., tuple[int, str]]
 
 @pytest.fixture(autouse=True)
 def borrowed(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "Workers", borrowing(workers))
+    monkeypatch.setattr(cores, "Workers", borrowing(workers))
 
 
 @pytest.fixture

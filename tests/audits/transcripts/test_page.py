@@ -12,7 +12,7 @@ import pytest
 
 import sidelight.attacks
 from sidelight.audits import single
-from sidelight.audits.given import judging
+from sidelight.audits.executors import cores
 from sidelight.audits.sandbox import guess_files
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.transcripts.facts import FACTS
@@ -70,7 +70,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_example_is_attacked_as_shown(example: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     guess, score = blocks("sh")[1].strip().splitlines()
-    for module in (single, judging):
+    for module in (single, cores):
         monkeypatch.setattr(module, "Workers", borrowing(workers))
     assert typed(*shlex.split(guess)[1:]) == 0
     found = guess_files.load(example / "guesses" / "sign")

@@ -9,7 +9,7 @@ import pytest
 
 from sidelight.attacks.attack import LabelGuess
 from sidelight.audits import single
-from sidelight.audits.given import judging
+from sidelight.audits.executors import cores
 from sidelight.audits.given.judging import judge_given
 from sidelight.audits.given.reading import Folders, read
 from sidelight.audits.sandbox import guess_files
@@ -52,7 +52,7 @@ def test_the_first_version_is_attacked(workers: Workers, monkeypatch: pytest.Mon
 
 
 def test_the_first_version_is_scored(workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(judging, "Workers", borrowing(workers))
+    monkeypatch.setattr(cores, "Workers", borrowing(workers))
     assert judge_given(AT, tmp_path / "out", ["sign", "plaintext"], Progress(print))
     rows = {row["attack"]: row for row in results(tmp_path / "out") if row["metric"] in ("accuracy", None)}
     sign = rows["sign"]
