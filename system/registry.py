@@ -30,6 +30,15 @@ class Registry(Generic[T], Mapping[str, T]):
     def __getitem__(self, name: str) -> T:
         if name not in self._table:
             raise UnknownName(self.what, name, self._table)
+        try:
+            return self._load(name)
+        except Exception as error:
+            if name not in self._origins:
+                raise
+            said = f"({type(error).__name__}: {error}); repair its package or uninstall it"
+            raise UsageError(f"the {self.what} {name!r} of {self._origins[name]} cannot be loaded {said}") from error
+
+    def _load(self, name: str) -> T:
         module, _, attribute = self._table[name].partition(":")
         relative = import_module(module, self._package) if module.startswith(".") else import_module(module)
         return cast(T, getattr(relative, attribute))

@@ -49,20 +49,23 @@ METRICS: Registry[type[Metric]] = Registry("metric", {}, group="sidelight.metric
 def metrics_of(goal: Goal) -> dict[str, Metric]:
     """By name, the metrics of guesses with a goal."""
     made = {name: _made(name) for name in METRICS}
-    return {name: metric for name, metric in made.items() if metric.goal is goal}
+    return {name: metric for name, metric in made.items() if metric.goal == goal}
 
 
 def _made(name: str) -> Metric:
-    """A metric; UsageError where its package does not give one, since every audit would ask for it."""
-    try:
-        metric = METRICS[name]()
-    except Exception as error:  # of another package
+    """A metric; UsageError where its package does not give one, since every audit asks for it."""
+    kind = METRICS[name]
+    right = {"name": (name,), "goal": tuple(Goal), "direction": get_args(Direction)}
+    if not (isinstance(kind, type) and issubclass(kind, Metric)) or any(
+        getattr(kind, one, None) not in values for one, values in right.items()
+    ):
         raise _wrong(
-            name, f"cannot be loaded ({type(error).__name__}: {error}); repair its package or uninstall it"
-        ) from None
-    if not isinstance(metric, Metric) or (metric.name, metric.direction in get_args(Direction)) != (name, True):
-        raise _wrong(name, f"is no Metric of that name with the direction {' or '.join(get_args(Direction))}; give one")
-    return metric
+            name, "is no Metric of that name with a goal and the direction higher or lower; repair its package"
+        )
+    try:
+        return kind()
+    except Exception as error:  # of another package
+        raise _wrong(name, f"cannot be made ({type(error).__name__}: {error}); repair its package") from None
 
 
 def identity_of(goal: Goal) -> dict[str, str]:

@@ -13,6 +13,8 @@ from ...system.data import Dataset, Sizes, Split, joined, load, refuse_trained_o
 from ...system.errors import SidelightError, UsageError
 from ...system.randomness import Streams
 from ..cells.cell import Cell
+from ..cells.metrics import metrics_of
+from ..cells.scoring import PRIMARY
 from ..digest import digest
 from ..runs.parts import NAMES
 from ..runs.recording import RunOrder
@@ -78,6 +80,8 @@ class Plan:
 def settle(request: Request, say: Say) -> Plan:
     """Read and check everything; nothing is written before all of it is right."""
     suite, folder = request.suite, local_folder(request.backbone)
+    for goal in PRIMARY:
+        metrics_of(goal)
     if folder is not None:
         refuse_exposed(request, folder)
     backbone = load_backbone(request.backbone)

@@ -161,11 +161,29 @@ def test_what_is_no_mapping_of_rows_is_refused(said: Any, refusal: str) -> None:
     assert "private" not in str(caught.value)
 
 
-@pytest.mark.parametrize("change", [{"direction": "up"}, {"name": "other"}])
+@pytest.mark.parametrize("change", [{"direction": "up"}, {"name": "other"}, {"goal": "fame"}])
 def test_a_metric_that_says_of_itself_what_cannot_be_is_refused(change: dict[str, str]) -> None:
-    refusal = r"the metric 'planted' of their-package 2\.0 is no Metric of that name with the direction higher or lower"
+    refusal = (
+        r"the metric 'planted' of their-package 2\.0 is no Metric of that name with a goal and the direction higher"
+    )
     with installed(Planted, {}, **change), pytest.raises(UsageError, match=refusal):
         score(Goal.LABELS, GUESS, ANSWERS)
+
+
+class Demanding(Planted):
+    """Cannot be made without more."""
+
+    name = "near"
+
+    def __init__(self, more: int) -> None: ...
+
+
+class Unfinished(Metric):
+    """Scores nothing."""
+
+    name = "near"
+    source = "tests"
+    goal = Goal.LABELS
 
 
 @pytest.mark.parametrize(
@@ -177,12 +195,14 @@ def test_a_metric_that_says_of_itself_what_cannot_be_is_refused(change: dict[str
         ),
         ("collections:Nothing", r"cannot be loaded \(AttributeError: .*\); repair its package or uninstall it"),
         ("collections:Counter", "is no Metric of that name"),
-        ("sidelight.audits.cells.metrics:Metric", r"cannot be loaded \(TypeError"),
+        (f"{__name__}:Demanding", r"cannot be made \(TypeError: .*more.*\); repair its package"),
+        (f"{__name__}:Unfinished", r"cannot be made \(TypeError: .*abstract.*\); repair its package"),
     ],
 )
 def test_a_package_that_gives_no_metric_is_named(reference: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METRICS, "_table", {"near": reference})
-    with pytest.raises(UsageError, match="the metric 'near' " + said):
+    monkeypatch.setattr(METRICS, "_origins", {"near": "their-package 2.0"})
+    with pytest.raises(UsageError, match=r"the metric 'near' of their-package 2\.0 " + said):
         identity_of(Goal.LABELS)
 
 

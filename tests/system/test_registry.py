@@ -72,6 +72,10 @@ def test_what_other_packages_brought_is_told_with_package_and_version(monkeypatc
     installed = EntryPoints([point])
     monkeypatch.setattr(registry_module, "entry_points", lambda group: installed)
     found = Registry[Any]("fruit", TABLE, GROUP)
+    monkeypatch.setattr(found, "_table", {**TABLE, "sidelight": "no.such.module:Plum"})
+    refusal = rf"the fruit 'sidelight' of sidelight {version('sidelight')} cannot be loaded \(ModuleNotFoundError: "
+    with pytest.raises(UsageError, match=refusal):
+        found["sidelight"]
     assert found.origins(["sidelight", "apple", "sidelight"]) == {
         "fruit sidelight": f"sidelight {version('sidelight')}"
     }
