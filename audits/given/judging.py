@@ -111,6 +111,9 @@ def describe(
             "auxiliary": len(given.public.auxiliary),
             "notices": [*about.unknown(run), *open_, *plan.notices],
         },
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {
+            **{name: version(name) for name in LIBRARIES},
+            **ATTACKS.origins(cell.attack.name for cell in plan.cells.values()),
+        },
         "machine": dict(machine),
     }
