@@ -25,7 +25,9 @@ from .states import PLAIN, plain
 
 CLASSES: Mapping[str, tuple[str, ...]] = {"difference": DIFFERENCE_KINDS}
 """A difference that is about classes, and crosses whole."""
-SHARE: Mapping[str, tuple[str, ...]] = {**CLASSES, "activations": (PLAIN,), "last_layer": ("sent",)}
+JOINED: Mapping[str, tuple[str, ...]] = {**CLASSES, "positions": ("pivot", "mean")}
+"""Public facts behind which each sample's difference goes with one state a layer."""
+SHARE: Mapping[str, tuple[str, ...]] = {**JOINED, "activations": (PLAIN,), "last_layer": ("sent",)}
 """Public facts behind which the backbone's share can be recomputed."""
 
 

@@ -25,7 +25,7 @@ from ...system.public import Public
 from ...system.side_network import from_state
 from ...system.view import View, finite
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.differences import CLASSES, Differences, backbone_share, differences
+from ..evidence.differences import JOINED, Differences, backbone_share, differences
 from ..evidence.labels.codewords import decoded, group_count, named_groups
 from ..evidence.labels.grouping import grouped, separation
 from ..evidence.labels.mixture import fit, linear_features
@@ -45,7 +45,7 @@ class Cluster(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations", "held:tuned"}))
     attacked = frozenset({"difference", "held:tuned"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = JOINED
 
     sources: Source = "both"
     """`differences` as they came, `outputs` of the side network, or both."""

@@ -24,7 +24,7 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.differences import CLASSES, differences
+from ..evidence.differences import JOINED, differences
 from ..evidence.labels.completing import completed
 
 
@@ -37,7 +37,7 @@ class FewShot(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations", "held:tuned"}), public=frozenset({"known"}))
     attacked = frozenset({"difference", "held:tuned"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = JOINED
 
     rounds: int = 3
     """Rounds of self-training, where it is used."""

@@ -25,7 +25,7 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared, Studied
-from ..evidence.differences import CLASSES, differences
+from ..evidence.differences import JOINED, differences
 from ..evidence.labels.augmented import augmented
 from ..evidence.labels.weighing import likeliest
 from ..evidence.states import FACTS, features, states_of
@@ -41,7 +41,7 @@ class Posterior(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}), public=frozenset({"backbone"}))
     attacked = frozenset({"difference"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = JOINED
     studies: ClassVar[Studied | None] = Studied(frozenset({"backbone", "auxiliary", "keys"}), FACTS)
 
     def prepare(self, public: Public, generator: torch.Generator, bench: Workbench) -> Prepared:

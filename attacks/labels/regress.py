@@ -24,7 +24,7 @@ import torch
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, LabelGuess, Needs, Prepared
-from ..evidence.differences import CLASSES, differences
+from ..evidence.differences import JOINED, differences
 from ..evidence.labels.regressing import regressed
 
 
@@ -37,7 +37,7 @@ class Regress(Attack):
     goal = Goal.LABELS
     needs = Needs(view=frozenset({"difference", "activations"}))
     attacked = frozenset({"difference"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = JOINED
 
     def run(self, view: View, public: Public, prepared: Prepared, generator: torch.Generator) -> LabelGuess:
         """A label (N,) for each sample that sent both kinds."""

@@ -26,7 +26,7 @@ from ...system.errors import UsageError
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
-from ..evidence.differences import CLASSES
+from ..evidence.differences import JOINED
 from ..evidence.members.accounts import Account, accounts
 from ..evidence.members.shadowed import membership
 from ..evidence.sightings import averaged
@@ -44,7 +44,7 @@ class Witness(Attack):
     goal = Goal.MEMBERS
     needs = Needs(view=frozenset({"activations", "difference"}), public=frozenset({"backbone", "challenge"}))
     attacked = frozenset({"activations", "difference"})
-    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = CLASSES
+    assumes: ClassVar[Mapping[str, tuple[str, ...]]] = JOINED
 
     rounds: int = 30
     """Of expectation maximisation."""

@@ -131,6 +131,15 @@ def test_tokens_come_from_a_backbone_that_the_truth_alone_names(copy: Folders, o
     assert read_audit(out).head.backbone.name == "sidelight-tiny"
 
 
+def test_all_positions_do_not_go_with_attacks_that_join_a_difference_with_one(copy: Folders, out: Path) -> None:
+    for path in (copy.view / "manifest.json", copy.public / "public.json"):
+        changed(path, facts={**read_json(path)["facts"], "positions": "all"})
+    assert judged(copy, out, "sign", "regress")[0]
+    rows = {row["attack"]: row for row in results(out) if row["primary"]}
+    assert rows["sign"]["value"] == 1.0
+    assert rows["regress"]["reason"] == "positions is all; the attack takes pivot or mean"
+
+
 def test_rows_that_never_crossed_are_left_out(copy: Folders, out: Path) -> None:
     rows = read_lines(copy.truth / "rows.jsonl")
     write_lines(copy.truth / "rows.jsonl", [*rows, {**rows[0], "id": "elsewhere"}])
