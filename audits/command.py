@@ -74,7 +74,10 @@ def judge(
 
     gate = None if budget is None else gate_on_audit(budget, folder)
     with held(folder):
-        forget_budget(folder)
+        if forget_budget(folder) and budget is None:
+            typer.echo(
+                "sidelight: the outcome of an earlier budget was removed; give --budget to hold it again", err=True
+            )
         state_again(folder)
         whole = compile_results(folder)
     _end(folder, whole, None if gate is None else gate(folder))

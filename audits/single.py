@@ -106,7 +106,7 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
     names = sorted(ATTACKS) if name is None else [name]
     attacks = {n: ATTACKS[n]() for n in names}
     with Workers() as workers:
-        check(view, public)  # somebody else may have recorded it
+        checked = check(view, public)  # somebody else may have recorded it
         seen, known = load_view(view), load_public(public)
         shelf = Shelf(out / "prepared", workers, PREPARING)
         for n, attack in attacks.items():
@@ -118,6 +118,9 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
                 yield f"{n}: failed: {outcome.reason}", False
             else:
                 yield json.dumps({"attack": n, "guess": str(out / n), "seconds": round(outcome.seconds, 2)}), True
+    read = {kind for n in ATTACKS for kind in ATTACKS[n].needs.view}
+    for kind in sorted(checked.seen.shows - read):
+        yield f"unaudited: no attack reads {kind}, which crossed; docs/transcripts.md has the kinds that are read", True
 
 
 def _attacked(attack: Attack, at: Folders, known: Public, workers: Workers, shelf: Shelf) -> Done | Broken:

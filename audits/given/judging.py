@@ -22,6 +22,7 @@ from ...system.progress import Progress
 from ..cells import cell as store
 from ..cells.cell import Scored
 from ..cells.fields import common, repeated
+from ..cells.metrics import METRICS, metrics_of
 from ..compiling.results import compile_results
 from ..digest import SCHEMA
 from ..executors import own_cores
@@ -95,6 +96,7 @@ def describe(
         model["parameters"] = sum(p.numel() for p in backbone.model.parameters())
     open_ = taken(given.checked.known.facts)
     rows = {"rows": len(given.told.truth.rows), "classes": len(given.public.labels)}
+    goals = {cell.attack.goal for cell in plan.cells.values()}
     return {
         "schema": SCHEMA,
         "suite": SUITE,
@@ -114,6 +116,7 @@ def describe(
         "versions": {
             **{name: version(name) for name in LIBRARIES},
             **ATTACKS.origins(cell.attack.name for cell in plan.cells.values()),
+            **METRICS.origins(name for goal in goals for name in metrics_of(goal)),
         },
         "machine": dict(machine),
     }

@@ -63,10 +63,12 @@ def clear_half_written(out: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def forget_budget(out: Path) -> None:
-    """Remove what a budget came to before: it speaks of results that are about to change."""
-    for name in (BUDGET, JUNIT):
-        (out / name).unlink(missing_ok=True)
+def forget_budget(out: Path) -> bool:
+    """Remove what a budget came to before, and say whether there was any: its results are about to change."""
+    found = [path for path in (out / BUDGET, out / JUNIT) if path.exists()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return bool(found)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,28 @@ def test_the_first_version_loads() -> None:
 
 def test_the_first_version_is_attacked(workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(single, "Workers", borrowing(workers))
-    ((line, whole),) = attack_one(AT.view, AT.public, "sign", tmp_path / "guesses")
+    (line, whole), *beside = attack_one(AT.view, AT.public, "sign", tmp_path / "guesses")
     assert whole, line
+    assert all(said.startswith("unaudited: ") for said, _ in beside)
     guess = guess_files.load(tmp_path / "guesses" / "sign")
     assert isinstance(guess, LabelGuess)
     labels = read_json(AT.public / "public.json")["labels"]
     rows = {row["id"]: row["label"] for row in read_lines(AT.truth / "rows.jsonl")}
     assert {i: labels[k] for i, k in zip(guess.ids, guess.labels.tolist(), strict=True)} == rows
+
+
+def test_a_kind_that_no_attack_reads_is_named(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(single, "Workers", borrowing(workers))
+    view = tmp_path / "view"
+    shutil.copytree(AT.view, view)
+    lines = view / "messages.jsonl"
+    misspelt = lines.read_text(encoding="utf-8").replace('"kind": "difference"', '"kind": "diference"')
+    lines.write_text(misspelt, encoding="utf-8")
+    said = [line for line, _ in attack_one(view, AT.public, "sign", tmp_path / "guesses")]
+    assert said[0].startswith("sign: not_exposed")
+    assert any(line.startswith("unaudited: no attack reads diference,") for line in said)
 
 
 def test_the_first_version_is_scored(workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
