@@ -68,16 +68,16 @@ class OnRay:
     @contextmanager
     def at_work(self, out: Path, private: Sequence[Path], progress: Progress) -> Iterator[Cluster]:
         """With nodes that see the audit's folder and have the same code as this one."""
-        with joined() as ray:
-            cluster = Cluster(ray, out.resolve(), private, progress.say)
-            try:
+        try:
+            with joined() as ray:
+                cluster = Cluster(ray, out.resolve(), private, progress.say)
                 cluster.greet()
                 nodes, cores = cluster.machine["nodes"], cluster.machine["cores"]
                 progress.say(f"Ray cluster: {nodes} {'node' if nodes == 1 else 'nodes'}, {cores} cores")
                 yield cluster
-            finally:
-                shutil.rmtree(out / station.ORDERS, ignore_errors=True)
-        home.clear_half_written(out)  # of nodes that died
+        finally:
+            shutil.rmtree(out / station.ORDERS, ignore_errors=True)
+            home.clear_half_written(out)  # of nodes that died
 
 
 class Cluster:

@@ -30,9 +30,13 @@ def _check(at: int, limit: Limit, group: Group, victim: int | None) -> Check:
 def _utility(at: int, limit: Limit, group: Group) -> Iterator[Check]:
     """The lower end of a group's utility; of each victim's own where they are too few for an interval over them."""
     stated: dict[int | None, Any] = {None: group.about["utility"]}
-    if len(group.runs) > 1 and stated[None]["low"] is None:
+    if len(group.runs) > 1 and (stated[None] is None or stated[None]["low"] is None):
         stated = {victim: run["utility"] for victim, run in group.runs.items() if run}
     for victim, found in stated.items():
+        if found is None:
+            why = "nobody told how useful the model is"
+            yield replace(_check(at, limit, group, victim), outcome="not measured", reason=why)
+            continue
         check = replace(_check(at, limit, group, victim), **{name: found[name] for name in ("value", "low", "high")})
         if check.low is None:
             yield replace(check, outcome="no interval", reason="the utility has no interval")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -103,10 +102,7 @@ def _run(at: Folders, given: Given, identity: RunIdentity) -> dict[str, Any]:
 
 
 def _copied(view: Path, to: Path) -> None:
-    """The view's files under the results, so that these stay whole; without a second copy where the disk allows it."""
+    """The view's files under the results, so that these stay whole whatever becomes of the recording."""
     to.mkdir(mode=files.PRIVATE)
     for path in (path for path in view.iterdir() if path.is_file()):
-        try:
-            os.link(path, to / path.name)
-        except OSError:
-            shutil.copyfile(path, to / path.name)
+        shutil.copyfile(path, to / path.name)

@@ -34,7 +34,7 @@ def _answer(comparison: Comparison) -> Iterator[str]:
 def _turned(comparison: Comparison) -> Iterator[str]:
     if comparison.turned:
         names = listed([f"{one.what} under {one.label}" for one in comparison.turned], 2)
-        yield f"The verdict alone is another for {names}: the figure lies near the limit, and chance would move it."
+        yield f"The verdict alone is another for {names}: it rests on the advantage, see the twins."
 
 
 def _bytes(comparison: Comparison) -> Iterator[str]:

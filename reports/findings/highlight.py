@@ -37,13 +37,25 @@ def compared(original: str, guess: str, spans: Sequence[str] = ()) -> Compared:
     in_b = {block.b + i for block in blocks for i in range(block.size)}
     known = [span for span in spans if span]
     return Compared(
-        _pieces(original, in_a, known), _pieces(guess, in_b, known), len(known), sum(span in guess for span in known)
+        _pieces(original, in_a, known),
+        _pieces(guess, in_b, known),
+        len(known),
+        sum(_found(span, guess) for span in known),
     )
+
+
+def _whole(span: str) -> str:
+    """A pattern of the span that stands within no longer word."""
+    return rf"(?<!\w){re.escape(span)}(?!\w)"
+
+
+def _found(span: str, text: str) -> bool:
+    return re.search(_whole(span), text) is not None
 
 
 def _pieces(text: str, shared: set[int], spans: Sequence[str]) -> tuple[Piece, ...]:
     """The text cut where words of another kind begin; the white space there belongs to neither."""
-    personal = [(found.start(), found.end()) for span in spans for found in re.finditer(re.escape(span), text)]
+    personal = [(found.start(), found.end()) for span in spans for found in re.finditer(_whole(span), text)]
     pieces: list[Piece] = []
     for index, word in enumerate(re.finditer(r"(\s*)(\S+)", text)):
         before, letters = word.groups()

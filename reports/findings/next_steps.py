@@ -58,7 +58,9 @@ def _leaking(answers: Sequence[Answers]) -> Iterator[Step]:
 def _standing(summaries: Sequence[Summary]) -> Iterator[Step]:
     for s in summaries:
         rows = [row for goal in ALL_GOALS if (row := s.strongest(goal)) is not None]
-        if s.run.defences and rows and all(row.verdict == "resists" for row in rows):
+        weak = s.group.floor is not None and not s.group.floor.reached
+        dear = s.group.price is not None and s.group.price.verdict == "worse"
+        if s.run.defences and rows and not weak and not dear and all(row.verdict == "resists" for row in rows):
             price = f" at a utility loss of {loss(s.group.price)}" if s.group.price else ""
             said = f"Under {s.name} nothing that was attacked leaked{price}"
             yield Step(f"{said}: try it on your own data before you rely on it.")

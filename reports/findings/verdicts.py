@@ -7,7 +7,7 @@ setting is not kept. No number of failed attacks makes a goal kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..stored.rows import Row
@@ -69,9 +69,9 @@ class Answers:
 
 def verdicts(summaries: Sequence[Summary]) -> tuple[Answers, ...]:
     """Protocols whose paper claims something first, those under which nothing crosses last."""
-    asked: dict[tuple[str, str], list[Summary]] = {}
+    asked: dict[tuple[str, str, str], list[Summary]] = {}
     for summary in summaries:
-        asked.setdefault((summary.run.protocol, _adversary(summary)), []).append(summary)
+        asked.setdefault((summary.run.protocol, *_adversary(summary)), []).append(summary)
     goals = [*GOALS, MEMBERS] if any(summary.of(MEMBERS) for summary in summaries) else list(GOALS)
     return tuple(_answers(*key, group, goals) for key, group in sorted(asked.items(), key=lambda one: _rank(one[1])))
 
@@ -80,39 +80,64 @@ def _rank(group: Sequence[Summary]) -> tuple[bool, bool]:
     return all(summary.silent for summary in group), not any(summary.run.claims for summary in group)
 
 
-def _adversary(summary: Summary) -> str:
+def _adversary(summary: Summary) -> tuple[str, str]:
+    """Who it is, and what makes it more than an honest-but-curious one: each is answered apart."""
+    threat = summary.run.threat
     named = next((row.adversary for row in summary.scored if row.adversary), None)
-    return named or str(summary.run.threat.get("adversary") or "server")
+    known = f"knowing {threat['known_labels']} labels a class" if threat.get("known_labels") else ""
+    deviates = "deviating" if threat.get("behaviour") == "deviating" else ""
+    return named or str(threat.get("adversary") or "server"), ", ".join(filter(None, (deviates, known)))
 
 
-def _answers(protocol: str, adversary: str, group: Sequence[Summary], goals: Sequence[str]) -> Answers:
-    who = " and ".join(map(party, adversary.split(AND)))
+def _answers(protocol: str, adversary: str, more: str, group: Sequence[Summary], goals: Sequence[str]) -> Answers:
+    who = ", ".join(filter(None, (" and ".join(map(party, adversary.split(AND))), more)))
     answers = tuple(_answer(goal, group) for goal in goals)
+    if more:  # what papers claim is about an honest-but-curious server that knows no labels
+        answers = tuple(replace(answer, claims={}) for answer in answers)
     return Answers(protocol, group[0].run.title or protocol, who, len(group), answers)
 
 
 def _answer(goal: str, group: Sequence[Summary]) -> Answer:
-    kept: Kept = "not audited"
     found = [(summary, row) for summary in group if (row := summary.strongest(goal)) is not None]
+    failed = sorted({attack(row) for summary in group for row in summary.unscored(goal) if row.status == "failed"})
+    those = "it" if len(failed) == 1 else "them"
+    lost = f" {listed(failed, 2)} failed, so nothing follows of {those}." if failed else ""
+    kept: Kept = "not audited"
     said = "".join(_unscored(goal, group))
     for verdict in ("leaks", "inconclusive", "resists"):
         shown = [(summary, row) for summary, row in found if row.verdict == verdict]
         if shown:
-            kept, said = verdict, _said(verdict, shown, len(found))
+            kept, said = verdict, _said(verdict, shown, len(group)) + lost
             break
     else:
-        if all(summary.silent for summary in group):
+        if found:
+            kept, said = "inconclusive", f"Scored, but without a verdict.{lost}"
+        elif all(summary.silent for summary in group):
             kept, said = "nothing crosses", ""
+    if kept == "resists":
+        kept = "inconclusive" if failed else kept
+        said += "".join(_doubts([summary for summary, _ in found]))
     return Answer(goal, kept, said, _claims(goal, group))
 
 
-def _said(verdict: str, shown: Sequence[tuple[Summary, Row]], attacked: int) -> str:
+def _doubts(group: Sequence[Summary]) -> Iterator[str]:
+    """Why a goal that was not broken may be no merit of the protocol."""
+    if any(summary.group.floor is not None and not summary.group.floor.reached for summary in group):
+        yield " The model stayed below its utility floor."
+    kinds = {kind for summary in group for kind in summary.unaudited}
+    if kinds:
+        yield f" No attack looked at {listed(sorted(map(words, kinds)), 2)}."
+
+
+def _said(verdict: str, shown: Sequence[tuple[Summary, Row]], settings: int) -> str:
     if verdict == "resists":
-        return f"The attacks here stayed at guessing{_where(shown, attacked)}; others may not."
-    _, row = max(shown, key=lambda one: (one[1].advantage_low or 0.0, one[1].value or 0.0))
+        return f"The attacks here stayed at guessing{_where(shown, settings)}; others may not."
+    summary, row = max(shown, key=lambda one: (one[1].advantage_low or 0.0, one[1].value or 0.0))
     does = READ.get((row.goal or "", row.metric or ""), f"{words(row.metric)} {{}}")
     blind = "" if row.blind is None else f"; {percent(row.blind)} by guessing"
-    return f"{does.format(_percent(row))}{blind}{_where(shown, attacked)}."
+    one = f", of victim {row.seed} alone" if summary.several and row.seed is not None else ""
+    most = "Up to " if len(shown) > 1 and len({other.value for _, other in shown}) > 1 else ""
+    return f"{most}{does.format(_percent(row))}{blind}{one}{_where(shown, settings)}."
 
 
 def _percent(row: Row) -> str:
@@ -122,12 +147,12 @@ def _percent(row: Row) -> str:
     return f"{percent(row.value)} [{low}, {high}]"
 
 
-def _where(shown: Sequence[tuple[Summary, Row]], attacked: int) -> str:
-    """The settings for which an answer holds, where it does not hold for all that were attacked."""
-    if len(shown) == attacked:
+def _where(shown: Sequence[tuple[Summary, Row]], settings: int) -> str:
+    """The settings for which an answer holds, where it does not hold for all."""
+    if len(shown) == settings:
         return ""
     names = f" ({listed([summary.name for summary, _ in shown])})" if len(shown) < 3 else ""
-    return f", in {len(shown)} of {attacked} settings attacked{names}"
+    return f", in {len(shown)} of {settings} settings{names}"
 
 
 def _unscored(goal: str, group: Sequence[Summary]) -> Iterator[str]:

@@ -7,11 +7,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from .records import Stored
+from .records import Data, Stored
 from .results import Audit
 from .rows import Row
 
 REMOVED = "[removed]"
+COMMAND = "sidelight audit SUITE.json --backbone BACKBONE --data DATA --seed SEED"
+"""What stands in place of the command with its paths."""
 _PATH = re.compile(
     r"(?<![\w.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^\s'\"(),;]*"  # absolute, home and explicitly relative paths
     r"|(?<!\w)[\w.-]+(?:/[\w.-]+){2,}"  # a/b/c: a hub id has one slash
@@ -31,16 +33,21 @@ def redacted(audit: Audit) -> Audit:
     """The same audit without examples and with paths and quoted words removed from its text."""
     return replace(
         audit,
-        head=_cleaned(audit.head),
+        head=_cleaned(audit.head.model_copy(update={"data": _unnamed(audit.head.data)})),
         groups=tuple(map(_cleaned, audit.groups)),
         runs=MappingProxyType({key: _cleaned(run) for key, run in audit.runs.items()}),
         rows=tuple(map(_row, audit.rows)),
         curves=tuple(map(_cleaned, audit.curves)),
         examples=MappingProxyType({}),
         budget=None if audit.budget is None else _cleaned(audit.budget),
-        command=scrubbed(audit.command),
+        command=COMMAND if audit.command else "",
         redacted=True,
     )
+
+
+def _unnamed(data: Data) -> Data:
+    """Data under no name where the name is a file's, whatever stands in it."""
+    return data if re.fullmatch(r"[\w-]+(/[\w-]+)?", data.name) else data.model_copy(update={"name": "[path]"})
 
 
 def _cleaned(record: Kept) -> Kept:

@@ -92,7 +92,9 @@ class Released(Protocol):
 
     @property
     def shown(self) -> dict[str, Any]:
-        return {**self.settings(), "adapter": Path(self.adapter).name}
+        """Without names of classes and without a form of one's own, which are private."""
+        told = {"adapter": Path(self.adapter).name, "classes": len(self.classes)}
+        return {**self.settings(), **told, "form": self.form if self.form == TEXT else "own"}
 
     def require(self, backbone: Backbone) -> None:
         super().require(backbone)

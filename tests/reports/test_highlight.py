@@ -33,6 +33,12 @@ def test_words_of_a_marked_span_are_personal_where_they_stand_in_either_text() -
     assert [piece.text for piece in both.guess if piece.personal] == ["Ada", "Lovelace"]
 
 
+def test_a_span_within_a_longer_word_is_not_recovered() -> None:
+    both = compared("Ann paid 5 euros", "Annual fee of 15 euros", ["Ann", "5"])
+    assert both.recovered == 0
+    assert not any(piece.personal for piece in both.guess)
+
+
 def test_a_span_is_recovered_where_its_whole_text_stands_in_the_guess() -> None:
     both = compared("Ada Lovelace pays 40 euros", "Ada pays 40 euros", ["Ada Lovelace", "40 euros"])
     assert (both.personal, both.recovered) == (2, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,16 @@ from .folder import write_audit
 def test_no_format_holds_anything_private(name: str, out: Path, private: tuple[str, ...]) -> None:
     text = FORMATS[name](redacted(read_audit(out)))
     assert [secret for secret in private if secret in text] == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_path_with_spaces_goes_as_a_whole(name: str, out: Path) -> None:
+    (out / "command.txt").write_text("sidelight audit s.json --data '/home/alice/Acme Layoffs/rows march.jsonl'\n")
+    about = json.loads((out / "audit.json").read_text(encoding="utf-8"))
+    about["data"]["name"] = "Acme Layoffs/rows march.jsonl"
+    (out / "audit.json").write_text(json.dumps(about), encoding="utf-8")
+    text = FORMATS[name](redacted(read_audit(out)))
+    assert [word for word in ("Acme", "Layoffs", "march") if word in text] == []
 
 
 @pytest.mark.parametrize("name", FORMATS)

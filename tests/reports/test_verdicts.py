@@ -69,7 +69,7 @@ def test_no_number_of_failed_attacks_is_an_answer_that_it_is_safe(one: Callable[
 def test_one_setting_that_leaks_decides_and_is_named(one: Callable[..., Path]) -> None:
     found = answer_of(one("resists", "leaks", "inconclusive"), "pae", "labels")
     assert found.kept == "leaks"
-    assert found.said.endswith(", in 1 of 3 settings attacked (pae (sigma=1)).")
+    assert found.said.endswith(", in 1 of 3 settings (pae (sigma=1)).")
 
 
 def test_the_sentence_holds_value_interval_and_blind_guess(out: Path) -> None:
@@ -97,6 +97,53 @@ def test_a_failed_attack_answers_nothing_and_says_so(tmp_path: Path, build: Buil
         examples={},
     )
     assert answer_of(folder, "pae", "labels").said == "sign failed, so nothing follows."
+
+
+def test_beside_a_failed_attack_nothing_is_called_not_broken(
+    one: Callable[..., Path], tmp_path: Path, build: Build
+) -> None:
+    failed = row("pae-0", "pae", "addback", "labels", **unscored("failed", "ran past 60 s"))
+    runs = [run("pae-0", "pae", [], shows=["difference"])]
+    folder = build(tmp_path / "beside", runs=runs, rows=[labels("pae", "resists"), failed], examples={})
+    found = answer_of(folder, "pae", "labels")
+    assert found.short == "Undecided"
+    assert found.said.endswith("addback failed, so nothing follows of it.")
+
+
+def test_a_model_that_learned_nothing_is_no_merit(tmp_path: Path, build: Build) -> None:
+    low = {"value": 0.9, "reached": False, "from": "x"}
+    runs = [run("pae-0", "pae", [], shows=["difference", "held:tuned"], floor=low)]
+    found = answer_of(build(tmp_path / "low", runs=runs, rows=[labels("pae", "resists")], examples={}), "pae", "labels")
+    assert "The model stayed below its utility floor." in found.said
+    assert "No attack looked at held: tuned." in found.said
+
+
+def test_a_score_without_a_verdict_is_undecided(tmp_path: Path, build: Build) -> None:
+    runs = [run("pae-0", "pae", [], shows=["difference"])]
+    rows = [labels("pae", "leaks") | {"verdict": None}]
+    found = answer_of(build(tmp_path / "none", runs=runs, rows=rows, examples={}), "pae", "labels")
+    assert (found.short, found.said) == ("Undecided", "Scored, but without a verdict.")
+
+
+def test_an_adversary_with_more_than_the_paper_allows_refutes_no_claim(tmp_path: Path, build: Build) -> None:
+    threats = {"honest": {}, "more": {"known_labels": 5, "behaviour": "deviating"}}
+    runs = [
+        run(f"{name}-0", name, [], protocol="pae", claims=CLAIMS, shows=["difference"], threat=threat)
+        for name, threat in threats.items()
+    ]
+    rows = [labels("honest", "resists"), labels("more", "leaks")]
+    honest, more = verdicts(summarise(read_audit(build(tmp_path / "threats", runs=runs, rows=rows, examples={}))))
+    assert (honest.adversary, honest.answers[0].kept) == ("the server", "resists")
+    assert more.adversary == "the server, deviating, knowing 5 labels a class"
+    assert more.answers[0].kept == "leaks"
+    assert more.answers[0].claims == {}
+
+
+def test_the_largest_of_several_settings_is_told_as_such(tmp_path: Path, build: Build) -> None:
+    runs = [run(f"{name}-0", name, [], protocol="pae", shows=["difference"]) for name in ("a", "b")]
+    rows = [labels("a", "leaks", 0.95), labels("b", "leaks", 0.5)]
+    folder = build(tmp_path / "two", runs=runs, rows=rows, examples={})
+    assert answer_of(folder, "pae", "labels").said.startswith("Up to 95 %")
 
 
 def test_protocols_with_claims_come_first_and_those_that_send_nothing_last(out: Path) -> None:
