@@ -1,35 +1,48 @@
-"""What changed from one audit to another: rows, utilities and bytes that both have, and what only one has."""
+"""What changed from one audit to another: leakage, utilities and bytes that both have, and what only one has."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from ..findings.summarise import summarise
-from ..findings.summary import Summary
-from ..findings.wording import attack, listed, setting, words
-from ..stored.records import Estimate, Stored
 from ..stored.results import Audit
-from ..stored.rows import Row
 from .difference import Difference, difference, holm
+from .figures import Figure, Key, figures
+from .made import made_differently
 
 LEVEL = 0.05
-Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Change:
     """One figure in both audits."""
 
-    label: str
-    """The runs."""
-    what: str
-    first: Estimate
-    second: Estimate
+    first: Figure
+    second: Figure
+    tested: str
+    """What the change is of: the advantage, on which verdicts rest, where both have one, or else the value."""
     difference: Difference | None
-    p_holm: float | None
-    verdicts: tuple[str, str] = ("", "")
+    """The second less the first; None where either has no interval."""
+    p_holm: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The runs."""
+        return self.first.label
+
+    @property
+    def what(self) -> str:
+        return self.first.what
+
+    @property
+    def leakage(self) -> bool:
+        """Whether it tells what an adversary learns; otherwise what the model is worth."""
+        return self.first.leakage
+
+    @property
+    def verdicts(self) -> tuple[str, str]:
+        return self.first.verdict, self.second.verdict
 
     @property
     def significant(self) -> bool:
@@ -39,6 +52,12 @@ class Change:
     def turned(self) -> bool:
         """Whether the verdict is another."""
         return self.verdicts[0] != self.verdicts[1]
+
+    @property
+    def more(self) -> bool:
+        """Whether the adversary learns more, or the model is worth more."""
+        grew = self.difference is not None and self.difference.value > 0
+        return grew != (self.tested == "value" and self.first.lower_is_more)
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,10 @@ class Comparison:
         return tuple(one for one in self.changes if one.significant)
 
     @property
+    def untested(self) -> tuple[Change, ...]:
+        return tuple(one for one in self.changes if one.difference is None)
+
+    @property
     def turned(self) -> tuple[Change, ...]:
         """Verdicts that differ while the figures do not by more than chance."""
         return tuple(one for one in self.changes if one.turned and not one.significant)
@@ -80,50 +103,32 @@ class Comparison:
 
 def compare(first: Audit, second: Audit, names: tuple[str, str]) -> Comparison:
     """Compare what both audits judged, Holm's correction over all of it."""
-    before, after = dict(_figures(first)), dict(_figures(second))
-    both = [key for key in before if key in after]
-    changes = [_change(key, before[key], after[key]) for key in both]
-    tested = [one for one in changes if one.difference is not None]
-    adjusted = dict(zip(map(id, tested), holm([one.difference.p for one in tested if one.difference]), strict=True))
+    before, after = dict(figures(first)), dict(figures(second))
+    changes = [_change(before[key], after[key]) for key in before if key in after]
     return Comparison(
         names=names,
-        set_up=tuple(_set_up(first, second)),
-        changes=tuple(_with(one, adjusted.get(id(one))) for one in changes),
+        set_up=tuple(made_differently(first, second)),
+        changes=tuple(_corrected(changes)),
         moved=tuple(_moved(first, second)),
         only=(_missing(before, after), _missing(after, before)),
         redacted=first.redacted or second.redacted,
     )
 
 
-def _missing(mine: Mapping[Key, Estimate], other: Mapping[Key, Estimate]) -> tuple[str, ...]:
-    return tuple(": ".join(key[:2]) for key in mine if key not in other)
+def _missing(mine: dict[Key, Figure], other: dict[Key, Figure]) -> tuple[str, ...]:
+    return tuple(f"{one.label}: {one.what}" for key, one in mine.items() if key not in other)
 
 
-def _with(change: Change, p_holm: float | None) -> Change:
-    return Change(**{**vars(change), "p_holm": p_holm})
+def _change(first: Figure, second: Figure) -> Change:
+    if first.advantage is not None and second.advantage is not None:
+        return Change(first, second, "advantage", difference(first.advantage, second.advantage))
+    return Change(first, second, "value", difference(first.value, second.value))
 
 
-def _figures(audit: Audit) -> Iterator[tuple[Key, Estimate]]:
-    """What an audit judged, and its utilities, by what makes them the same figure in another audit."""
-    for s in summarise(audit):
-        for row in s.scored:
-            yield (s.name, _what(row), *_identity(s, row)), row
-        if s.group.utility is not None:
-            yield (s.name, f"utility ({s.measured})"), s.group.utility
-
-
-def _what(row: Row) -> str:
-    return f"{words(row.goal)}, {attack(row)}, {words(row.metric)}"
-
-
-def _identity(summary: Summary, row: Row) -> Iterator[str]:
-    victim = row.seed if summary.several else None
-    yield json.dumps([row.attack, row.settings, row.goal, row.metric, row.adversary, victim], sort_keys=True)
-
-
-def _change(key: Key, first: Estimate, second: Estimate) -> Change:
-    verdicts = tuple(str(getattr(one, "verdict", None) or "") for one in (first, second))
-    return Change(key[0], key[1], first, second, difference(first, second), None, (verdicts[0], verdicts[1]))
+def _corrected(changes: list[Change]) -> Iterator[Change]:
+    adjusted = iter(holm([one.difference.p for one in changes if one.difference is not None]))
+    for one in changes:
+        yield one if one.difference is None else replace(one, p_holm=next(adjusted))
 
 
 def _moved(first: Audit, second: Audit) -> Iterator[Moved]:
@@ -132,46 +137,7 @@ def _moved(first: Audit, second: Audit) -> Iterator[Moved]:
     for s in summarise(first):
         if (other := after.get(s.name)) is None:
             continue
-        for what, mine, theirs in (
-            ("bytes up a sample", s.uplink, other.uplink),
-            ("bytes down a sample", s.downlink, other.downlink),
-        ):
+        for direction in ("uplink", "downlink"):
+            mine, theirs = getattr(s, direction), getattr(other, direction)
             if mine is not None and theirs is not None and mine != theirs:
-                yield Moved(s.name, what, mine, theirs)
-
-
-def _set_up(first: Audit, second: Audit) -> Iterator[tuple[str, str, str]]:
-    """What a reader must know before a difference is put down to a change of the system."""
-    plain = ("suite", "victims")
-    for name in plain:
-        yield from _differing(name, getattr(first.head, name), getattr(second.head, name))
-    for name in ("data", "backbone"):
-        one, other = getattr(first.head, name), getattr(second.head, name)
-        yield from _differing(name, _called(one), _called(other))
-    versions = {**first.head.versions, **second.head.versions}
-    for name in versions:
-        yield from _differing(name, first.head.versions.get(name), second.head.versions.get(name))
-    runs = {s.name: s for s in summarise(second)}
-    alike: dict[tuple[str, str, str], list[str]] = {}
-    for s in summarise(first):
-        for differs in _settings(s, runs[s.name]) if s.name in runs else ():
-            alike.setdefault(differs, []).append(s.name)
-    for (what, one, other), names in alike.items():
-        yield f"{what} of {listed(names, 2)}", one, other
-
-
-def _called(record: Stored) -> str:
-    return " ".join(str(getattr(record, name)) for name in ("name", "digest"))
-
-
-def _settings(first: Summary, second: Summary) -> Iterator[tuple[str, str, str]]:
-    for part in ("settings", "defences", "threat"):
-        one: Mapping[str, object] = getattr(first.run, part)
-        other: Mapping[str, object] = getattr(second.run, part)
-        for name in dict.fromkeys((*one, *other)):
-            yield from _differing(words(name), one.get(name), other.get(name))
-
-
-def _differing(what: str, one: object, other: object) -> Iterator[tuple[str, str, str]]:
-    if setting(one) != setting(other):
-        yield what, setting(one), setting(other)
+                yield Moved(s.name, f"bytes {direction.removesuffix('link')} a sample", mine, theirs)

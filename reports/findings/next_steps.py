@@ -28,7 +28,7 @@ def next_steps(audit: Audit, summaries: Sequence[Summary], answers: Sequence[Ans
         *_broken(summaries),
         *_leaking(answers),
         *_standing(summaries),
-        *_open(answers),
+        *_open(audit, answers),
         *_failed(summaries),
         *_unaudited(summaries),
         *_weak(summaries),
@@ -66,12 +66,17 @@ def _standing(summaries: Sequence[Summary]) -> Iterator[Step]:
             yield Step(f"{said}: try it on your own data before you rely on it.")
 
 
-def _open(answers: Sequence[Answers]) -> Iterator[Step]:
+def _open(audit: Audit, answers: Sequence[Answers]) -> Iterator[Step]:
     for goal, about in ALL_GOALS.items():
-        names = [o.protocol for o in answers for a in o.answers if (a.goal, a.kept) == (goal, "not audited")]
+        unasked = [(o.protocol, a) for o in answers for a in o.answers if (a.goal, a.kept) == (goal, "not audited")]
+        names = list(dict.fromkeys(protocol for protocol, a in unasked if not a.asked))
         if names:
-            they = listed(list(dict.fromkeys(names)))
-            yield Step(f"Nothing is known of the {about} under {they}: audit them.", f"sidelight audit {SUITES[goal]}")
+            said = f"Nothing is known of the {about} under {listed(names)}"
+            if audit.head.elsewhere:
+                yield Step(f"{said}: name an attack with that goal, and give what it is scored on with the truth.")
+            else:
+                them = "it" if goal == "model" else "them"
+                yield Step(f"{said}: audit {them}.", f"sidelight audit {SUITES[goal]}")
 
 
 def _failed(summaries: Sequence[Summary]) -> Iterator[Step]:
@@ -94,7 +99,10 @@ def _weak(summaries: Sequence[Summary]) -> Iterator[Step]:
 
 def _reach(audit: Audit, answers: Sequence[Answers]) -> Iterator[Step]:
     undecided = any(answer.kept == "inconclusive" for one in answers for answer in one.answers)
-    if audit.head.victims < FEWEST_VICTIMS:
+    if audit.head.elsewhere:
+        why = "Undecided figures want more samples" if undecided else "One recording is no rule"
+        yield Step(f"{why}: record the system again, with other data.")
+    elif audit.head.victims < FEWEST_VICTIMS:
         why = "Undecided figures want more rows or more victims" if undecided else "One draw of the data is no rule"
         yield Step(f"{why}: {FEWEST_VICTIMS} victims give intervals over victims.", f"--seeds {FEWEST_VICTIMS}")
     elif undecided:

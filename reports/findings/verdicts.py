@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..stored.rows import Row
+from .adversary import Adversary, adversary_of
 from .claims import CLAIMED, judgement
-from .elsewhere import AND
 from .summary import GOALS, MEMBERS, Summary
-from .wording import attack, listed, party, percent, words
+from .wording import attack, listed, percent, words
 
 Kept = Literal["leaks", "inconclusive", "resists", "not audited", "nothing crosses"]
 ANSWERS: Mapping[Kept, str] = {
@@ -45,6 +45,8 @@ class Answer:
     """What was found, in a sentence."""
     claims: Mapping[str, tuple[str, ...]]
     """By what the figures say of it, the versions of the paper that claim it."""
+    asked: bool = True
+    """Whether any attack with the goal was asked for."""
 
     @property
     def about(self) -> str:
@@ -69,9 +71,9 @@ class Answers:
 
 def verdicts(summaries: Sequence[Summary]) -> tuple[Answers, ...]:
     """Protocols whose paper claims something first, those under which nothing crosses last."""
-    asked: dict[tuple[str, str, str], list[Summary]] = {}
+    asked: dict[tuple[str, Adversary], list[Summary]] = {}
     for summary in summaries:
-        asked.setdefault((summary.run.protocol, *_adversary(summary)), []).append(summary)
+        asked.setdefault((summary.run.protocol, adversary_of(summary)), []).append(summary)
     goals = [*GOALS, MEMBERS] if any(summary.of(MEMBERS) for summary in summaries) else list(GOALS)
     return tuple(_answers(*key, group, goals) for key, group in sorted(asked.items(), key=lambda one: _rank(one[1])))
 
@@ -80,21 +82,11 @@ def _rank(group: Sequence[Summary]) -> tuple[bool, bool]:
     return all(summary.silent for summary in group), not any(summary.run.claims for summary in group)
 
 
-def _adversary(summary: Summary) -> tuple[str, str]:
-    """Who it is, and what makes it more than an honest-but-curious one: each is answered apart."""
-    threat = summary.run.threat
-    named = next((row.adversary for row in summary.scored if row.adversary), None)
-    known = f"knowing {threat['known_labels']} labels a class" if threat.get("known_labels") else ""
-    deviates = "deviating" if threat.get("behaviour") == "deviating" else ""
-    return named or str(threat.get("adversary") or "server"), ", ".join(filter(None, (deviates, known)))
-
-
-def _answers(protocol: str, adversary: str, more: str, group: Sequence[Summary], goals: Sequence[str]) -> Answers:
-    who = ", ".join(filter(None, (" and ".join(map(party, adversary.split(AND))), more)))
+def _answers(protocol: str, adversary: Adversary, group: Sequence[Summary], goals: Sequence[str]) -> Answers:
     answers = tuple(_answer(goal, group) for goal in goals)
-    if more:  # what papers claim is about an honest-but-curious server that knows no labels
+    if adversary.more:  # what papers claim is about an honest-but-curious server that knows no labels
         answers = tuple(replace(answer, claims={}) for answer in answers)
-    return Answers(protocol, group[0].run.title or protocol, who, len(group), answers)
+    return Answers(protocol, group[0].run.title or protocol, str(adversary), len(group), answers)
 
 
 def _answer(goal: str, group: Sequence[Summary]) -> Answer:
@@ -117,7 +109,8 @@ def _answer(goal: str, group: Sequence[Summary]) -> Answer:
     if kept == "resists":
         kept = "inconclusive" if failed else kept
         said += "".join(_doubts([summary for summary, _ in found]))
-    return Answer(goal, kept, said, _claims(goal, group))
+    asked = bool(found) or any(summary.unscored(goal) for summary in group)
+    return Answer(goal, kept, said, _claims(goal, group), asked)
 
 
 def _doubts(group: Sequence[Summary]) -> Iterator[str]:

@@ -21,8 +21,10 @@ from ..stored.results import Audit
 from .html import typeset_environment
 from .markdown import markdown_of
 
+ENDS = ("", "_low", "_high")
 COLUMNS = (
-    "label", "what", "first", "first_low", "first_high", "second", "second_low", "second_high", "difference",
+    "label", "what", *(f"{side}{end}" for side in ("first", "second") for end in ENDS),
+    *(f"{side}_advantage{end}" for side in ("first", "second") for end in ENDS), "tested", "difference",
     "difference_low", "difference_high", "p_holm", "significant", "first_verdict", "second_verdict",
 )  # fmt: skip
 
@@ -38,7 +40,7 @@ class Compared:
 def compared(first: Audit, second: Audit, names: tuple[str, str]) -> Compared:
     """Two audits compared, and told."""
     comparison = compare(first, second, names)
-    return Compared(comparison, sentences(comparison, (first.head.victims, second.head.victims)))
+    return Compared(comparison, sentences(comparison, (first.head, second.head)))
 
 
 def shown(of: Difference | None, digits: int = 3) -> str:
@@ -83,15 +85,17 @@ def _csv(of: Compared) -> str:
 
 
 def _flat(one: Change) -> list[object]:
-    found = one.difference
+    found, sides = one.difference, (one.first, one.second)
     ends = (None, None, None) if found is None else (found.value, found.low, found.high)
+    values = [end for side in sides for end in _ends(side.value)]
+    advantages = [end for side in sides for end in _ends(side.advantage)]
     return [
-        one.label, one.what, *_ends(one.first), *_ends(one.second), *ends, one.p_holm, one.significant, *one.verdicts,
+        one.label, one.what, *values, *advantages, one.tested, *ends, one.p_holm, one.significant, *one.verdicts,
     ]  # fmt: skip
 
 
-def _ends(of: Estimate) -> tuple[float | None, ...]:
-    return of.value, of.low, of.high
+def _ends(of: Estimate | None) -> tuple[float | None, ...]:
+    return (None, None, None) if of is None else (of.value, of.low, of.high)
 
 
 FORMATS: Mapping[str, Callable[[Compared], str]] = {"html": _page, "md": _markdown, "csv": _csv, "json": _json}
@@ -105,7 +109,7 @@ def show(of: Compared, console: Console) -> None:
     for what, one, other in of.comparison.set_up:
         console.print(Text(f"made with another {what}: {one} / {other}", style="yellow"))
     if noted := [*of.comparison.significant, *of.comparison.turned]:
-        table = Table("under", "what", first, second, "change", "p", box=None, header_style="dim")
+        table = Table("under", "what", first, second, "change", "of the", "p", box=None, header_style="dim")
         for change in noted:
             table.add_row(*map(Text, _cells(change)), style="bold" if change.significant else "")
         console.print(table)
@@ -117,8 +121,5 @@ def show(of: Compared, console: Console) -> None:
 
 
 def _cells(one: Change) -> tuple[str, ...]:
-    told = [
-        f"{estimate(side)} {verdict}".strip()
-        for side, verdict in zip((one.first, one.second), one.verdicts, strict=True)
-    ]
-    return one.label, one.what, *told, shown(one.difference), p_value(one.p_holm)
+    told = [f"{estimate(side.value)} {side.verdict}".strip() for side in (one.first, one.second)]
+    return one.label, one.what, *told, shown(one.difference), one.tested, p_value(one.p_holm)

@@ -224,6 +224,11 @@ class Head(Stored):
     machine: dict[str, Any] = Field(default_factory=dict)
     seconds: float | None = None
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is of one recording that somebody else made: no run can be repeated."""
+        return self.suite == "transcript"
+
 
 class Breach(Estimate):
     """What broke a limit of a leakage budget."""

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from sidelight.reports.comparison.compare import Comparison, compare
 from sidelight.reports.comparison.difference import difference, holm
 from sidelight.reports.comparison.sentences import sentences
-from sidelight.reports.stored.records import Estimate
+from sidelight.reports.stored.records import Estimate, Head
 from sidelight.reports.stored.results import read_audit
 from sidelight.reports.written import compare_and_write
 from sidelight.system.errors import UsageError
@@ -26,6 +26,7 @@ from .test_command import APP
 from .test_html import Page
 
 Build = Callable[..., Path]
+HEADS = (Head.model_validate(AUDIT), Head.model_validate(AUDIT))
 
 
 def share(hits: int, n: int, method: Literal["exact", "wilson"] = "exact") -> Estimate:
@@ -91,16 +92,17 @@ def of(first: Path, second: Path) -> Comparison:
 def test_an_audit_compared_with_itself_changed_in_nothing(out: Path) -> None:
     found = of(out, out)
     assert (found.significant, found.turned, found.moved, found.only, found.set_up) == ((), (), (), ((), ()), ())
-    assert sentences(found, (1, 1))[0].endswith("none changed by more than chance makes.")
+    assert sentences(found, HEADS)[0].endswith("none changed by more than chance makes.")
 
 
 def test_what_changed_is_named_with_its_difference(out: Path, changed: Path) -> None:
     (one,) = of(out, changed).significant
     assert (one.label, one.what) == ("pae (difference=probability)", "labels, sign, accuracy")
     assert one.difference is not None
-    assert one.difference.value == pytest.approx(0.45 - 0.997)
+    assert one.tested == "advantage"
+    assert one.difference.value == pytest.approx((0.45 - 0.997) / (1 - 0.412))
     assert one.verdicts == ("leaks", "inconclusive")
-    assert "1 fell" in sentences(of(out, changed), (1, 1))[0]
+    assert "1 leaks less in the second" in sentences(of(out, changed), HEADS)[0]
 
 
 def test_bytes_are_exact_so_that_any_change_is_told(out: Path, changed: Path) -> None:
@@ -118,9 +120,100 @@ def test_figures_that_one_audit_lacks_are_told_not_judged(out: Path, build: Buil
 
 def test_other_data_and_few_victims_are_warned_of(out: Path, build: Build, tmp_path: Path) -> None:
     head: dict[str, Any] = AUDIT | {"data": {**AUDIT["data"], "digest": "other"}}  # type: ignore[dict-item]
-    said = " ".join(sentences(of(out, build(tmp_path / "other", head=head)), (1, 1)))
+    said = " ".join(sentences(of(out, build(tmp_path / "other", head=head)), HEADS))
     assert "no change is the system's alone" in said
     assert "fewer than 5 victims" in said
+
+
+def again(out: Path, build: Build, tmp_path: Path, **more: Any) -> Comparison:
+    """The realistic audit, and the same with `more` written over its row of `sign` on one run."""
+    rows = [
+        one | more if (one["attack"], one["label"]) == ("sign", "pae (difference=probability)") else one for one in ROWS
+    ]
+    return of(out, build(tmp_path / "again", rows=rows))
+
+
+def test_a_stronger_twin_is_a_change_where_the_value_is_the_same(out: Path, build: Build, tmp_path: Path) -> None:
+    found = again(out, build, tmp_path, advantage=0.1, advantage_low=-0.02, advantage_high=0.2, verdict="inconclusive")
+    (one,) = found.significant
+    assert one.first.value.value == one.second.value.value
+    assert (one.tested, one.more, one.turned) == ("advantage", False, True)
+    assert found.turned == ()
+
+
+def test_a_verdict_that_turns_within_chance_is_told_apart(out: Path, build: Build, tmp_path: Path) -> None:
+    found = again(out, build, tmp_path, verdict="inconclusive")
+    assert found.significant == ()
+    assert [one.label for one in found.turned] == ["pae (difference=probability)"]
+    assert "The verdict alone is another for labels, sign, accuracy under pae" in " ".join(sentences(found, HEADS))
+
+
+def test_of_a_metric_whose_low_values_tell_a_fall_is_a_greater_leak(build: Build, tmp_path: Path) -> None:
+    bare = {"advantage": None, "advantage_low": None, "advantage_high": None, "direction": "lower"}
+    rows = [
+        [one | bare | fallen if one["attack"] == "sign" else one for one in ROWS]
+        for fallen in ({"value": 0.9, "low": 0.88, "high": 0.92}, {"value": 0.5, "low": 0.48, "high": 0.52})
+    ]
+    first, second = (build(tmp_path / str(at), rows=one) for at, one in enumerate(rows))
+    found = of(first, second)
+    one, *_ = found.significant
+    assert one.difference is not None
+    assert (one.tested, one.difference.value < 0, one.more) == ("value", True, True)
+    assert " leak more in the second" in sentences(found, HEADS)[0]
+
+
+def test_a_utility_is_better_or_worse_and_never_a_leak(out: Path, build: Build, tmp_path: Path) -> None:
+    runs = [one | {"utility": {**one["utility"], "value": 0.4, "low": 0.36, "high": 0.44}} for one in RUNS]
+    leaks, worth, *_ = sentences(of(out, build(tmp_path / "worse", runs=runs)), HEADS)
+    assert leaks.endswith("none changed by more than chance makes.")
+    assert (
+        worth
+        == "Of 5 utilities that both audits have, 5 are worse in the second, by more than chance makes (Holm, 5 %)."
+    )
+
+
+def test_an_advantage_near_the_end_of_its_scale_is_no_surer_than_its_value(build: Build, tmp_path: Path) -> None:
+    ends = ({"value": 0.999, "low": 0.926, "high": 1.0}, {"value": 0.978, "low": 0.957, "high": 0.989})
+    sure = [{"advantage": 0.999, "advantage_low": 0.996, "advantage_high": 1.0},
+            {"advantage": 0.976, "advantage_low": 0.956, "advantage_high": 0.989}]  # fmt: skip
+    first, second = (
+        build(tmp_path / str(at), rows=[one | ends[at] | sure[at] if one["attack"] == "match" else one for one in ROWS])
+        for at in (0, 1)
+    )
+    assert of(first, second).significant == ()
+
+
+def test_what_has_no_interval_is_counted_apart(out: Path, build: Build, tmp_path: Path) -> None:
+    found = again(out, build, tmp_path, advantage_low=None, advantage_high=None)
+    assert len(found.untested) == 1
+    assert "Not tested for want of an interval: 1 figure." in sentences(found, HEADS)
+
+
+def test_the_best_of_other_attacks_is_compared_and_said_to_be(out: Path, build: Build, tmp_path: Path) -> None:
+    best = [
+        row("pae-probability-0", "pae (difference=probability)", "best", "labels", among=among,
+            **scored(0.9, 0.4, "leaks", "accuracy", ["difference"]))
+        for among in (["sign", "addback"], ["sign", "addback", "cluster"])
+    ]  # fmt: skip
+    first, second = (build(tmp_path / str(at), rows=[*ROWS, one]) for at, one in enumerate(best))
+    found = of(first, second)
+    assert "labels, best of the attacks, accuracy" in [one.what for one in found.changes]
+    assert ("what the best attack on labels is chosen from of pae (difference=probability)", "addback, sign",
+            "addback, cluster, sign") in found.set_up  # fmt: skip
+
+
+def test_a_victim_is_compared_with_the_same_one_of_more(victims: Callable[[int], Path]) -> None:
+    found = of(victims(1), victims(3))
+    assert found.changes != ()
+    assert all("victim" not in one.first.what for one in found.changes)
+    assert {figure.rpartition(", ")[2] for figure in found.only[1]} == {"victim 1", "victim 2"}
+
+
+def test_figures_over_victims_are_not_held_against_one_victims_own(victims: Callable[[int], Path]) -> None:
+    found = of(victims(1), victims(6))
+    heads = tuple(read_audit(victims(number)).head for number in (1, 6))
+    assert [one for one in found.changes if one.first.value == one.second.value] == []
+    assert "they are not the same figures" in " ".join(sentences(found, (heads[0], heads[1])))
 
 
 @pytest.mark.parametrize("name", ["html", "md", "csv", "json"])

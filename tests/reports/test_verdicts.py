@@ -14,6 +14,7 @@ from sidelight.reports.findings.verdicts import Answer, Answers, verdicts
 from sidelight.reports.formats.html import html
 from sidelight.reports.stored.results import read_audit
 
+from .conftest import AUDIT
 from .folder import row, run, scored, unscored
 
 Build = Callable[..., Path]
@@ -173,8 +174,22 @@ def test_what_leaks_is_to_be_taken_as_known(out: Path) -> None:
 
 
 def test_a_goal_without_an_attack_names_the_suite_that_has_one(out: Path) -> None:
-    (texts,) = [step for step in steps_of(out) if "sidelight audit texts" in step]
-    assert texts.startswith("Nothing is known of the texts under pae")
+    (model,) = [step for step in steps_of(out) if "sidelight audit" in step]
+    assert model == "Nothing is known of the tuned model under mobillm and split: audit it. sidelight audit models"
+
+
+def test_a_goal_that_an_attack_was_asked_for_names_no_suite(out: Path) -> None:
+    assert answer_of(out, "pae", "texts").kept == "not audited"  # an attack failed there
+    assert [step for step in steps_of(out) if "Nothing is known of the texts" in step] == []
+
+
+def test_a_recording_made_elsewhere_is_sent_to_no_suite(build: Build, tmp_path: Path) -> None:
+    audit = build(tmp_path / "given", head=AUDIT | {"suite": "transcript"})
+    said = " ".join(steps_of(audit))
+    assert "sidelight audit" not in said
+    assert "--seeds" not in said
+    assert "name an attack with that goal, and give what it is scored on with the truth" in said
+    assert "record the system again" in said
 
 
 def test_what_failed_and_what_is_below_its_floor_is_told(out: Path) -> None:
