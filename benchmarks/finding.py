@@ -23,22 +23,44 @@ class Bench:
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure that a paper claims, as it comes out here."""
+    """A figure that somebody claims or asks for, as it comes out here."""
 
     claim: str
     """What is claimed, and where."""
     found: float
     bar: float | None
-    """What the figure must reach, larger being better; None where nobody claims one."""
+    """What the figure must reach; None where nobody asks for anything."""
     note: str = ""
+    """What bounds it and why it fell short, where it did."""
+    at: Literal["least", "most"] = "least"
+    """Whether the bar is the least or the most that the figure may be."""
 
     @property
     def reached(self) -> bool | None:
-        return None if self.bar is None else self.found >= self.bar
+        if self.bar is None:
+            return None
+        return self.found >= self.bar if self.at == "least" else self.found <= self.bar
 
     def __str__(self) -> str:
-        held = "" if self.bar is None else f", {'reached' if self.reached else 'not reached'} (bar {self.bar:.3g})"
+        held = ""
+        if self.bar is not None:
+            held = f", {'reached' if self.reached else 'not reached'} (bar: at {self.at} {self.bar:.3g})"
         return f"{self.claim}: **{self.found:.3g}**{held}{'; ' + self.note if self.note else ''}"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Figures along a size, to be drawn."""
+
+    title: str
+    x: str
+    """What grows, with its unit."""
+    y: str
+    """What is measured, with its unit."""
+    series: Mapping[str, Sequence[tuple[float, float]]]
+    """By name, points of x and y, all of them above 0 where the scale is logarithmic."""
+    logarithmic: bool = True
+    """Both axes."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,12 @@ class Finding:
     """Each with the same columns."""
     notes: Sequence[str] = ()
     """What a reader must know: what differs from the papers."""
+    plots: Sequence[Plot] = ()
+
+    @property
+    def missed(self) -> Sequence[Headline]:
+        """The bars that were not reached."""
+        return [one for one in self.headlines if one.reached is False]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, with what was reached."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import datetime
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -22,7 +24,12 @@ FOUND = Finding(
     title="Some figures",
     kind="modelled",
     about="Two rows.",
-    headlines=(Headline("saved, in %", 81.24, 79), Headline("ratio", 3.0, None), Headline("gap", 1.0, 2.0, "one draw")),
+    headlines=(
+        Headline("saved, in %", 81.24, 79),
+        Headline("ratio", 3.0, None),
+        Headline("gap", 1.0, 2.0, "one draw"),
+        Headline("longer, in %", 4.0, 5.0, at="most"),
+    ),
     rows=({"protocol": "a", "bytes": 12345, "share": 0.12345}, {"protocol": "b", "bytes": None, "share": 1234.5}),
     notes=("A note.",),
 )
@@ -31,17 +38,24 @@ FOUND = Finding(
 def test_a_page_says_what_was_modelled_and_which_bars_were_reached() -> None:
     page = FOUND.as_markdown()
     assert page.startswith("# Some figures (modelled)\n")
-    assert "- saved, in %: **81.2**, reached (bar 79)\n" in page
+    assert "- saved, in %: **81.2**, reached (bar: at least 79)\n" in page
     assert "- ratio: **3**\n" in page
-    assert "- gap: **1**, not reached (bar 2); one draw\n" in page
+    assert "- longer, in %: **4**, reached (bar: at most 5)\n" in page
+    assert "- gap: **1**, not reached (bar: at least 2); one draw\n" in page
     assert "| a | 12,345 | 0.123 |\n| b | - | 1,234 |\n" in page
+
+
+def test_bars_that_were_missed_are_named() -> None:
+    assert [one.claim for one in FOUND.missed] == ["gap"]
 
 
 def test_both_files_are_written_with_the_versions(tmp_path: Path) -> None:
     store(FOUND, tmp_path / "out")
     stored = json.loads((tmp_path / "out" / "some.json").read_text())
-    assert [one["reached"] for one in stored["headlines"]] == [True, None, False]
-    assert stored["versions"].keys() == {"sidelight", "torch", "transformers", "peft"}
+    assert [one["reached"] for one in stored["headlines"]] == [True, None, False, True]
+    assert stored["versions"].keys() == {"python", "sidelight", "torch", "transformers", "peft"}
+    assert stored["machine"]["cores"] == os.cpu_count()
+    assert datetime.strptime(stored["created"], "%Y-%m-%dT%H:%M:%SZ")
     assert (tmp_path / "out" / "some.md").read_text() == FOUND.as_markdown()
 
 
