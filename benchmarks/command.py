@@ -14,13 +14,13 @@ def bench(
     ] = None,
     backbone: Annotated[str, typer.Option(help="Packaged name, local folder or Hugging Face id.")] = "sidelight-tiny",
     data: Annotated[str, typer.Option(help="`messages`, FILE.jsonl, FILE.csv or a `datasets` id.")] = "messages",
-    out: Annotated[Path, typer.Option(help="Folder of the results: NAME.json and NAME.md.")] = Path("bench"),
+    out: Annotated[Path, typer.Option(help="Folder of NAME.json, NAME.md and benchmarks.html.")] = Path("bench"),
     seed: Annotated[str, typer.Option(help="Repeats a draw of data and weights.")] = "benchmark",
 ) -> None:
-    """Measure what the protocols cost each party, beside the figures that their papers claim."""
+    """Measure what protocols cost each party, beside bars and papers' figures; status 1 where a bar is not reached."""
     from ..system.errors import UnknownName, UsageError
     from . import BENCHES
-    from .finding import Bench
+    from .finding import Bench, Headline
     from .stored import store
 
     for name in names or []:
@@ -28,7 +28,21 @@ def bench(
             raise UnknownName("benchmark", name, BENCHES)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder, new or there already")
+    missed: list[Headline] = []
     for name in names or sorted(BENCHES):
         found = BENCHES[name](Bench(backbone, data, seed, lambda line: typer.echo(line, err=True)))
         store(found, out)
         typer.echo(found.as_markdown())
+        missed += found.missed
+    _page(out)
+    if missed:
+        typer.echo(f"sidelight: not reached: {'; '.join(one.claim for one in missed)}", err=True)
+        raise typer.Exit(1)
+
+
+def _page(out: Path) -> None:
+    """End with the page of all that the folder holds, found by its entry point: no room imports upward."""
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="sidelight.commands", name="report"):
+        point.load()(out)

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
+from pydantic import TypeAdapter, ValidationError
 
 from ..system import files
+from ..system.errors import UsageError
 from .finding import Finding
 
 LIBRARIES = ("sidelight", "torch", "transformers", "peft")
 FORM = "sidelight-benchmark/1"
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finding with when, where and with what it was made."""
+
+    created: str
+    """UTC, to the second."""
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    finding: Finding
 
 
 def store(found: Finding, folder: Path) -> None:
@@ -32,18 +47,46 @@ def store(found: Finding, folder: Path) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What figures depend on, and nothing that names the machine's owner."""
+    """What figures depend on, and nothing that tells whose machine it is."""
+    import torch
+
     return {
-        "cores": os.cpu_count(),
         "processor": _processor(),
-        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+        "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "memory, MiB": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "system": f"{platform.system()} {platform.machine()}",
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }
 
 
 def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def holds_findings(folder: Path) -> bool:
+    """Whether a folder is a benchmark's."""
+    return folder.is_dir() and next(_kept(folder), None) is not None
+
+
+def read_findings(folder: Path) -> tuple[Made, ...]:
+    """Every finding in a folder, by name; a UsageError names the file that is wrong."""
+    return tuple(_checked(path.name, value) for path, value in _kept(folder))
+
+
+def _kept(folder: Path) -> Iterator[tuple[Path, Any]]:
+    for path in sorted(folder.glob("*.json")):
+        value = files.read_json(path)
+        if isinstance(value, dict) and value.get("form") == FORM:
+            yield path, value
+
+
+def _checked(name: str, value: Mapping[str, Any]) -> Made:
+    try:
+        finding = TypeAdapter(Finding).validate_python(value)
+        return TypeAdapter(Made).validate_python({**value, "finding": finding})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the finding"
+        raise UsageError(f"{name}: {field} is wrong ({first['msg']}); run `sidelight bench` again") from None

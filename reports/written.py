@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..benchmarks.stored import holds_findings, read_findings
 from ..system.errors import UsageError
 from ..system.files import write_text
-from .formats import comparison
+from .formats import benchmarks, comparison
 from .formats.html import html
 from .formats.latex import latex
 from .formats.markdown import markdown
@@ -26,7 +27,7 @@ FORMATS: Mapping[str, Callable[[Audit], str]] = {
 SUFFIXES = {"latex": "tex"}
 """Of files, where it is not the format's name."""
 PIPED_WIDTH = 100
-COMPARISON = "comparison"
+COMPARISON, BENCHMARKS = "comparison", "benchmarks"
 
 
 def write_reports(out: Path, redact: bool = False) -> Path:
@@ -35,7 +36,9 @@ def write_reports(out: Path, redact: bool = False) -> Path:
 
 
 def show_and_write(out: Path, redact: bool = False) -> Path:
-    """Print the table, then write report.html and report.md; the path of the page."""
+    """Print the table, then write report.html and report.md; the path of the page. A benchmark's folder has its own."""
+    if holds_findings(out):
+        return write_benchmarks(out)
     audit = _read(out, redact)
     show(audit, _console())
     return _write_both(audit, out)
@@ -43,7 +46,20 @@ def show_and_write(out: Path, redact: bool = False) -> Path:
 
 def write_format(out: Path, name: str, redact: bool = False) -> Path:
     """Write one format; its path."""
+    if holds_findings(out):
+        return write_benchmarks(out, name)
     return _write(out / "report", name, FORMATS[name](_read(out, redact)))
+
+
+def write_benchmarks(out: Path, name: str | None = None) -> Path:
+    """Write the page of what benchmarks found, or one format of it; the path of what was written."""
+    if name is not None and name not in benchmarks.FORMATS:
+        raise UsageError(f"benchmarks are not written as {name}; give one of {', '.join(benchmarks.FORMATS)}")
+    made = read_findings(out)
+    if name is None:
+        _write(out / BENCHMARKS, "md", benchmarks.markdown(made))
+        _console().print(benchmarks.answer(made))
+    return _write(out / BENCHMARKS, name or "html", benchmarks.FORMATS[name or "html"](made))
 
 
 def compare_and_write(first: Path, second: Path, name: str | None, redact: bool = False) -> Path:
