@@ -87,7 +87,8 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """Everything, with what was reached."""
         headlines = [{**asdict(one), "reached": one.reached} for one in self.headlines]
-        return {**asdict(self), "headlines": headlines, "rows": [dict(row) for row in self.rows]}
+        columns = list(self.rows[0]) if self.rows else []  # an object of JSON has no order
+        return {**asdict(self), "headlines": headlines, "columns": columns, "rows": [dict(row) for row in self.rows]}
 
     def as_markdown(self) -> str:
         """A page of its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -85,6 +85,8 @@ def _kept(folder: Path) -> Iterator[tuple[Path, Any]]:
 def _checked(name: str, value: Mapping[str, Any]) -> Made:
     try:
         finding = TypeAdapter(Finding).validate_python(value)
+        columns = [name for name in value.get("columns", ()) if all(name in row for row in finding.rows)]
+        finding = replace(finding, rows=[{name: row[name] for name in columns} for row in finding.rows])
         return TypeAdapter(Made).validate_python({**value, "finding": finding})
     except ValidationError as error:
         first = error.errors()[0]

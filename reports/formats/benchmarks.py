@@ -34,6 +34,8 @@ def answer(made: Sequence[Made]) -> str:
     missed = [claim for claim, was in reached if not was]
     if not reached:
         return "No bar is held against these figures."
+    if len(missed) == len(reached) == 1:
+        return f"The bar is not reached: {missed[0]}."
     if missed:
         return f"{len(reached) - len(missed)} of {len(reached)} bars are reached; missed: {listed(missed)}."
     return f"All {len(reached)} bars are reached." if len(reached) > 1 else "The bar is reached."

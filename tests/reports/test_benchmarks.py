@@ -24,7 +24,7 @@ FOUND = Finding(
     kind="measured",
     about="A `server` alone.",
     headlines=(Headline("exponent in samples", 1.01, 1.05, at="most"), Headline("speed", 0.7, 0.8, "bound 0.9")),
-    rows=({"samples": 100, "seconds": 0.1}, {"samples": 10000, "seconds": None}),
+    rows=({"texts": 100, "seconds": 0.1}, {"texts": 10000, "seconds": None}),
     notes=("One thread.",),
     plots=(GROWTH,),
 )
