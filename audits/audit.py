@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,6 +23,8 @@ from .cells.metrics import METRICS, metrics_of
 from .compiling.results import compile_results
 from .digest import SCHEMA
 from .executors.executor import Crew, Executor
+from .gates.checking import Found
+from .gates.gate import Gate
 from .planning import home
 from .planning.naming import Request
 from .planning.plan import Plan, settle
@@ -33,8 +35,17 @@ from .voting import make_composites
 RECORDED = "recorded"
 
 
-def run_audit(request: Request, executor: Executor, progress: Progress) -> bool:
-    """Run or resume an audit; True where every cell was scored or does not apply, and no audited promise is broken."""
+class Ended(NamedTuple):
+    """What an audit came to."""
+
+    whole: bool
+    """Whether every cell was scored or does not apply, and no audited promise is broken."""
+    found: Found | None
+    """What a leakage budget came to."""
+
+
+def run_audit(request: Request, executor: Executor, progress: Progress, gate: Gate | None = None) -> Ended:
+    """Run or resume an audit, and hold a budget against it before anybody else can change it."""
     started = time.monotonic()
     torch.set_num_threads(1)  # recorders and workers have the other cores
     private = [request.out.resolve(), *([Path(request.data).resolve()] if Path(request.data).exists() else [])]
@@ -57,7 +68,7 @@ def run_audit(request: Request, executor: Executor, progress: Progress) -> bool:
         spent = {"seconds": time.monotonic() - started, "attack_seconds": attacked.attacks}
         spent |= {"twin_seconds": attacked.twins, "harness_seconds": harness}
         files.write_json(request.out / "audit.json", {**about, **{name: round(s, 1) for name, s in spent.items()}})
-    return whole
+        return Ended(whole, None if gate is None else gate(request.out))
 
 
 def record_runs(plan: Plan, crew: Crew, progress: Progress) -> dict[str, str]:

@@ -53,8 +53,7 @@ def audit(
     if seeds is not None:
         planned = planned.model_copy(update={"victims": seeds})
     gate = None if budget is None else gate_on_suite(budget, planned)  # a wrong file must not cost an audit
-    whole = run_audit(Request(planned, backbone, data, out, seed), chosen, on_terminal())
-    _end(out, whole, None if gate is None else gate(out))
+    _end(out, *run_audit(Request(planned, backbone, data, out, seed), chosen, on_terminal(), gate))
 
 
 def judge(
@@ -80,7 +79,8 @@ def judge(
             )
         state_again(folder)
         whole = compile_results(folder)
-    _end(folder, whole, None if gate is None else gate(folder))
+        found = None if gate is None else gate(folder)
+    _end(folder, whole, found)
 
 
 def record(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ..planning.home import held
 from ..suites.suite import Suite
 from .budget import LeakageBudget, read_budget
 from .checking import Found, check_budget
@@ -14,7 +13,7 @@ from .offers import offers_of_audit, offers_of_suite, refuse_idle, refuse_sensel
 from .written import write
 
 Gate = Callable[[Path], Found]
-"""Holds the budget against the audit in a folder, and writes there what it came to."""
+"""Holds the budget against the audit in a folder that the caller holds, and writes there what it came to."""
 
 
 def gate_on_suite(file: Path, suite: Suite) -> Gate:
@@ -33,7 +32,6 @@ def gate_on_audit(file: Path, out: Path) -> Gate:
 
 
 def _gate(budget: LeakageBudget, out: Path) -> Found:
-    with held(out):
-        found = check_budget(out, budget)
-        write(out, found)
+    found = check_budget(out, budget)
+    write(out, found)
     return found

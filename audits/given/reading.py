@@ -19,6 +19,7 @@ from ...system.randomness import Streams
 from ..digest import digest
 from ..suites.suite import DataPlan
 from ..transcripts import about
+from ..transcripts.messages import MOST_STRANGERS
 from ..transcripts.transcript import Checked, check
 from ..transcripts.truth import Told, ids_of, private_backbone, read_truth
 
@@ -69,12 +70,26 @@ def read(at: Folders) -> Given:
     crossed, notices = _crossed(told, checked), []
     if lost := len(told.truth.rows) - len(crossed.truth.rows):
         notices.append(f"{lost} rows of the truth never crossed and are left out.")
+    notices += _untold(checked, {row.id for row in crossed.truth.rows})
     if not crossed.truth.rows:
         raise UsageError(f"no id in {at.truth / 'rows.jsonl'} crossed; give the ids that messages.jsonl names")
     targets, more = _targets(public, crossed)
     return Given(
         checked, replace(public, targets=targets), crossed, backbone, (*notices, *more), about.counted(at.view)
     )
+
+
+def _untold(checked: Checked, ids: set[str]) -> list[str]:
+    """Figures of a part of what crossed must not be taken for figures of all."""
+    crossed = checked.seen.crossed
+    lacking = len(crossed.strangers | (crossed.wanted - ids))
+    if not lacking:
+        return []
+    many = "more than " if lacking >= MOST_STRANGERS else ""
+    return [
+        f"{many}{lacking:,} of {many}{lacking + len(ids):,} samples that crossed have no row in the truth: figures are "
+        f"of the other {len(ids):,} alone."
+    ]
 
 
 def _crossed(told: Told, checked: Checked) -> Told:

@@ -80,13 +80,7 @@ def held(out: Path) -> Iterator[None]:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder as --out")
     fresh = not out.exists()
-    out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
-    lock = os.open(out / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise UsageError(f"an audit runs in {out} already; wait for it or give another --out") from None
+    lock = _lock_of(out)
     try:
         yield
     finally:
@@ -95,6 +89,31 @@ def held(out: Path) -> Iterator[None]:
         if fresh and not any(out.iterdir()):
             out.rmdir()
         os.close(lock)
+
+
+def _lock_of(out: Path) -> int:
+    """The lock that bears the name: one that was opened before its holder removed it locks nothing."""
+    while True:
+        out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
+        try:
+            lock = os.open(out / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:  # the folder was removed meanwhile
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise UsageError(f"an audit runs in {out} already; wait for it or give another --out") from None
+        if _stands(lock, out / LOCK):
+            return lock
+        os.close(lock)
+
+
+def _stands(lock: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def marked(out: Path) -> str:

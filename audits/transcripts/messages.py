@@ -25,6 +25,8 @@ NAMED = Wanted(
 )
 COUNT, PRECISION = at_least(0), one_of(*PRECISIONS)
 MOST_SHARDS = 100_000
+MOST_STRANGERS = 100_000
+"""Ids that are counted one by one."""
 SHARD = Wanted(
     f"a whole number from 0 to {MOST_SHARDS - 1}", lambda value: type(value) is int and 0 <= value < MOST_SHARDS
 )
@@ -47,6 +49,8 @@ class Crossed:
     """Of `KIND/TENSOR`, the shape of one row."""
     wanted: set[str] = field(default_factory=set)
     """Those of the ids looked for that crossed."""
+    strangers: set[str] = field(default_factory=set)
+    """Ids that nobody looked for, the first MOST_STRANGERS of them."""
     named: bool = False
     """Whether any message names a sample."""
     filled: set[str] = field(default_factory=set)
@@ -101,6 +105,9 @@ class _Walk:
         self.crossed.flows[flow] += 1
         self.crossed.wanted.update(self._wanted.intersection(ids))
         self.crossed.named = self.crossed.named or bool(ids)
+        for one in ids if len(self.crossed.strangers) < MOST_STRANGERS else ():
+            if one not in self._wanted:
+                self.crossed.strangers.add(one)
         self._place += 1
 
     def end(self) -> None:

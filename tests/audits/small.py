@@ -105,7 +105,7 @@ def write_rows(path: Path, count: int = 150) -> Path:
 def run_here(small: Small, out: Path, suite: Path, workers: Workers, seed: str | None = SEED) -> tuple[bool, list[str]]:
     """An audit whose runs are recorded in this process and whose attacks use workers that are there already."""
     said: list[str] = []
-    return run_audit(small.request(out, suite, seed), Here(workers), Progress(said.append)), said
+    return run_audit(small.request(out, suite, seed), Here(workers), Progress(said.append)).whole, said
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ import pytest
 from sidelight import reports
 from sidelight.audits.audit import run_audit
 from sidelight.audits.executors.cores import Cores
+from sidelight.audits.gates.budget import LeakageBudget
+from sidelight.audits.gates.checking import Found
+from sidelight.audits.planning.home import held
 from sidelight.audits.proofs.survivors import TIMES
 from sidelight.audits.runs.parts import load_parts
 from sidelight.audits.sandbox.workers import Workers
@@ -29,6 +32,8 @@ from sidelight.system.randomness import Streams
 
 from .small import BRIEF, KEYWORDS, LOCAL, MOBILLM, PAE, SEED, WORDS, Small, results, run_here
 
+NOTHING = Found(LeakageBudget(limits=()), (), ())
+
 
 @pytest.fixture(scope="module")
 def suite(small: Small) -> Path:
@@ -39,7 +44,16 @@ def suite(small: Small) -> Path:
 def out(small: Small, suite: Path) -> Path:
     """A finished audit, recorded and attacked in processes of its own."""
     folder = small.root / "out"
-    assert run_audit(small.request(folder, suite), Cores(1), Progress(lambda line: None))
+
+    def gate(out: Path) -> Found:
+        """Results are held to a budget before anybody else can change them."""
+        with pytest.raises(UsageError, match=r"runs in .* already"), held(out):
+            pass
+        assert (out / "audit.json").is_file()
+        return NOTHING
+
+    ended = run_audit(small.request(folder, suite), Cores(1), Progress(lambda line: None), gate)
+    assert ended == (True, NOTHING)
     return folder
 
 

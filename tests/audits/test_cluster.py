@@ -56,7 +56,7 @@ def suite(small: Small) -> Path:
 
 def audited(small: Small, out: Path, suite: Path) -> tuple[bool, list[str]]:
     said: list[str] = []
-    return run_audit(small.request(out, suite), OnRay(), Progress(said.append)), said
+    return run_audit(small.request(out, suite), OnRay(), Progress(said.append)).whole, said
 
 
 # --- the same as here ------------------------------------------------------------------------------------------

@@ -1,42 +1,44 @@
-"""The folder of an audit: what a kill left half-written goes, what is finished or goes on later stays."""
+"""One audit at a time in a folder, however the moments of two interleave."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
-from sidelight.audits.planning.home import clear_half_written, held, mark, marked
+import pytest
 
-HALF = (
-    "audit.json.partial-7",
-    "truth/seed.partial-7",
-    "runs/pae-0.partial-7/view/manifest.json",
-    "runs/pae-0/run.json.partial-7",
-    "cells/pae-0-sign.old-7/result.json",
-    "cells/pae-0-sign/result.json.partial-7",
-    "scratch/guess/labels",
-)
-WHOLE = (
-    "audit.json",
-    "truth/seed",
-    "runs/pae-0/run.json",
-    "cells/pae-0-sign/result.json",
-    "prepared/key.partial/bench/state",
-)
+from sidelight.audits.planning import home
+from sidelight.audits.planning.home import held
+from sidelight.system.errors import UsageError
 
 
-def test_half_written_files_and_folders_go_and_all_else_stays(tmp_path: Path) -> None:
-    for name in (*HALF, *WHOLE):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name, encoding="ascii")
-    clear_half_written(tmp_path)
-    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == set(WHOLE)
+def test_a_second_audit_is_kept_out(tmp_path: Path) -> None:
+    with held(tmp_path / "out"), pytest.raises(UsageError, match=r"runs in .* already"), held(tmp_path / "out"):
+        pass
 
 
-def test_a_lock_is_marked_afresh_for_whoever_sees_the_same_folder(tmp_path: Path) -> None:
-    with held(tmp_path):
-        before, after = marked(tmp_path), marked(tmp_path)
-        assert before != after == mark(tmp_path)
-        assert len(after) == 32
-    assert mark(tmp_path) is None  # no audit was begun here, so that nothing is left
+def test_a_folder_in_which_nothing_began_is_left_as_it_was(tmp_path: Path) -> None:
+    with held(tmp_path / "out"):
+        assert (tmp_path / "out").is_dir()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lock_whose_name_was_removed_after_it_was_opened_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # another process held the folder, removed the lock's name and left, between our opening of it and our locking
+    out, really, moments = tmp_path / "out", fcntl.flock, iter(range(9))
+
+    def late(lock: int, how: int) -> None:
+        if next(moments) == 0:
+            (out / home.LOCK).unlink()
+            out.rmdir()
+        really(lock, how)
+
+    monkeypatch.setattr(home.fcntl, "flock", late)
+    with held(out):
+        third = os.open(out / home.LOCK, os.O_RDWR)  # as a third audit opens it
+        with pytest.raises(BlockingIOError):
+            really(third, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(third)

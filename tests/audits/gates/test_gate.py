@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sidelight.audits.audit import Ended
 from sidelight.audits.cells.cell import Scored
 from sidelight.audits.gates.gate import gate_on_suite
 from sidelight.audits.suites.suite_file import BUILT_IN, load_suite
@@ -165,7 +166,7 @@ def test_a_suite_that_wants_a_folder_says_so_before_anything_is_run(tmp_path: Pa
 def test_an_audit_is_held_to_its_budget_at_the_end(
     out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sidelight.audits.audit.run_audit", lambda *_: True)
+    monkeypatch.setattr("sidelight.audits.audit.run_audit", lambda *given: Ended(True, given[-1](out)))
     assert sidelight("audit", "quick", "--out", out, "--budget", budget(out.parent, LABELS)) == 3
     told = capsys.readouterr()
     assert told.out == f"report of {out}\n"

@@ -150,6 +150,19 @@ def test_rows_that_never_crossed_are_left_out(copy: Folders, out: Path) -> None:
     assert next(row for row in results(out) if row["primary"])["n"] == 21
 
 
+def test_samples_that_the_truth_says_nothing_of_are_counted(copy: Folders, out: Path) -> None:
+    write_lines(copy.truth / "rows.jsonl", read_lines(copy.truth / "rows.jsonl")[:-2])
+    judged(copy, out, "sign")
+    (said,) = [one for one in read_audit(out).head.data.notices if "have no row" in one]
+    assert said == "2 of 24 samples that crossed have no row in the truth: figures are of the other 22 alone."
+    assert next(row for row in results(out) if row["primary"])["n"] == 19
+
+
+def test_a_truth_of_every_sample_is_told_nothing_of(copy: Folders, out: Path) -> None:
+    judged(copy, out, "sign")
+    assert [one for one in read_audit(out).head.data.notices if "have no row" in one] == []
+
+
 @pytest.mark.parametrize(
     ("threat", "said"),
     [
