@@ -145,9 +145,13 @@ def _score(view: Path, public: Path, truth: Path, out: Path, attack: str | None)
     from .given.judging import judge_given
     from .given.reading import Folders
 
-    whole = judge_given(Folders(view, public, truth), out, [attack] if attack else sorted(ATTACKS), on_terminal())
+    broken = {} if attack else ATTACKS.broken()
+    for why in broken.values():
+        typer.echo(f"sidelight: {why}", err=True)
+    names = [attack] if attack else sorted(ATTACKS.keys() - broken.keys())
+    whole = judge_given(Folders(view, public, truth), out, names, on_terminal())
     _report(out)
-    if not whole:
+    if broken or not whole:
         raise typer.Exit(1)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from typing import TypeVar
 
 from ..attacks import ATTACKS
 from ..system.backbone import BACKBONES
 from ..system.defences import DEFENCES, Defence
 from ..system.presets import PRESETS
 from ..system.protocols import PROTOCOLS
+from ..system.registry import Registry
 from .cells.metrics import METRICS
 from .suites.suite_file import BUILT_IN
 
 Named = list[tuple[str, str]]
+T = TypeVar("T")
 
 
 def _settings(defence: type[Defence]) -> str:
@@ -22,16 +25,20 @@ def _settings(defence: type[Defence]) -> str:
     return f"; {', '.join(own)}" if own else ""
 
 
+def _each(registry: Registry[T], about: Callable[[str, T], str]) -> Named:
+    """A plug-in that cannot be loaded says so in its place."""
+    broken = registry.broken()
+    return [(name, broken.get(name) or about(name, registry[name])) for name in registry]
+
+
 TABLES: dict[str, Callable[[], Named]] = {
     "protocols": lambda: [
-        *((name, f"{PROTOCOLS[name].title} ({PROTOCOLS[name].source})") for name in PROTOCOLS),
+        *_each(PROTOCOLS, lambda name, one: f"{one.title} ({one.source})"),
         *((name, f"{preset.title} (a preset)") for name, preset in PRESETS.items()),
     ],
-    "attacks": lambda: [(name, f"{ATTACKS[name].goal}: {ATTACKS[name].source}") for name in ATTACKS],
-    "defences": lambda: [
-        (name, f"{DEFENCES[name].title} ({DEFENCES[name].source}){_settings(DEFENCES[name])}") for name in DEFENCES
-    ],
-    "metrics": lambda: [(name, f"{METRICS[name].goal}: {METRICS[name].source}") for name in METRICS],
+    "attacks": lambda: _each(ATTACKS, lambda name, one: f"{one.goal}: {one.source}"),
+    "defences": lambda: _each(DEFENCES, lambda name, one: f"{one.title} ({one.source}){_settings(one)}"),
+    "metrics": lambda: _each(METRICS, lambda name, one: f"{one.goal}: {one.source}"),
     "backbones": lambda: [(name, "packaged; or any local folder or Hugging Face id") for name in BACKBONES],
     "data": lambda: [("messages", "generated; or FILE.jsonl, FILE.csv, or a `datasets` id")],
     "suites": lambda: [(name, "") for name in BUILT_IN],

@@ -20,6 +20,7 @@ from ..system.randomness import Streams, fresh_seed
 from ..system.roles import SERVER
 from ..system.view import load_view
 from .cells.applies import outside
+from .digest import folders_digest
 from .runs.parts import NAMES, save_parts
 from .runs.recording import RunOrder, record
 from .sandbox.prepared_key import reference
@@ -30,6 +31,8 @@ from .suites.suite import DataPlan
 from .transcripts.transcript import check
 
 PREPARING = Limits(seconds=1800)
+RECORDING = "recording"
+"""Says by its digest whose guesses a folder holds."""
 
 
 class Folders(NamedTuple):
@@ -103,10 +106,13 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
         raise UsageError(f"{out} is a file; give a folder for the guesses")
     if (out / "plan.json").exists():
         raise UsageError(f"{out} holds an audit; give another folder for the guesses")
-    names = sorted(ATTACKS) if name is None else [name]
+    broken = ATTACKS.broken() if name is None else {}
+    names = sorted(ATTACKS.keys() - broken.keys()) if name is None else [name]
     attacks = {n: ATTACKS[n]() for n in names}
+    yield from ((f"{n}: failed: {why}", False) for n, why in broken.items())
     with Workers() as workers:
         checked = check(view, public)  # somebody else may have recorded it
+        _keep_apart(out, folders_digest(view, public))
         seen, known = load_view(view), load_public(public)
         shelf = Shelf(out / "prepared", workers, PREPARING)
         for n, attack in attacks.items():
@@ -118,9 +124,19 @@ def attack_one(view: Path, public: Path, name: str | None, out: Path) -> Iterato
                 yield f"{n}: failed: {outcome.reason}", False
             else:
                 yield json.dumps({"attack": n, "guess": str(out / n), "seconds": round(outcome.seconds, 2)}), True
-    read = {kind for n in ATTACKS for kind in ATTACKS[n].needs.view}
+    unloaded = ATTACKS.broken()
+    read = {kind for n in ATTACKS if n not in unloaded for kind in ATTACKS[n].needs.view}
     for kind in sorted(checked.seen.shows - read):
         yield f"unaudited: no attack reads {kind}, which crossed; docs/transcripts.md has the kinds that are read", True
+
+
+def _keep_apart(out: Path, recording: str) -> None:
+    """Guesses of one recording never take the place of another's."""
+    path = out / RECORDING
+    if path.exists() and path.read_text(encoding="utf-8").strip() != recording:
+        raise UsageError(f"{out} holds guesses of another recording; give another --out")
+    out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
+    files.write_text(path, recording + "\n")
 
 
 def _attacked(attack: Attack, at: Folders, known: Public, workers: Workers, shelf: Shelf) -> Done | Broken:

@@ -47,6 +47,16 @@ class Registry(Generic[T], Mapping[str, T]):
         """Of those that other people's packages brought: "attack NAME" and the package with its version."""
         return {f"{self.what} {name}": self._origins[name] for name in sorted({*names}) if name in self._origins}
 
+    def broken(self) -> dict[str, str]:
+        """Other people's plug-ins that cannot be loaded, each with the sentence that refuses it."""
+        found = {}
+        for name in sorted(self._origins):
+            try:
+                self[name]
+            except UsageError as error:
+                found[name] = str(error)
+        return found
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)
 

@@ -206,14 +206,21 @@ class AdaptedModel:
             raise UsageError(f"{where} {other[0]}; give the backbone that the adapter was tuned on")
         for key, tensor in tensors.items():
             if tensor.shape != own[key].shape:
-                raise UsageError(
-                    f"{key} of the adapter has the shape {tuple(tensor.shape)}, and {name} with "
-                    f"{len(self.form.classes)} classes asks for {tuple(own[key].shape)}; give the adapter's own "
-                    "backbone, and classes as many as its head has outputs"
-                )
+                raise UsageError(self._misfit(key, tensor, own[key]))
         if self.form.task == CLASSES and (lost := sorted(w for w in self.drawn if not any(w in key for key in own))):
             raise UsageError(f"{lost[0]} stands neither in {name} nor in the adapter; tune it with modules_to_save")
         set_peft_model_state_dict(self.model, dict(tensors))
+
+    def _misfit(self, key: str, tensor: torch.Tensor, own: torch.Tensor) -> str:
+        """Why a weight has another shape than its place: another rank, other classes or another backbone."""
+        stands = f"{key} of the adapter has the shape {tuple(tensor.shape)}, and {tuple(own.shape)} is asked for"
+        low = {"lora_A": 0, "lora_B": 1}
+        across = next((low[part] for part in low if part in key), None)
+        if across is not None and tensor.dim() == own.dim() and tensor.shape[1 - across] == own.shape[1 - across]:
+            return f"{stands} by the rank in {CONFIG}; give the configuration that was saved with the weights"
+        if across is None and tensor.shape[1:] == own.shape[1:]:
+            return f"{stands} by {len(self.form.classes)} classes; name as many as the adapter's head has outputs"
+        return f"{stands} by {self.backbone.name}; give the adapter's own backbone"
 
     def state(self) -> dict[str, torch.Tensor]:
         """The adapter's weights, by the names under which peft stores them."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ...system.codec import Precision
 from ...system.errors import UsageError
 from ...system.message import Message
+from .forms import check_forms
 from .values import check_rows, copied, ids_of, precision_of
 
 Source = str | Callable[..., Any]
@@ -126,6 +127,7 @@ def _draft(head: Message, ids: Any, arrays: Any, given: Precision | None, size: 
     found, names = copied(arrays), ids_of(ids)
     if ids is not None:
         check_rows(names, found.tensors)
+    check_forms(head.kind, found.tensors)
     for name in KINDS & found.tensors.keys() - {head.kind}:  # it would be read by no attack, and look as if unexposed
         raise UsageError(
             f"{name!r} is filed as a tensor of {head.kind!r}; give a Crossing of the kind {name!r} as well"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ from ...system.backbone import Backbone, load_backbone
 from ...system.errors import UsageError
 from ...system.public import Public, load_public
 from ...system.randomness import Streams
-from ..digest import digest
+from ..digest import digest, folders_digest
 from ..suites.suite import DataPlan
 from ..transcripts import about
 from ..transcripts.messages import MOST_STRANGERS
@@ -34,14 +33,7 @@ class Folders:
 
     @cached_property
     def digest(self) -> str:
-        """Of every file's name and bytes: other contents are another recording."""
-        state = hashlib.sha256()
-        for folder in (self.view, self.public, self.truth):
-            for path in sorted(path for path in folder.iterdir() if path.is_file()):
-                with path.open("rb") as file:
-                    state.update(f"{folder.name}/{path.name}\0".encode())
-                    state.update(hashlib.file_digest(file, "sha256").digest())
-        return state.hexdigest()[:16]
+        return folders_digest(self.view, self.public, self.truth)
 
 
 @dataclass(frozen=True)

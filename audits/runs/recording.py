@@ -242,7 +242,7 @@ def summary(
         "samples": samples,
         "uplink_bytes_per_sample": sum(map(traffic.sent_by, devices)) / samples,
         "downlink_bytes_per_sample": sum(map(traffic.received_by, devices)) / samples,
-        "utility": exact_count("accuracy", (outputs.argmax(1) == truth).tolist()),
-        "majority": exact_count("accuracy", (truth == common).tolist()),
+        "utility": exact_count(protocol.utility, (outputs.argmax(1) == truth).tolist()),
+        "majority": exact_count(protocol.utility, (truth == common).tolist()),
         "victim": order.victim,
     }

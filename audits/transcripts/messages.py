@@ -13,8 +13,9 @@ from ...system.codec import PRECISIONS
 from ...system.envelope import MOST_LETTERS, MOST_NAME, NAME
 from ...system.errors import UsageError
 from ...system.message import Party
+from ..kinds import LENGTHS
 from .fields import TEXTS, Fields, Wanted, at_least, object_in, one_of, plain_file
-from .kinds import LENGTHS, Line, check
+from .lines import Line, check
 from .tensors import Place, Tensors, opened
 
 MOST_ID = 128

@@ -26,9 +26,9 @@ STYLES = {
     "resists": "green", "not refuted": "default",
 }  # fmt: skip
 HEADINGS = ("attack", "goal", "value", "blind\nout", "blind\nrest", "advantage", "verdict")
-WIDTHS = (18, 6, 20, 6, 6, 23, 12)
+WIDTHS = (18, 7, 20, 6, 6, 23, 12)
 NARROW_HEADINGS = ("attack", "goal", "value", "blind", "advantage", "verdict")
-NARROW_WIDTHS = (15, 6, 17, 5, 20, 12)
+NARROW_WIDTHS = (14, 7, 17, 5, 20, 12)
 WIDE_FROM = 98
 """Columns of a terminal from which both twins and three digits fit; below it stands the stronger twin."""
 

@@ -137,6 +137,11 @@ class Protocol(ABC):
         return self.settings()
 
     @property
+    def utility(self) -> str:
+        """What the share of test rows that the tuned model answers rightly is called."""
+        return "accuracy"
+
+    @property
     def trains_on_device(self) -> bool:
         """Whether a device fits parameters of its own to labels: then what it reads off is not the server's alone."""
         return False

@@ -96,6 +96,12 @@ class Released(Protocol):
         told = {"adapter": Path(self.adapter).name, "classes": len(self.classes)}
         return {**self.settings(), **told, "form": self.form if self.form == TEXT else "own"}
 
+    @property
+    def utility(self) -> str:
+        """A language model that saw no labels is asked which class's words are likeliest behind a text."""
+        unlabelled = self.stored.config["task_type"] == LANGUAGE and LABEL not in self.form
+        return "zero-shot accuracy" if unlabelled else super().utility
+
     def require(self, backbone: Backbone) -> None:
         super().require(backbone)
         stored = self.stored

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sidelight.audits.audit import Ended
 from sidelight.audits.executors.cores import Cores
 from sidelight.audits.planning.naming import Request
 from sidelight.system import command
@@ -37,10 +38,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return requests
 
 
-def _noting(requests: Asked, whole: bool) -> Callable[[Request, Any, Any], bool]:
-    def run(request: Request, executor: Any, say: Any) -> bool:
+def _noting(requests: Asked, whole: bool) -> Callable[[Request, Any, Any, Any], Ended]:
+    def run(request: Request, executor: Any, say: Any, gate: Any) -> Ended:
         requests.append((request, executor))
-        return whole
+        return Ended(whole, None)
 
     return run
 

@@ -36,7 +36,7 @@ def test_a_lock_whose_name_was_removed_after_it_was_opened_is_no_lock(
             out.rmdir()
         really(lock, how)
 
-    monkeypatch.setattr(home.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with held(out):
         third = os.open(out / home.LOCK, os.O_RDWR)  # as a third audit opens it
         with pytest.raises(BlockingIOError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import LabelGuess
 from sidelight.audits import single
+from sidelight.audits.names import TABLES
 from sidelight.audits.sandbox import guess_files
 from sidelight.audits.sandbox.workers import Workers
 from sidelight.audits.single import attack_one, record_one
@@ -77,6 +79,33 @@ def test_a_defended_run_is_recorded_and_attacked_like_any_other(small: Small, tm
     ((line, whole),) = attack_one(tmp_path / "run" / "view", tmp_path / "run" / "public", "addback", tmp_path / "g")
     assert whole, line
     assert isinstance(guess_files.load(tmp_path / "g" / "addback"), LabelGuess)
+
+
+@pytest.mark.usefixtures("shared")
+def test_guesses_of_another_recording_are_not_overwritten(out: Path, tmp_path: Path) -> None:
+    attacked = dict.fromkeys(line for line, _ in attack_one(out / "view", out / "public", "addback", tmp_path / "g"))
+    assert attacked
+    again = list(attack_one(out / "view", out / "public", "addback", tmp_path / "g"))
+    assert all(whole for _, whole in again)
+    other = shutil.copytree(out, tmp_path / "other")
+    with (other / "view" / "manifest.json").open("a", encoding="utf-8") as manifest:
+        manifest.write("\n")
+    with pytest.raises(UsageError, match="holds guesses of another recording; give another --out"):
+        list(attack_one(other / "view", other / "public", "addback", tmp_path / "g"))
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_broken_plug_in_fails_alone(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ATTACKS._origins, "torn", "theirs 1.0")
+    with installed(torn="no_such_package:Torn", **BRIEF):
+        lines = list(attack_one(out / "view", out / "public", None, tmp_path / "g"))
+        about = dict(TABLES["attacks"]())["torn"]
+        with pytest.raises(UsageError, match="cannot be loaded"):
+            list(attack_one(out / "view", out / "public", "torn", tmp_path / "h"))
+    assert [whole for _, whole in lines].count(False) == 1
+    assert lines[0][0].startswith("torn: failed: the attack 'torn' of theirs 1.0 cannot be loaded (ModuleNotFoundError")
+    assert any('"attack": "addback"' in line for line, _ in lines)
+    assert about.endswith("repair its package or uninstall it")
 
 
 def test_where_there_is_no_main_server_the_view_of_the_one_there_is_is_recorded(small: Small, tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ def test_what_other_packages_brought_is_told_with_package_and_version(monkeypatc
     refusal = rf"the fruit 'sidelight' of sidelight {version('sidelight')} cannot be loaded \(ModuleNotFoundError: "
     with pytest.raises(UsageError, match=refusal):
         found["sidelight"]
+    assert found.broken().keys() == {"sidelight"}
+    assert "cannot be loaded" in found.broken()["sidelight"]
     assert found.origins(["sidelight", "apple", "sidelight"]) == {
         "fruit sidelight": f"sidelight {version('sidelight')}"
     }

@@ -116,11 +116,29 @@ def test_the_backbone_may_lie_elsewhere_by_the_same_name_or_with_the_same_weight
 
 
 def test_classes_that_the_head_does_not_have_are_refused(micro: Micro, folder: Path) -> None:
-    with pytest.raises(UsageError, match="with 5 classes asks for"):
+    with pytest.raises(UsageError, match="by 5 classes; name as many as the adapter's head has outputs"):
         Released(adapter=str(folder)).require_scene(scene(micro, labels=LABELS[:5]))
     Released(adapter=str(folder), classes=LABELS).require_scene(scene(micro, labels=LABELS[:5]))
     with pytest.raises(UsageError, match=f"classes of released lacks {LABELS[0]!r}"):
         Released(adapter=str(folder), classes=(*LABELS[1:], "other")).require_scene(scene(micro))
+
+
+def test_another_rank_than_the_weights_have_is_called_a_rank(micro: Micro, folder: Path) -> None:
+    configured(folder, r=3)
+    with pytest.raises(UsageError, match=r"by the rank in adapter_config\.json; give the configuration"):
+        Released(adapter=str(folder)).require_scene(scene(micro))
+
+
+@pytest.mark.parametrize(
+    ("task", "form", "called"),
+    [
+        ("SEQ_CLS", "{text}", "accuracy"),
+        ("CAUSAL_LM", FORM, "accuracy"),
+        ("CAUSAL_LM", "{text}", "zero-shot accuracy"),
+    ],
+)
+def test_what_a_model_without_labels_answers_is_not_called_accuracy(task: str, form: str, called: str) -> None:
+    assert Released(adapter=str(adapter(task)), form=form).utility == called
 
 
 def test_the_order_of_classes_moves_the_outputs(micro: Micro, folder: Path) -> None:

@@ -122,7 +122,7 @@ def test_messages_and_answers_stand_in_the_view_as_they_crossed(tmp_path: Path) 
     with Recording(tmp_path / "run", public=PUBLIC) as recorder:
         forward = recorder.function(lambda batch, device: batch * 2, crossing)
         for device in (0, 0, 1):
-            forward(torch.full((2, 4), float(device)), device)
+            forward(torch.full((2, 1, 4), float(device)), device)
     view = load_view(tmp_path / "run" / "view")
     told = [(m.kind, m.sender, m.receiver, m.round, m.step, m.sample_ids) for m in view.messages]
     assert told[:2] == [
@@ -132,7 +132,7 @@ def test_messages_and_answers_stand_in_the_view_as_they_crossed(tmp_path: Path) 
     assert [(sender, step) for _, sender, _, _, step, _ in told] == [
         ("device-0", 0), ("server", 0), ("device-0", 1), ("server", 1), ("device-1", 0), ("server", 2)
     ]  # fmt: skip
-    assert view.messages[5].tensors["gradient"].equal(torch.full((2, 4), 2.0))
+    assert view.messages[5].tensors["gradient"].equal(torch.full((2, 1, 4), 2.0))
     assert view.facts["difference"] == "probability"
 
 
@@ -167,7 +167,7 @@ def traffic(out: Path) -> dict[str, Any]:
 
 
 def test_the_traffic_tells_messages_and_bytes_by_kind_and_direction(tmp_path: Path) -> None:
-    states = Crossing("activations", "phone", "server", {"activations": "missing"}, "rows", precision="int4")
+    states = Crossing("features", "phone", "server", {"features": "missing"}, "rows", precision="int4")
     with Recording(tmp_path / "run", public=PUBLIC) as recorder:
         send = recorder.function(sending, DIFFERENCE, states)
         send(["a", "b"], torch.ones(2, 3, dtype=torch.float64))
@@ -176,7 +176,7 @@ def test_the_traffic_tells_messages_and_bytes_by_kind_and_direction(tmp_path: Pa
     assert traffic(tmp_path / "run")["traffic"] == [
         {"kind": "difference", "bytes": 2 * 3 * 8 + 3 * 2, **both},
         # three nibbles in two bytes, six in three, and a scale of two bytes for each row of up to 64
-        {"kind": "activations", "bytes": (3 + 2 * 2) + (2 + 2), **both},
+        {"kind": "features", "bytes": (3 + 2 * 2) + (2 + 2), **both},
     ]
 
 
@@ -291,9 +291,41 @@ def test_a_tensor_that_attacks_know_as_a_kind_must_be_filed_as_one(tmp_path: Pat
     def block() -> None:
         with Recording(tmp_path / "run", public=PUBLIC) as recorder:
             tensors = {"activations": "missing", "labels": "missing"}
-            recorder.function(sending, Crossing("activations", "phone", "server", tensors, "rows"))(["a"], [[1.0]])
+            recorder.function(sending, Crossing("activations", "phone", "server", tensors, "rows"))(["a"], [[[1.0]]])
 
     with pytest.raises(UsageError, match="'labels' is filed as a tensor of 'activations'; give a Crossing of the kind"):
+        block()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        (
+            "difference",
+            torch.tensor([[0.5, float("nan"), 0.5]]),
+            "'difference' of 'difference' holds what is no finite",
+        ),
+        ("activations", torch.ones(1, 4), r"'activations' has the shape \(1, 4\); give \(N or P, L, d\)"),
+        ("labels", torch.ones(1), "'labels' is of torch.float32; give whole numbers"),
+        ("activations", torch.ones(1, 1, 4, dtype=torch.int64), "'activations' is of torch.int64; give fractions"),
+    ],
+)
+def test_what_attacks_would_refuse_is_refused_at_once(kind: str, values: Any, said: str, tmp_path: Path) -> None:
+    def block() -> None:
+        with Recording(tmp_path / "run", public=PUBLIC) as recorder:
+            recorder.function(sending, Crossing(kind, "phone", "server", {kind: "missing"}, "rows"))(["a"], values)
+
+    with pytest.raises(UsageError, match=said):
+        block()
+
+
+def test_a_kind_without_its_tensor_is_refused_at_once(tmp_path: Path) -> None:
+    def block() -> None:
+        with Recording(tmp_path / "run", public=PUBLIC) as recorder:
+            crossing = Crossing("activations", "phone", "server", {"states": "missing"}, "rows")
+            recorder.function(sending, crossing)(["a"], [[[1.0]]])
+
+    with pytest.raises(UsageError, match="of the kind 'activations' has no such tensors; give 'activations'"):
         block()
 
 

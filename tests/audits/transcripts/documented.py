@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sidelight.attacks import ATTACKS, Attack
+from sidelight.audits.kinds import KINDS
 from sidelight.audits.transcripts.facts import FACTS
-from sidelight.audits.transcripts.kinds import KINDS
 
 NOTHING = "none"
 
