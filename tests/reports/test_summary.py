@@ -105,7 +105,7 @@ def outlier(tmp_path: Path, build: Build) -> Path:
     whole |= {"group": "g", "scope": "over 5 victims", "consumes": ["difference"]}
     parts = [
         labels("sign", 0.93 if at == 3 else 0.3 + at / 100, "leaks", cell=f"x-{at}--sign", role="victim")
-        | {"group": "g", "run": f"x-{at}", "seed": at, "victims": [at], "part_of": "whole", "verdict": None}
+        | {"group": "g", "run": f"x-{at}", "seed": at, "victims": [at], "part_of": "whole"}
         for at in range(5)
     ]
     head = AUDIT | {"victims": 5}
