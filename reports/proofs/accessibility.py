@@ -73,9 +73,9 @@ class Found:
 
 def found(tools: Devtools, axe: Path) -> Found:
     """Unfold an opened page and judge it; a UsageError where the file is not axe-core."""
-    tools.value(f"{axe.read_text(encoding='utf-8')};0")
-    if tools.value("typeof axe") != "object":
+    if not axe.is_file() or "axe" not in (script := axe.read_text(encoding="utf-8", errors="replace")):
         raise UsageError(f"{axe} is not axe-core; give the axe.min.js of its package")
+    tools.value(f"{script};0")
     tools.value(UNFOLDED)
     judged: dict[str, Any] = tools.value(JUDGED)
     lists = {name: tuple(judged[name]) for name in ("violations", "pale", "undecided")}
