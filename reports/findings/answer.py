@@ -36,6 +36,13 @@ def inputs(audit: Audit) -> str:
     return f"{PurePath(data.name).name}{rows}, backbone {backbone.name}, {_counted(victims, 'victim')}"
 
 
+def unrepeated(audit: Audit) -> str:
+    """Why no command stands in the report that repeats its figures."""
+    if audit.head.elsewhere:
+        return "The recording was made elsewhere, so that no command here makes it again."
+    return "The command that made this audit was not stored, so that none can be given that repeats its figures."
+
+
 def _learned(audit: Audit, summaries: Sequence[Summary]) -> str:
     data, backbone = audit.head.data, audit.head.backbone
     rows = f" ({count(data.rows)} rows, {count(data.classes)} classes)" if data.rows else ""

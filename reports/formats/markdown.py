@@ -23,13 +23,18 @@ def markdown(audit: Audit) -> str:
 def markdown_of(template: str, filling: Mapping[str, Any], **filters: Callable[..., str]) -> str:
     """A template of Markdown, filled."""
     made = environment(finalize=escaped)
-    made.filters |= {"code": code, **filters}
+    made.filters |= {"code": code, "coded": coded, **filters}
     return _BLANK_LINES.sub("\n\n", made.get_template(template).render(filling)).strip() + "\n"
 
 
 def code(command: str) -> Markup:
     """A command as code, on one line; backticks of its own become quotes."""
     return Markup("`{}`").format(Markup(re.sub(r"\s+", " ", command).replace("`", "'")))
+
+
+def coded(text: str) -> Markup:
+    """A sentence with what stands between backticks as code."""
+    return Markup("").join(code(part) if at % 2 else escaped(part) for at, part in enumerate(text.split("`")))
 
 
 def escaped(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from ..findings import curves, remarks, wording
-from ..findings.answer import answer, inputs
+from ..findings.answer import answer, inputs, unrepeated
 from ..findings.claims import claim_tables
 from ..findings.front import fronts
 from ..findings.highlight import compared
@@ -68,6 +68,7 @@ def context(audit: Audit) -> Mapping[str, Any]:
         "data_name": PurePath(audit.head.data.name).name,
         "summaries": summaries,
         "inputs": inputs(audit),
+        "unrepeated": unrepeated(audit),
         "verdicts": answers,
         "next_steps": next_steps(audit, summaries, answers),
         "matrix": matrix(summaries),

@@ -1,33 +1,61 @@
-"""A headless Chromium, asked one thing at a time; each question is a process of its own with a fresh profile."""
+"""A page in a headless Chromium: opened in a view of a given width, light or dark, and asked what is wrong with it.
+
+Each opening is a browser of its own with a fresh profile. The width is emulated as developers emulate a phone, since a
+window has a least width; the page is opened as it is, with its policy against scripts, and axe-core runs beside it.
+"""
 
 from __future__ import annotations
 
-import html
+import base64
 import json
-import re
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ...system.errors import UsageError
+from .accessibility import Found, found
+from .devtools import Devtools, devtools
 
-QUIET = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
-    "--allow-file-access-from-files",
-)  # fmt: skip
-PATIENCE = 120
-"""Seconds for one question."""
-POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
-"""Keeps every script out of a page, so that it must go before one asks a script what is wrong with the page."""
-ASK = """<script>axe.run().then(found => {
-  const said = found.violations.map(one => one.id + ": " + one.help + " (" + one.nodes.length + ") "
-    + one.nodes.slice(0, 3).map(node => node.target.join(" ") + " " + (node.any[0] || {}).message).join("; "));
-  const told = document.createElement("pre"); told.id = "violations"; told.textContent = JSON.stringify(said);
-  document.body.append(told);
-});</script>"""
+HEIGHT = 900
+PHONE = 600
+"""Widths below it are emulated as a phone's, where a page that asks for more than the width is shown smaller."""
+LATE = 300
+"""Milliseconds after a page is drawn in which it may still ask for something."""
+MEASURED = """({width: innerWidth, content: document.scrollingElement.scrollWidth,
+  dark: matchMedia("(prefers-color-scheme: dark)").matches})"""
+
+
+@dataclass(frozen=True)
+class View:
+    """How a page is looked at."""
+
+    name: str
+    width: int
+    dark: bool
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, {'dark' if self.dark else 'light'}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one opening of a page showed."""
+
+    messages: tuple[str, ...]
+    """Of its console, with what its policy kept out."""
+    requests: tuple[str, ...]
+    """What it asked for beside itself."""
+    seconds: float
+    """From the command to open it until its first screen was drawn."""
+    width: int
+    """Of the view, as the page has it."""
+    content: int
+    """How wide the page is."""
+    dark: bool
+    accessible: Found | None
+    """None where axe-core was not asked."""
 
 
 @dataclass(frozen=True)
@@ -36,70 +64,60 @@ class Browser:
 
     command: str
 
-    def console(self, page: Path) -> list[str]:
-        """The messages of a page's console."""
-        done = self._run(page, "--enable-logging=stderr", "--dump-dom")
-        return [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-
-    def requests(self, page: Path) -> list[str]:
-        """What a page asked for; a browser's own requests have no origin."""
+    def look(self, page: Path, view: View, axe: Path | None = None, picture: Path | None = None) -> Seen:
+        """Open a page; its first screen goes to `picture`."""
         with tempfile.TemporaryDirectory() as scratch:
             log = Path(scratch) / "net.json"
-            self._run(page, f"--log-net-log={log}", "--dump-dom")
-            events = json.loads(log.read_text(encoding="utf-8"))["events"]
-        told = [event["params"] for event in events if "initiator" in event.get("params", {})]
-        return sorted({one["url"] for one in told if one["initiator"] != "not an origin" and "url" in one})
-
-    def screenshot(self, page: Path, width: int, height: int, to: Path) -> None:
-        """The first screen; in a frame, since a window has a least width."""
-        with tempfile.TemporaryDirectory() as scratch:
-            self._run(
-                _framed(page, width, height, Path(scratch)), f"--window-size={width},{height}", f"--screenshot={to}"
-            )
-
-    def seconds(self, page: Path, times: int = 3) -> float:
-        """Until a page is drawn, from the start of the browser: the least of some times."""
-        taken = []
-        with tempfile.TemporaryDirectory() as scratch:
-            for _ in range(times):
-                began = time.monotonic()
-                self._run(page, "--window-size=1280,900", f"--screenshot={scratch}/page.png")
-                taken.append(time.monotonic() - began)
-        return min(taken)
-
-    def violations(self, page: Path, axe: Path, width: int, dark: bool) -> list[str]:
-        """What axe-core finds in a copy of the page that lets its script in."""
-        text = POLICY.sub("", page.read_text(encoding="utf-8"))
-        if dark:
-            text = text.replace("(prefers-color-scheme: dark)", "all")
-        script = axe.read_text(encoding="utf-8")
-        with tempfile.TemporaryDirectory() as scratch:
-            copy = Path(scratch) / "copy.html"
-            copy.write_text(text.replace("</body>", f"<script>{script}</script>{ASK}</body>"), encoding="utf-8")
-            size = f"--window-size={max(width, 500)},900"
-            done = self._run(copy, size, "--virtual-time-budget=60000", "--dump-dom")
-        found = re.search(r'<pre id="violations">(.*?)</pre>', done.stdout, re.S)
-        if found is None:
-            raise UsageError(f"{axe} found nothing to say of {page.name}; give the axe.min.js of axe-core")
-        said: list[str] = json.loads(html.unescape(found.group(1)))
-        return said
-
-    def _run(self, page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        with tempfile.TemporaryDirectory() as profile:
-            given = [self.command, *QUIET, f"--user-data-dir={profile}", *options, page.resolve().as_uri()]
-            try:
-                return subprocess.run(given, capture_output=True, text=True, timeout=PATIENCE, check=True)
-            except FileNotFoundError:
-                raise UsageError(f"no command {self.command} was found; give a Chromium as --browser") from None
-            except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-                raise UsageError(f"{self.command} did not open {page.name}: {error}") from None
+            with devtools(self.command, f"--log-net-log={log}") as tools:
+                _prepare(tools, view)
+                seconds, drawn = _opened(tools, page)
+                tools.value(f"new Promise(kept => setTimeout(kept, {LATE}))")
+                messages, asked = _messages(tools), _asked(tools)
+                measured = tools.value(MEASURED)
+                accessible = None if axe is None else found(tools, axe)
+            requests = {*asked, *_left(log)} - {page.resolve().as_uri()}
+        if picture is not None:
+            picture.write_bytes(drawn)
+        return Seen(messages, tuple(sorted(requests)), seconds, accessible=accessible, **measured)
 
 
-def _framed(page: Path, width: int, height: int, scratch: Path) -> Path:
-    frame = scratch / "frame.html"
-    frame.write_text(
-        f'<!doctype html><body style="margin:0"><iframe src="{html.escape(page.resolve().as_uri())}" '
-        f'width="{width}" height="{height}" style="border:0"></iframe>',
-        encoding="utf-8",
-    )
-    return frame
+def _prepare(tools: Devtools, view: View) -> None:
+    target = tools.ask("Target.createTarget", url="about:blank")["targetId"]
+    tools.session = tools.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+    for room in ("Page", "Runtime", "Log", "Network"):
+        tools.ask(f"{room}.enable")
+    size = {"width": view.width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": view.width < PHONE}
+    tools.ask("Emulation.setDeviceMetricsOverride", **size)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if view.dark else "light"}
+    tools.ask("Emulation.setEmulatedMedia", features=[scheme])
+
+
+def _opened(tools: Devtools, page: Path) -> tuple[float, bytes]:
+    """Seconds until the first screen was drawn, and the screen."""
+    began = time.monotonic()
+    tools.ask("Page.navigate", url=page.resolve().as_uri())
+    tools.until("Page.loadEventFired")
+    drawn = tools.ask("Page.captureScreenshot", format="png")["data"]
+    return time.monotonic() - began, base64.b64decode(drawn)
+
+
+def _messages(tools: Devtools) -> tuple[str, ...]:
+    logged = [told["entry"]["text"] for told in tools.told("Log.entryAdded")]
+    said = [" ".join(_text(one) for one in told["args"]) for told in tools.told("Runtime.consoleAPICalled")]
+    thrown = [told["exceptionDetails"]["text"] for told in tools.told("Runtime.exceptionThrown")]
+    return (*logged, *said, *thrown)
+
+
+def _text(argument: dict[str, Any]) -> str:
+    return str(argument.get("value", argument.get("description", argument["type"])))
+
+
+def _asked(tools: Devtools) -> list[str]:
+    return [told["request"]["url"] for told in tools.told("Network.requestWillBeSent")]
+
+
+def _left(log: Path) -> list[str]:
+    """What went to the network; a browser's own requests have no origin."""
+    events = json.loads(log.read_text(encoding="utf-8"))["events"]
+    told = [event["params"] for event in events if "initiator" in event.get("params", {})]
+    return [one["url"] for one in told if one["initiator"] != "not an origin" and "url" in one]

@@ -1,12 +1,14 @@
-"""Proof that a report's page opens in a real browser as it should: phone and desk, light and dark.
+"""Proof that a report's pages open in a real browser as they should: phone and desk, light and dark.
 
-    python -m sidelight.reports.proofs.page DIR [--browser chromium] [--axe axe.min.js] [--cells 500] [--out FOLDER]
+    python -m sidelight.reports.proofs.page DIR [--against DIR2] [--browser chromium] [--axe axe.min.js] [--cells 500]
+                                            [--out FOLDER]
 
-Takes the finished audit in DIR, writes its page and one with the same rows repeated to so many cells, and opens both in
-a headless browser. It fails where the console holds a message, where a request leaves the page, where the large page is
-5 MB or more or takes 2 s longer than an empty page to be drawn, or where an accessibility checker finds
-anything: axe-core (MPL-2.0, `npm pack axe-core`), which is not part of Sidelight. Screenshots go to FOLDER, to be
-looked at by a person.
+Takes the finished audit in DIR and writes its page, one with the same rows and curves repeated to so many cells, and
+its comparison with the audit in DIR2 (without one with itself, where nothing changed and most of that page is absent).
+Each is opened at both widths, light and dark. It fails where the console holds a message, a page asks for anything, is
+wider than its view, has 5 MB or takes 2 s until its first screen is drawn, or where axe-core finds anything (MPL-2.0,
+`npm pack axe-core`; not part of Sidelight), and where a page that is wrong on purpose goes unnoticed. Screenshots of
+the first screens go to FOLDER, to be looked at by a person.
 """
 
 from __future__ import annotations
@@ -14,81 +16,109 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...system.errors import SidelightError
 from ...system.files import write_text
+from ..formats import comparison
 from ..formats.html import html
 from ..stored.results import Audit, read_audit
-from .browser import Browser
+from .accessibility import Found
+from .browser import Browser, Seen, View
+from .control import unnoticed
 from .many import repeated
 
 LARGEST = 5_000_000
-"""Bytes of the large page."""
+"""Bytes of a page."""
 SLOWEST = 2.0
-"""Seconds until the large page is drawn."""
-CONTROL = '<!doctype html><img src="http://example.invalid/x.png" alt=""><script>console.log("heard")</script>'
-WIDTHS = {"phone": 390, "desk": 1280}
-HEIGHT = 900
+"""Seconds until the first screen of a page is drawn."""
+VIEWS = tuple(View(name, width, dark) for name, width in (("phone", 390), ("desk", 1280)) for dark in (False, True))
 
 
-def check(audit: Audit, browser: Browser, axe: Path | None, cells: int, out: Path) -> list[str]:
-    """What is wrong with an audit's page; screenshots and pages go to `out`."""
-    page, large = out / "report.html", out / f"report-{cells}.html"
-    write_text(page, html(audit))
-    write_text(large, html(repeated(audit, cells)))
-    write_text(out / "empty.html", "<!doctype html>")
-    wrong = _blind(browser, out)
-    wrong += [f"console of {one.name}: {line}" for one in (page, large) for line in browser.console(one)]
-    wrong += [f"{page.name} asks for {url}" for url in browser.requests(page)]
-    for name, width in WIDTHS.items():
-        browser.screenshot(page, width, HEIGHT, out / f"{name}.png")
-    wrong += list(_large(large, browser))
-    if axe is not None:
-        for dark in (False, True):
-            for name, width in WIDTHS.items():
-                found = browser.violations(page, axe, width, dark)
-                print(f"accessibility, {name}, {'dark' if dark else 'light'}: {len(found)} violations")
-                wrong += [f"{name}, {'dark' if dark else 'light'}: {one}" for one in found]
+def written(audit: Audit, against: Audit, cells: int, out: Path) -> tuple[Path, ...]:
+    """The pages to open."""
+    compared = comparison.compared(audit, against, ("first", "second"))
+    texts = {
+        "report.html": html(audit),
+        f"report-{cells}.html": html(repeated(audit, cells)),
+        "comparison.html": comparison.FORMATS["html"](compared),
+    }
+    for name, text in texts.items():
+        write_text(out / name, text)
+    return tuple(out / name for name in texts)
+
+
+def check(pages: Sequence[Path], browser: Browser, axe: Path | None) -> list[str]:
+    """What is wrong with pages; screenshots go beside them."""
+    wrong = unnoticed(browser, VIEWS, axe, pages[0].parent)
+    for page in pages:
+        size = page.stat().st_size
+        print(f"{page.name}: {size / 1e6:.2f} MB")
+        wrong += [f"{page.name} has {size:,} bytes; {LARGEST:,} is the bound"] if size >= LARGEST else []
+        for view in VIEWS:
+            seen = browser.look(page, view, axe, page.with_name(f"{page.stem}-{view.title.replace(', ', '-')}.png"))
+            print(f"{page.name}, {view.title}: {told(seen)}")
+            wrong += [f"{page.name}, {view.title}: {one}" for one in problems(view, seen)]
     return wrong
 
 
-def _blind(browser: Browser, out: Path) -> list[str]:
-    """The positive control: a page that loads something and speaks must be noticed."""
-    page = out / "control.html"
-    write_text(page, CONTROL)
-    noticed = {"a request": browser.requests(page), "the console": browser.console(page)}
-    page.unlink()
-    return [
-        f"{what} of the control went unnoticed, so that nothing follows" for what, told in noticed.items() if not told
-    ]
-
-
-def _large(page: Path, browser: Browser) -> list[str]:
-    size, seconds, start = page.stat().st_size, browser.seconds(page), browser.seconds(page.with_name("empty.html"))
-    print(
-        f"{page.name}: {size / 1e6:.2f} MB, drawn {seconds - start:.2f} s after an empty page ({start:.2f} s) would be"
+def told(seen: Seen) -> str:
+    """What was seen, in figures."""
+    found = seen.accessible
+    judged = "not checked" if found is None else (
+        f"{len(found.violations)} violations, {len(found.pale)} pale of {found.measured} texts measured beside"
+    )  # fmt: skip
+    return (
+        f"drawn in {seen.seconds:.2f} s, {seen.width} px wide inside, {len(seen.messages)} console messages, "
+        f"{len(seen.requests)} requests, accessibility: {judged}"
     )
-    wrong = [] if size < LARGEST else [f"{page.name} has {size:,} bytes; {LARGEST:,} is the bound"]
-    late = seconds - start >= SLOWEST
-    return [*wrong, f"{page.name} took {seconds - start:.2f} s to open; {SLOWEST} is the bound"] if late else wrong
 
 
-def main() -> None:
-    """Check the page of the audit named on the command line; status 1 where anything is wrong."""
-    parser = argparse.ArgumentParser(description="A report's page in a real browser.")
+def problems(view: View, seen: Seen) -> Iterator[str]:
+    """What is wrong with one opening of a page."""
+    yield from (f"console: {message}" for message in seen.messages)
+    yield from (f"asks for {url}" for url in seen.requests)
+    if seen.dark != view.dark:
+        yield f"was shown {'dark' if seen.dark else 'light'}, so that nothing follows"
+    if seen.width != view.width:
+        yield f"was {seen.width} px wide inside instead of {view.width}, so that nothing follows"
+    if seen.content > view.width:
+        yield f"is {seen.content} px wide and has to be moved sideways"
+    if seen.seconds >= SLOWEST:
+        yield f"took {seen.seconds:.2f} s until its first screen was drawn; {SLOWEST} is the bound"
+    if seen.accessible is not None:
+        yield from _inaccessible(view, seen.accessible)
+
+
+def _inaccessible(view: View, found: Found) -> Iterator[str]:
+    if found.width != view.width:
+        yield f"was judged in {found.width} px instead of {view.width}, so that nothing follows"
+    yield from (f"accessibility: {one}" for one in (*found.violations, *found.pale))
+    yield from (f"accessibility, to be decided by a person: {one}" for one in found.undecided)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="A report's pages in a real browser.")
     parser.add_argument("audit", type=Path, help="the folder of a finished audit")
+    parser.add_argument("--against", type=Path, help="another one for the page that compares two; without it the same")
     parser.add_argument("--browser", default="chromium", help="a Chromium's command")
     parser.add_argument("--axe", type=Path, help="axe.min.js; without it accessibility is not checked")
     parser.add_argument("--cells", type=int, default=500)
     parser.add_argument("--out", type=Path, help="where pages and screenshots stay")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check the pages of the audit named on the command line; status 1 where anything is wrong."""
+    options = _options()
     try:
         with tempfile.TemporaryDirectory() as scratch:
             out = options.out or Path(scratch)
             out.mkdir(parents=True, exist_ok=True)
             audit = read_audit(options.audit)
-            wrong = check(audit, Browser(options.browser), options.axe, options.cells, out)
+            against = audit if options.against is None else read_audit(options.against)
+            wrong = check(written(audit, against, options.cells, out), Browser(options.browser), options.axe)
     except SidelightError as error:
         sys.exit(str(error))
     if options.axe is None:

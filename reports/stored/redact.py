@@ -12,6 +12,7 @@ from .results import Audit
 from .rows import Row
 
 REMOVED = "[removed]"
+PATH = "[path]"
 COMMAND = "sidelight audit SUITE.json --backbone BACKBONE --data DATA --seed SEED"
 """What stands in place of the command with its paths."""
 _PATH = re.compile(
@@ -19,12 +20,19 @@ _PATH = re.compile(
     r"|(?<!\w)[\w.-]+(?:/[\w.-]+){2,}"  # a/b/c: a hub id has one slash
     r"|(?<!\w)[\w./-]*\.(?:jsonl?|csv|tsv|txt|toml|py|safetensors)\b(?::\d+)?"
 )
+# the value of a setting in a run's name: it ends where the next begins, whatever spaces it holds
+_GIVEN = re.compile(r"(?<==)(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^,()]*|(?<=\badapter=)[^,()]+")
+_BEGUN = re.compile(r"[A-Za-z]:\\|~?/|\.{1,2}/")
 # what an exception says may quote a private text; its name does not
 _SAID = re.compile(r"(?s)\b(\w*(?:Error|Exception|Warning|Interrupt))\b\s*[:(].*")
 # an apostrophe inside a word opens no quotation
 _QUOTED = re.compile(r"(?s)(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|\u2018[^\u2019]*\u2019|\u201c[^\u201d]*\u201d")
 _FREE = {"reason", "notices"}
 """Fields whose text comes from outside the program."""
+_SET = {"settings", "threat"}
+"""Fields that hold what a user set."""
+_OPEN_FORM = "{text}"
+"""The form of a row that adds no word of its own."""
 
 Kept = TypeVar("Kept", bound=Stored)
 
@@ -47,7 +55,7 @@ def redacted(audit: Audit) -> Audit:
 
 def _unnamed(data: Data) -> Data:
     """Data under no name where the name is a file's, whatever stands in it."""
-    return data if re.fullmatch(r"[\w-]+(/[\w-]+)?", data.name) else data.model_copy(update={"name": "[path]"})
+    return data if re.fullmatch(r"[\w-]+(/[\w-]+)?", data.name) else data.model_copy(update={"name": PATH})
 
 
 def _cleaned(record: Kept) -> Kept:
@@ -63,10 +71,24 @@ def scrubbed(value: Any, free: bool = False) -> Any:
     if isinstance(value, str):
         return _without_paths(_without_quotes(value) if free else value)
     if isinstance(value, dict):
-        return {name: scrubbed(inner, free or name in _FREE) for name, inner in value.items()}
+        shown = {name: _settings(inner) if name in _SET else inner for name, inner in value.items()}
+        return {name: scrubbed(inner, free or name in _FREE) for name, inner in shown.items()}
     if isinstance(value, list | tuple):
         return [scrubbed(inner, free) for inner in value]
     return value
+
+
+def _settings(value: Any, name: str = "") -> Any:
+    """Settings without what is private as a whole: paths with their spaces, an adapter's names of classes and form."""
+    if isinstance(value, dict):
+        return {inner: _settings(one, inner) for inner, one in value.items()}
+    if isinstance(value, list | tuple):
+        return len(value) if name == "classes" else [_settings(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    if name == "form":
+        return value if value == _OPEN_FORM else REMOVED
+    return PATH if value and (name == "adapter" or _BEGUN.match(value)) else value
 
 
 def _without_quotes(text: str) -> str:
@@ -74,4 +96,4 @@ def _without_quotes(text: str) -> str:
 
 
 def _without_paths(text: str) -> str:
-    return _PATH.sub("[path]", text)
+    return _PATH.sub(PATH, _GIVEN.sub(PATH, text))

@@ -109,3 +109,24 @@ def test_a_report_needs_no_heavy_library(out: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    ("suite", "said"),
+    [
+        (
+            "quick",
+            "The command that made this audit was not stored",
+        ),
+        ("transcript", "The recording was made elsewhere, so that no command here makes it again."),
+    ],
+)
+@pytest.mark.parametrize("redact", [False, True])
+def test_where_no_command_was_stored_the_report_says_so(out: Path, suite: str, said: str, redact: bool) -> None:
+    about = json.loads((out / "audit.json").read_text(encoding="utf-8"))
+    (out / "audit.json").write_text(json.dumps(about | {"suite": suite}), encoding="utf-8")
+    write_reports(out, redact)
+    assert [said in (out / f"report.{end}").read_text(encoding="utf-8") for end in ("html", "md")] == [True, True]
+    (out / "command.txt").write_text("sidelight audit suite.json\n", encoding="utf-8")
+    write_reports(out, redact)
+    assert [said in (out / f"report.{end}").read_text(encoding="utf-8") for end in ("html", "md")] == [False, False]

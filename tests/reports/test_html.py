@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -60,6 +61,12 @@ def test_tags_nest_and_close(page: str) -> None:
 
 def test_tags_nest_whatever_an_audit_holds(full: Path) -> None:
     assert Page(html(read_audit(full))).open == []
+
+
+def test_every_header_of_a_table_says_something(full: Path) -> None:
+    page = html(read_audit(full))
+    assert page.count("<th ") > 100
+    assert re.findall(r"<th\b[^>]*>\s*</th>", page) == []
 
 
 def test_nothing_is_loaded_from_outside_and_nothing_runs(page: str) -> None:

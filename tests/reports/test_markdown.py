@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.reports.formats.markdown import escaped, markdown
+from sidelight.reports.formats.markdown import coded, escaped, markdown
 from sidelight.reports.stored.results import read_audit
 
 BAR = re.compile(r"(?<!\\)\|")
@@ -75,3 +75,8 @@ def test_curves_victims_controls_and_what_failed_are_there(victims: Callable[[in
         "| undefended | 0.800 | \N{EN DASH} | 4,600 | 300 | 3.1 |",
     ):  # fmt: skip
         assert said in made
+
+
+def test_what_is_typed_is_code_in_the_sentences_too(victims: Callable[[int], Path]) -> None:
+    assert "takes at least 5 (`--seeds 5`)" in markdown(read_audit(victims(3)))
+    assert coded("a_b and `c_d | <e>` of \\ f") == "a\\_b and `c_d | <e>` of \\\\ f"

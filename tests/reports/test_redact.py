@@ -46,6 +46,46 @@ def test_curves_controls_and_groups_keep_no_private_text_either(name: str, tmp_p
     assert [secret for secret in ("alice", "lost_card_label", "jsonl") if secret in text] == []
 
 
+PRIVATE_SETTINGS = {
+    "adapter": "Acme march", "classes": ["Layoffs", "topping up"], "form": "Dear {text}, topping up",
+    "inner": {"file": "/home/alice/Acme Layoffs/rows march", "files": ["~/Acme Layoffs/march"]}, "auxiliary": "none",
+}  # fmt: skip
+PRIVATE_WORDS = ("Acme", "Layoffs", "march", "Dear", "topping", "alice")
+
+
+def with_private_settings(out: Path) -> Path:
+    """An audit whose settings, on each run, row and curve, and in the names made of them, are private."""
+    parts = every_case(1)
+    for one in (*parts["runs"], *parts["rows"], *parts["curves"]):
+        one["settings"] = PRIVATE_SETTINGS
+    for one in (*parts["runs"], *parts["rows"]):
+        one["threat"] = {**one["threat"], "auxiliary": "/home/alice/Acme Layoffs/other march.csv"}
+    for one in (*parts["runs"], *parts["rows"], *parts["curves"], *parts["groups"]):
+        one["label"] += " + released (adapter=Acme march, file=/home/alice/Acme Layoffs/rows march)"
+    return write_audit(out, **parts)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_settings_keep_no_private_word(name: str, tmp_path: Path) -> None:
+    text = FORMATS[name](redacted(read_audit(with_private_settings(tmp_path / "out"))))
+    assert [word for word in PRIVATE_WORDS if word in text] == []
+
+
+def test_what_is_not_private_in_settings_stays(tmp_path: Path) -> None:
+    told = read_audit(with_private_settings(tmp_path / "out"))
+    kept = redacted(told)
+    settings = {"adapter": "[path]", "classes": 2, "form": "[removed]",
+                "inner": {"file": "[path]", "files": ["[path]"]}, "auxiliary": "none"}  # fmt: skip
+    assert [run for run in kept.runs.values() if run.settings != settings] == []
+    assert [row for row in kept.rows if row.settings != settings] == []
+    assert [curve for curve in kept.curves if curve.settings != settings] == []
+    assert {row.stored["settings"]["classes"] for row in kept.rows} == {2}
+    assert {row.label.partition(" + ")[2] for row in kept.rows} == {"released (adapter=[path], file=[path])"}
+    assert {row.threat["adversary"] for row in kept.rows} == {"server"}
+    unchanged = FORMATS["md"](told)
+    assert [word for word in PRIVATE_WORDS if word not in unchanged] == []
+
+
 @pytest.mark.parametrize("name", ["html", "md"])
 def test_the_unredacted_report_holds_it(name: str, out: Path, private: tuple[str, ...]) -> None:
     text = FORMATS[name](read_audit(out)).replace("\\", "")

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from sidelight.reports.findings.answer import answer
 from sidelight.reports.findings.claims import claim_tables
+from sidelight.reports.findings.matrix import matrix
 from sidelight.reports.findings.summarise import beside, summarise
 from sidelight.reports.findings.summary import Summary
+from sidelight.reports.findings.verdicts import verdicts
+from sidelight.reports.formats.html import html
+from sidelight.reports.formats.markdown import markdown
+from sidelight.reports.formats.table import print_table
 from sidelight.reports.stored.results import read_audit
 from sidelight.reports.stored.rows import Row
 from sidelight.reports.written import FORMATS
 
+from .conftest import AUDIT
 from .every_case import DEFENDED, MOBILLM, REASSIGNED, UNDEFENDED, WEAKEST, every_case
-from .folder import row, run, scored, unscored, write_audit
+from .folder import group, row, run, scored, unscored, write_audit
 
 Build = Callable[..., Path]
 OfVictims = Callable[[int], Path]
@@ -86,6 +95,53 @@ def test_one_victim_needs_no_number(victims: OfVictims) -> None:
 def test_a_victim_that_failed_under_a_row_over_the_others_is_listed(victims: OfVictims) -> None:
     summary = of(victims(6), MOBILLM)
     assert [summary.named(row) for row in summary.failed] == ["match, victim 5"]
+
+
+@pytest.fixture
+def outlier(tmp_path: Path, build: Build) -> Path:
+    """Five victims of one protocol: over all of them an attack stays at guessing, on one alone it seems to leak."""
+    runs = [run(f"x-{at}", "x", [], victim=at, shows=["difference"]) for at in range(5)]
+    whole = labels("sign", 0.42, "resists", cell="whole", run=None, seed=None, victims=[0, 1, 2, 3, 4])
+    whole |= {"group": "g", "scope": "over 5 victims", "consumes": ["difference"]}
+    parts = [
+        labels("sign", 0.93 if at == 3 else 0.3 + at / 100, "leaks", cell=f"x-{at}--sign", role="victim")
+        | {"group": "g", "run": f"x-{at}", "seed": at, "victims": [at], "part_of": "whole"}
+        for at in range(5)
+    ]
+    head = AUDIT | {"victims": 5}
+    return build(tmp_path / "five", head=head, runs=runs, groups=[group(runs, group="g")], rows=[whole, *parts])
+
+
+def test_the_first_screen_speaks_of_all_victims_and_of_none_alone(outlier: Path) -> None:
+    summaries = summarise(read_audit(outlier))
+    (one,) = verdicts(summaries)
+    answers = {answer.goal: (answer.kept, answer.said) for answer in one.answers}
+    assert answers["labels"] == ("resists", "The attacks here stayed at guessing; others may not.")
+    found = matrix(summaries)
+    assert [[(square.state, square.value) for square in line.squares] for line in found.lines] == [[("resists", 0.42)]]
+    page = html(read_audit(outlier))
+    assert "0.93" not in page[: page.index('id="overview"')]
+
+
+def test_each_victim_s_own_figure_stands_under_the_row_over_all(outlier: Path) -> None:
+    audit = read_audit(outlier)
+    assert len(re.findall(r"<li>victim 3: 0\.930 \[0\.910,.0\.950\]", html(audit))) == 1
+    (line,) = [line for line in markdown(audit).splitlines() if "0.930" in line]
+    assert re.match(r"\| sign \| accuracy \| 3 \| 0\.930 ", line)
+
+
+def test_the_terminal_has_one_line_for_all_victims(outlier: Path) -> None:
+    text = io.StringIO()
+    print_table(outlier, Console(file=text, width=100))
+    lines = [line.split() for line in text.getvalue().splitlines() if line.startswith("sign")]
+    assert [(line[2], line[-1]) for line in lines] == [("0.420", "resists")]
+    assert "0.93" not in text.getvalue()
+
+
+def test_victims_that_stand_apart_are_told_apart_on_the_first_screen(victims: OfVictims) -> None:
+    found = {one.protocol: one for one in verdicts(summarise(read_audit(victims(3))))}
+    assert ", of victim 0 alone" in found["mobillm"].answers[0].said
+    assert found["mobillm"].settings == 1
 
 
 def test_an_attack_that_failed_on_every_victim_is_listed_once(tmp_path: Path, build: Build) -> None:

@@ -198,5 +198,25 @@ def test_what_failed_and_what_is_below_its_floor_is_told(out: Path) -> None:
     assert "Tune pae (difference=logit) to the utility floor" in said
 
 
-def test_an_audit_where_all_is_well_leaves_little_to_do(one: Callable[..., Path]) -> None:
-    assert [step for step in steps_of(one("resists")) if "Treat" in step] == []
+def test_an_audit_where_nothing_leaks_still_says_what_it_did_not_look_at(one: Callable[..., Path]) -> None:
+    assert steps_of(one("resists")) == [
+        "Nothing is known of the texts under pae: audit them. sidelight audit texts",
+        "Nothing is known of the tuned model under pae: audit it. sidelight audit models",
+        "One draw of the data is no rule: 5 victims give intervals over victims. --seeds 5",
+    ]
+
+
+def test_a_defence_under_which_nothing_leaks_is_worth_a_try(tmp_path: Path, build: Build) -> None:
+    defended = run("x-0", "x", [], protocol="pae", shows=["difference"], defences={"noise": {"sigma": 4}})
+    goals = {"labels": "sign", "texts": "match", "model": "readoff", "members": "gain"}
+    rows = [labels("x", "resists", attack=attack, cell=attack, goal=goal) for goal, attack in goals.items()]
+    parts = {"head": AUDIT | {"victims": 5}, "runs": [defended], "rows": rows, "examples": {}}
+    assert steps_of(build(tmp_path / "well", **parts)) == [
+        "Under x nothing that was attacked leaked: try it on your own data before you rely on it."
+    ]
+
+
+def test_what_decides_nothing_wants_more_rows(one: Callable[..., Path]) -> None:
+    assert steps_of(one("inconclusive"))[-1] == (
+        "Undecided figures want more rows or more victims: 5 victims give intervals over victims. --seeds 5"
+    )
