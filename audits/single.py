@@ -135,6 +135,8 @@ def _keep_apart(out: Path, recording: str) -> None:
     path = out / RECORDING
     if path.exists() and path.read_text(encoding="utf-8").strip() != recording:
         raise UsageError(f"{out} holds guesses of another recording; give another --out")
+    if not path.exists() and out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"{out} does not say whose guesses it holds; give another --out")
     out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
     files.write_text(path, recording + "\n")
 

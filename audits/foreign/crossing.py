@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ...system.codec import Precision
 from ...system.errors import UsageError
 from ...system.message import Message
-from .forms import check_forms
+from .forms import check_forms, check_names
 from .values import check_rows, copied, ids_of, precision_of
 
 Source = str | Callable[..., Any]
@@ -134,6 +134,7 @@ def _draft(head: Message, ids: Any, arrays: Any, given: Precision | None, size: 
         )
     precision = precision_of(found.kinds, given)
     message = replace(head, sample_ids=names, tensors=found.tensors, precision=precision)
+    check_names(message)
     by_tensors = Counted(head.kind, found.bytes if given is None else message.payload, "tensors")
     return Draft(message, True, by_grpc or by_tensors)
 

@@ -6,8 +6,23 @@ from collections.abc import Mapping
 
 import torch
 
+from ...system.envelope import MOST_LETTERS, MOST_NAME, NAME
 from ...system.errors import UsageError
+from ...system.message import Message
 from ..kinds import KINDS, LENGTHS
+
+NAMES = "letters, digits and _ . : -, the first a letter or digit, at most"
+
+
+def check_names(message: Message) -> None:
+    """Refuse what the message, its parties or its tensors cannot be called in a view."""
+    named = [("kind", message.kind), ("sender", message.sender), ("receiver", message.receiver)]
+    for what, name in named:
+        if len(name) > MOST_LETTERS or not NAME.fullmatch(name):
+            raise UsageError(f"the {what} of a message is no name; give {NAMES} {MOST_LETTERS}")
+    for name in message.tensors:
+        if len(name) > MOST_NAME or not NAME.fullmatch(name):
+            raise UsageError(f"{name[:80]!r} is no name of a tensor; give {NAMES} {MOST_NAME}")
 
 
 def check_forms(kind: str, tensors: Mapping[str, torch.Tensor]) -> None:

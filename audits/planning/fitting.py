@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ...attacks import ATTACKS
+from ...attacks.attack import Goal
 from ...system.backbone import Backbone
 from ...system.data import Dataset, Split
 from ...system.data.rows import MEMBER
@@ -13,10 +15,12 @@ from ...system.packets import EAVESDROPPER
 from ...system.protocols import Protocol, Scene
 from ...system.randomness import Streams
 from ...system.roles import SERVER
+from ..cells.membership import RATES, RESOLVED
+from ..cells.scoring import PRIMARY
 from ..runs.adversary import adversary_of
 from ..runs.drawing import draw_known
 from ..suites.arrange import Planned
-from ..suites.suite import DataPlan, Suite
+from ..suites.suite import DataPlan, RunPlan, Suite
 from ..suites.threat import Threat
 from .naming import Request, parts_path, run_streams
 
@@ -92,6 +96,22 @@ def refuse_unattackable(
             protocol.require_scene(scene)
             rows = adversary_of(threat, protocol, scene).rows(scene, dealt.victim_train)
             draw_known(rows, dealt.labels, threat.known_labels, UNUSED)
+            refuse_unresolvable(run, threat, protocol, len(dealt.non_member))
             for name, asked in (("candidates", "mixed"), ("challenge", "examples")):
                 if getattr(threat, name) == asked and not dealt.non_member:
                     raise UsageError(f'{name} is "{asked}" and there are no non_member rows to mix with; give some')
+
+
+def refuse_unresolvable(run: RunPlan, threat: Threat, protocol: Protocol, others: int) -> None:
+    """Refuse to look for members of a model that was tuned elsewhere among too few others: it is asked for little else.
+
+    Of models that are tuned here the audit says so on the rows of these attacks, beside all others.
+    """
+    least = round(RESOLVED / RATES[PRIMARY[Goal.MEMBERS]])
+    seeks = any(ATTACKS[name].goal is Goal.MEMBERS for name, _ in run.attacked())
+    if not protocol.trains and threat.challenge == "examples" and seeks and 0 < others < least:
+        raise UsageError(
+            f"{others} rows of the data are left for non_member, and attacks on members need at least {least} that the "
+            f"model of {protocol.name} was not tuned on; give more such rows, a larger data.non_member, or smaller "
+            "victim_test and auxiliary"
+        )

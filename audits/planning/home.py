@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...system import files
@@ -87,7 +87,8 @@ def held(out: Path) -> Iterator[None]:
         if not (out / "truth").is_dir():
             (out / LOCK).unlink()
         if fresh and not any(out.iterdir()):
-            out.rmdir()
+            with suppress(OSError):  # another audit begins there
+                out.rmdir()
         os.close(lock)
 
 
@@ -96,7 +97,7 @@ def _lock_of(out: Path) -> int:
     while True:
         out.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE)
         try:
-            lock = os.open(out / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            lock = os.open(out / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:  # the folder was removed meanwhile
             continue
         try:

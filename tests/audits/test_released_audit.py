@@ -131,6 +131,20 @@ def test_rows_that_do_not_say_who_was_tuned_on_are_refused(
         run_here(Small(small.root, small.backbone, bare), tmp_path / "out", suite, workers)
 
 
+@pytest.mark.parametrize("others", [400, 1100])
+def test_too_few_others_to_look_for_members_among_are_refused_before_anything_is_written(
+    audited: tuple[Small, Path], workers: Workers, tmp_path: Path, others: int
+) -> None:
+    small, suite = audited
+    few = tmp_path / "few.jsonl"
+    lines = small.rows.read_text(encoding="utf-8").splitlines(keepends=True)[: MEMBERS + others]
+    few.write_text("".join(lines), encoding="utf-8")
+    said = r"\d+ rows of the data are left for non_member, and attacks on members need at least 1000 that the model"
+    with pytest.raises(UsageError, match=said):
+        run_here(Small(small.root, small.backbone, few), tmp_path / "out", suite, workers)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_built_in_suite_names_everything_but_the_adapter() -> None:
     suite = load_suite("released")
     assert {run.protocol for run in suite.runs} == {"released"}

@@ -186,3 +186,11 @@ def test_unknown_attacks_and_folders_that_are_no_view_are_refused(out: Path, tmp
     with pytest.raises(UsageError, match=r"public\.json is missing; give a folder that `sidelight record`"):
         list(attack_one(out / "view", tmp_path, "sign", tmp_path / "guesses"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_folder_of_unknown_files_is_not_written_to(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter").touch()
+    with pytest.raises(UsageError, match="does not say whose guesses it holds; give another --out"):
+        list(attack_one(out / "view", out / "public", "sign", tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["letter"]

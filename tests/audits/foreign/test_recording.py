@@ -257,6 +257,24 @@ def test_nonsense_is_told_at_once_and_at_the_end_and_the_system_goes_on(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        ("states", "my states", "'my states' is no name of a tensor; give letters, digits .* at most 128"),
+        ("my states", "states", "the kind of a message is no name; give letters, digits .* at most 64"),
+        ("k" * 65, "states", "the kind of a message is no name"),
+    ],
+)
+def test_names_that_no_view_may_hold_are_refused_at_the_call(kind: str, name: str, said: str, tmp_path: Path) -> None:
+    def block() -> None:
+        with Recording(tmp_path / "run", public=PUBLIC) as recorder:
+            recorder.function(sending, Crossing(kind, "phone", "server", {name: "missing"}, "rows"))(["a"], [[1.0]])
+
+    with pytest.raises(UsageError, match=said):
+        block()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_error_in_a_mapping_is_told_without_what_it_quotes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def reading(rows: Any, missing: Any) -> Any:
         raise KeyError("a private text")
