@@ -11,9 +11,10 @@ BENCHES: Registry[Callable[[Bench], Finding]] = Registry(
     "benchmark",
     {
         "computation": ".benchmarks.computation:measure",
-        "memory": ".benchmarks.server_memory:measure",
+        "memory": ".benchmarks.memory.server:measure",
         "protocols": ".benchmarks.protocols:measure",
         "schedule": ".benchmarks.schedules:measure",
+        "speed": ".benchmarks.speed.speed:measure",
     },
     group="sidelight.benchmarks",
 )

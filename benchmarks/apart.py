@@ -30,9 +30,9 @@ from ..system.protocols import Protocol, Scene, interleave
 from ..system.randomness import Streams
 from ..system.roles import Device, Role
 from ..system.wire import Listener, Wire
+from .memory.resident import mark, peak, resident, steady
 from .operations import counter
 from .replay import Past, keep, replay
-from .resident import mark, peak, resident, steady
 
 
 @dataclass(frozen=True)

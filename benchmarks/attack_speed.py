@@ -44,7 +44,7 @@ from ..system.roles import DEVICE, SERVER
 from ..system.view import View
 from . import families
 from .apart import forked
-from .resident import mark, peak, resident
+from .memory.resident import mark, peak, resident
 from .sipit_peer import POLICIES, ask
 
 LONGEST = 64

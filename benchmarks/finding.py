@@ -109,6 +109,12 @@ class Finding:
         return [*(f"- {note}" for note in self.notes), ""] if self.notes else []
 
 
+def ended(found: Finding) -> int:
+    """Print what a command found; the exit status, 1 where a bar was missed."""
+    print(found.as_markdown())
+    return 1 if found.missed else 0
+
+
 def shown(value: Cell) -> str:
     """A cell of a table: three digits of a real number, thousands set apart."""
     if value is None:

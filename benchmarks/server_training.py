@@ -29,7 +29,7 @@ from ..system.protocols.side_training import SideTraining, squared_error
 from ..system.randomness import Streams
 from ..system.roles import DEVICE, SERVER
 from ..system.side_network import SideNetwork, SideShape
-from .cache_memory import QUOTA, batches_of, keep, sample_ids
+from .memory.cache import QUOTA, batches_of, keep, sample_ids
 
 SHAPES = {"sidelight-tiny": SideShape(6, 192, 192, 20), "OPT-125M": SideShape(12, 768, 192, 20)}
 STREAMS = Streams("benchmark")

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from sidelight.benchmarks.apart import forked
-from sidelight.benchmarks.device_memory import measured, peaks, settings
+from sidelight.benchmarks.memory.device import measured, peaks, settings
 from sidelight.system.backbone import TINY, Backbone, load_backbone
 
 TEXTS, TOKENS = 64, 64

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sidelight.benchmarks.apart import Case, _built, costs, forked, unload
+from sidelight.benchmarks.memory.resident import mark, peak, resident
 from sidelight.benchmarks.replay import Past, keep, replay
-from sidelight.benchmarks.resident import mark, peak, resident
 from sidelight.system.data import Split as Parts
 from sidelight.system.errors import ProtocolError, SidelightError
 from sidelight.system.federation import FEDERATION

@@ -10,7 +10,7 @@ import torch
 
 from sidelight.benchmarks import server_training
 from sidelight.benchmarks.apart import forked
-from sidelight.benchmarks.cache_memory import keep, train
+from sidelight.benchmarks.memory.cache import keep, train
 from sidelight.benchmarks.server_training import pairs
 from sidelight.system.cache import row_file
 from sidelight.system.errors import SidelightError

@@ -11,16 +11,16 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from ..system.protocols.fleet import Fleet
-from ..system.protocols.lora_training import LoraTraining
-from ..system.protocols.mesfl import MeSFL
-from ..system.protocols.split import Split
-from ..system.protocols.splitfed import SplitFed
-from ..system.roles import SERVER
-from .apart import Case, costs, forked
-from .finding import Bench, Finding, Headline
-from .material import random_opt, rows
-from .paired import Accuracy, accuracy_gap
+from ...system.protocols.fleet import Fleet
+from ...system.protocols.lora_training import LoraTraining
+from ...system.protocols.mesfl import MeSFL
+from ...system.protocols.split import Split
+from ...system.protocols.splitfed import SplitFed
+from ...system.roles import SERVER
+from ..apart import Case, costs, forked
+from ..finding import Bench, Finding, Headline
+from ..material import random_opt, rows
+from ..paired import Accuracy, accuracy_gap
 
 DEVICES = 10
 CUTS = (1, 2, 3, 4)

@@ -1,6 +1,6 @@
 """Whether training from many cached samples takes more memory than from few.
 
-    python -m sidelight.benchmarks.cache_memory [--samples 100000] [--few 10000] [--most 0.10]
+    python -m sidelight.benchmarks.memory.cache [--samples 100000] [--few 10000] [--most 0.10]
 
 A PAE server trains from a cache on disk, in a process of its own that did nothing before; another process kept the
 samples there. 6 layers of width 192 at fp16, 20 outputs, batches of 64, two epochs. What grows with the samples is
@@ -20,15 +20,15 @@ from pathlib import Path
 
 import torch
 
-from ..system.cache.disk import DiskCache
-from ..system.codec import Precision, through
-from ..system.message import Message
-from ..system.protocols.pae_server import KINDS, PAEServer
-from ..system.protocols.side_training import SideTraining
-from ..system.randomness import Streams
-from ..system.roles import DEVICE, SERVER
-from ..system.side_network import SideShape
-from .apart import forked
+from ...system.cache.disk import DiskCache
+from ...system.codec import Precision, through
+from ...system.message import Message
+from ...system.protocols.pae_server import KINDS, PAEServer
+from ...system.protocols.side_training import SideTraining
+from ...system.randomness import Streams
+from ...system.roles import DEVICE, SERVER
+from ...system.side_network import SideShape
+from ..apart import forked
 from .resident import mark, peak, resident
 
 SHAPE = SideShape(layers=6, width=192, bottleneck=192, outputs=20)

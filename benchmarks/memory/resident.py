@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from ..system.errors import UsageError
+from ...system.errors import UsageError
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 MMAP_THRESHOLD, LARGE = -3, 1 << 17

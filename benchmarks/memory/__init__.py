@@ -1,0 +1,1 @@
+"""The most memory that each party holds, each in a process of its own."""

@@ -1,0 +1,155 @@
+"""What an epoch costs on OPT-125M's shape: LoRA and full fine-tuning in one process beside PAE MobiLLM's parts.
+
+    python -m sidelight.benchmarks.speed.epochs [--texts 8] [--tokens 128] [--repeats 5]
+
+Random weights of OPT-125M's sizes; every text has all its tokens; one thread, fp32. A step of LoRA (peft, rank 8 on
+every linear map, a linear head) and of full fine-tuning is forward, backward and AdamW; the device's part of PAE is one
+forward pass, pivots, difference and bytes at fp16; the server's is a step on batches of 64 from a cache, with a
+bottleneck of 16 and 20 outputs. All take turns; figures are medians of processor seconds a text. E epochs cost LoRA
+E steps, and PAE one pass and E steps of the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch.nn.functional import cross_entropy
+
+from ...system.backbone import Backbone, load_backbone
+from ...system.protocols.pae_device import PAEDevice
+from ...system.protocols.protocol import Scene
+from ...system.protocols.side_training import SideTraining, regress
+from ...system.randomness import Streams
+from ...system.roles import DEVICE, SERVER
+from ...system.side_network import SideNetwork, SideShape
+from ...system.wire import Wire
+from ..finding import Bench, Finding, Headline, ended
+from ..material import random_opt
+from ..memory.device import LABELS, Acknowledging, samples, settings
+
+BATCH, OUTPUTS, BOTTLENECK = 64, 20, 16
+EPOCHS = (1, 3, 10)
+Step = Callable[[], object]
+
+
+def measure(bench: Bench, texts: int = 8, tokens: int = 128, repeats: int = 5) -> Finding:
+    """Every part in turns."""
+    with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:
+        random_opt(Path(folder))
+        steps = {
+            "LoRA step": (_tuning(folder, texts, tokens, 8), texts),
+            "full fine-tuning step": (_tuning(folder, texts, tokens, 0), texts),
+            "PAE device pass": (_device(folder, texts, tokens), texts),
+            "PAE server step": (_server(), BATCH),
+        }
+        found = _in_turns(steps, repeats)
+    bench.say(", ".join(f"{name} {1e3 * seconds:.1f} ms a text" for name, seconds in found.items()))
+    return Finding(
+        name="epochs",
+        title="An epoch on OPT-125M's shape",
+        kind="measured",
+        about=(
+            f"12 blocks of width 768, random weights, {texts} texts of {tokens} tokens a step, one thread; the "
+            f"server's step has {BATCH} samples, a bottleneck of {BOTTLENECK} and {OUTPUTS} outputs. Processor time, "
+            f"medians of {repeats} turns."
+        ),
+        headlines=[
+            Headline(f"{name}: seconds of {epochs} epochs, over PAE's", _ratio(found, step, epochs), None)
+            for name, step in (("LoRA", "LoRA step"), ("full fine-tuning", "full fine-tuning step"))
+            for epochs in EPOCHS
+        ],
+        rows=[
+            {"part": name, "milliseconds a text": 1e3 * seconds, "of LoRA's step": seconds / found["LoRA step"]}
+            for name, seconds in found.items()
+        ],
+        notes=("No accuracy stands behind these figures: weights are random.",),
+    )
+
+
+def _ratio(found: Mapping[str, float], step: str, epochs: int) -> float:
+    return epochs * found[step] / (found["PAE device pass"] + epochs * found["PAE server step"])
+
+
+def _in_turns(steps: Mapping[str, tuple[Step, int]], repeats: int) -> dict[str, float]:
+    """Median processor seconds a text; the first turn warms up and does not count."""
+    took: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(repeats + 1):
+        for name, (step, texts) in steps.items():
+            began = time.process_time()
+            step()
+            if turn:
+                took[name].append((time.process_time() - began) / texts)
+    return {name: statistics.median(found) for name, found in took.items()}
+
+
+def _tokens(backbone: Backbone, texts: int, tokens: int) -> tuple[Any, Any, torch.Tensor]:
+    own = samples(texts, tokens)
+    ids, mask = backbone.tokens([sample.text for sample in own], settings(backbone, texts, tokens).longest)
+    return ids, mask, torch.tensor([LABELS.index(sample.label) for sample in own])
+
+
+def _tuning(folder: str, texts: int, tokens: int, rank: int) -> Step:
+    """A step of LoRA, or with rank 0 of full fine-tuning, as memory/device.py has it."""
+    backbone = load_backbone(folder)
+    model: Any = backbone.model.base_model.requires_grad_(rank == 0)
+    if rank:
+        model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
+    head = torch.nn.Linear(backbone.width, len(LABELS))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW([*trained, *head.parameters()], lr=1e-4)
+    ids, mask, goals = _tokens(backbone, texts, tokens)
+
+    def step() -> None:
+        states = model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        optimizer.zero_grad()
+        cross_entropy(head(states[:, -1]), goals).backward()
+        optimizer.step()
+
+    return step
+
+
+def _device(folder: str, texts: int, tokens: int) -> Step:
+    """What a device does for a batch, up to the bytes that cross: a new device each time, which has kept nothing."""
+    backbone, own = load_backbone(folder), samples(texts, tokens)
+    scene = Scene(backbone, LABELS, {DEVICE: own}, Streams("benchmark"))
+    protocol = settings(backbone, texts, tokens)
+
+    def step() -> None:
+        role = PAEDevice(DEVICE, protocol, scene, own)
+        role.contribute(Wire({SERVER: Acknowledging()}, lambda message: None), own)
+
+    return step
+
+
+def _server() -> Step:
+    """A step on one batch."""
+    generator = torch.Generator().manual_seed(0)
+    training = SideTraining(bottleneck=BOTTLENECK)
+    side = SideNetwork(SideShape(12, 768, BOTTLENECK, OUTPUTS), generator)
+    optimizer = training.optimizer(side)
+    activations = torch.randn(BATCH, 12, 768, generator=generator)
+    targets = torch.randn(BATCH, OUTPUTS, generator=generator)
+    return lambda: regress(side, optimizer, training, 0, activations, targets, generator)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=8, help="of a step")
+    parser.add_argument("--tokens", type=int, default=128, help="of each text")
+    parser.add_argument("--repeats", type=int, default=5, help="turns")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    return ended(measure(Bench(say=print), given.texts, given.tokens, given.repeats))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

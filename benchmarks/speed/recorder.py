@@ -1,0 +1,101 @@
+"""What recording costs: the same run with and without a transcript on disk, in turns.
+
+    python -m sidelight.benchmarks.speed.recorder [--rows 600] [--repeats 5] [--most 1.05]
+
+A whole run of a protocol on `sidelight-tiny` and `messages`, in one process and one thread; recorded, every message
+that the server sees goes into view/ as an audit files it. By the wall clock, so that an idle machine is wanted; of the
+pairs' ratios the median counts. Exits with status 1 where any is above --most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ...system.backbone import TINY, Backbone, load_backbone
+from ...system.data import Sample
+from ...system.protocols import Protocol, Scene
+from ...system.protocols.mobillm import MobiLLM
+from ...system.protocols.pae import PAE
+from ...system.protocols.protocol import interleave
+from ...system.protocols.side_training import SideTraining
+from ...system.randomness import Streams
+from ...system.roles import DEVICE, SERVER
+from ...system.view import ViewWriter
+from ...system.wire import Wire
+from ..finding import Bench, Finding, Headline, ended
+from ..material import rows
+
+MOST = 1.05
+SIDE = SideTraining(epochs=2)
+RUNS: Mapping[str, Protocol] = {"pae": PAE(side=SIDE), "mobillm": MobiLLM(side=SIDE)}
+
+
+def measure(bench: Bench, train: int = 600, repeats: int = 5, most: float = MOST) -> Finding:
+    """Every run, recorded and not."""
+    parts, backbone = rows(bench, train, 100), load_backbone(TINY)
+    ratios = {name: _ratios(one, backbone, parts.victim_train, parts.labels, repeats) for name, one in RUNS.items()}
+    for name, found in ratios.items():
+        bench.say(f"{name}: {', '.join(f'{ratio:.3f}' for ratio in found)}")
+    return Finding(
+        name="recorder",
+        title="What recording costs",
+        kind="measured",
+        about=f"{len(parts.victim_train)} rows: a run that is recorded beside one that is not, by the wall clock.",
+        headlines=[
+            Headline(f"{name}: seconds with the recorder, over those without", statistics.median(found), most,
+                     f"{min(found):.3f} to {max(found):.3f} in {repeats} turns", at="most")
+            for name, found in ratios.items()
+        ],
+        rows=(),
+    )  # fmt: skip
+
+
+def _ratios(
+    protocol: Protocol, backbone: Backbone, samples: tuple[Sample, ...], labels: tuple[str, ...], repeats: int
+) -> list[float]:
+    """The first pair warms up and does not count."""
+    found = []
+    for turn in range(repeats + 1):
+        took = {recorded: _seconds(protocol, backbone, samples, labels, recorded) for recorded in _order(turn)}
+        found.append(took[True] / took[False])
+    return found[1:]
+
+
+def _order(turn: int) -> tuple[bool, bool]:
+    return (True, False) if turn % 2 else (False, True)
+
+
+def _seconds(
+    protocol: Protocol, backbone: Backbone, samples: tuple[Sample, ...], labels: tuple[str, ...], recorded: bool
+) -> float:
+    scene = Scene(backbone, labels, {DEVICE: samples}, Streams("benchmark"))
+    device, servers = protocol.device(scene, DEVICE), protocol.servers(scene)
+    with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:
+        began = time.perf_counter()
+        writer = ViewWriter(Path(folder) / "view", frozenset({SERVER})) if recorded else None
+        interleave([device], Wire(servers, (lambda message: None) if writer is None else writer))
+        if writer is not None:
+            writer.close(servers[SERVER].held(), {})
+        return time.perf_counter() - began
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--repeats", type=int, default=5, help="turns")
+    parser.add_argument("--most", type=float, default=MOST, help="the ratio that is let pass")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    return ended(measure(Bench(say=print), given.rows, given.repeats, given.most))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""`sidelight bench speed`: time to a target, an epoch on a larger shape, recording, and what a user waits for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from ..finding import Bench, Finding
+from . import command_line, epochs, recorder, target
+
+
+def measure(bench: Bench) -> Finding:
+    """All of it, one after the other, on one thread; the audit `quick` takes its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = [part.measure(bench) for part in (target, epochs, recorder, command_line)]
+    finally:
+        torch.set_num_threads(before)
+    return Finding(
+        name="speed",
+        title="Speed",
+        kind="measured",
+        about=" ".join(f"{one.title}: {one.about}" for one in found),
+        headlines=[replace(line, claim=f"{one.title}: {line.claim}") for one in found for line in one.headlines],
+        rows=found[0].rows,
+        notes=[note for one in found for note in one.notes],
+    )

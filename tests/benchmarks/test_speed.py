@@ -1,0 +1,106 @@
+"""A race counts a contender's own time alone, stops where it is good enough, and a peer learns as its users see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+
+from sidelight.benchmarks.finding import Bench, Headline
+from sidelight.benchmarks.memory.device import samples
+from sidelight.benchmarks.speed import race
+from sidelight.benchmarks.speed.command_line import measure as waited
+from sidelight.benchmarks.speed.epochs import _ratio
+from sidelight.benchmarks.speed.peft_tuning import PeftSettings, PeftTuning
+from sidelight.benchmarks.speed.protocol_tuning import contender
+from sidelight.benchmarks.speed.race import Judge, Predict, laps, reached, run
+from sidelight.system.backbone import load_backbone
+from sidelight.system.data import Sample
+from sidelight.system.errors import SidelightError
+from sidelight.system.protocols.pae import PAE
+from sidelight.system.protocols.side_training import SideTraining
+
+from ..contracts.conftest import micro
+from ..contracts.micro import LABELS, VICTIM, Micro
+
+__all__ = ["micro"]
+
+
+class Clock:
+    """Time that passes where the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        for name in ("perf_counter", "process_time"):
+            monkeypatch.setattr(race.time, name, lambda: self.now)
+
+    def work(self, seconds: Sequence[float]) -> Iterator[str]:
+        for took in seconds:
+            self.now += took
+            yield "looked at"
+
+
+def test_what_looks_at_a_contender_is_not_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, found = Clock(monkeypatch), []
+    for wall, processor, _ in laps(clock.work([2.0, 3.0])):
+        found.append((wall, processor))
+        clock.now += 100.0
+    assert found == [(2.0, 2.0), (5.0, 5.0)]
+
+
+def test_a_race_ends_at_the_first_look_that_is_good_enough() -> None:
+    rows = [Sample(str(at), "text", label, ()) for at, label in enumerate("ab")]
+
+    def learning(_: Sequence[Sample]) -> Iterator[Predict]:
+        yield lambda texts: torch.tensor([[1.0, 0.0]] * len(texts))
+        yield lambda texts: torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        raise AssertionError("the target was reached")
+
+    stops = run(learning, rows, Judge(rows, rows, "ab"), target=0.9)
+    assert [stop.accuracy for stop in stops] == [0.5, 1.0]
+    assert reached(stops, 0.9) == stops[1]
+    assert reached(stops[:1], 0.9) is None
+
+
+def test_a_peer_learns_what_it_is_shown(micro: Micro) -> None:
+    own = samples(32, 4)
+    rows = [Sample(one.id, f"{one.label} {one.text}", one.label, ()) for one in own]
+    labels = tuple(dict.fromkeys(one.label for one in rows))
+    tuning = PeftTuning(micro.folders["opt"], labels, PeftSettings(3e-2, epochs=20, batch=8, checks=1))
+    stops = run(tuning.work, rows, Judge(rows, rows, labels))
+    assert len(stops) == 20
+    assert stops[-1].accuracy == 1.0 > stops[0].accuracy
+
+
+def test_a_pass_of_a_peer_sees_every_row_once(micro: Micro) -> None:
+    import random
+
+    tuning = PeftTuning(micro.folders["opt"], LABELS, PeftSettings(batch=4))
+    rows = [[0] * (1 + at % 5) for at in range(70)]
+    seen = Counter(place for batch in tuning._batches(rows, random.Random(0)) for place in batch)
+    assert seen == Counter(range(70))
+
+
+def test_a_protocol_races_to_its_end_and_predicts(micro: Micro) -> None:
+    backbone = load_backbone(str(micro.folders["opt"]))
+    enter = contender(PAE(side=SideTraining(bottleneck=4, epochs=2)), backbone, LABELS)
+    (stop,) = run(enter, VICTIM, Judge(VICTIM, VICTIM, LABELS))
+    assert stop.processor > 0
+    assert 0 <= stop.accuracy <= 1
+
+
+def test_epochs_after_the_first_cost_pae_the_server_alone() -> None:
+    # 3 epochs: three steps of 6 s, against one pass of 2 s and three steps of 1 s
+    assert _ratio({"LoRA step": 6.0, "PAE device pass": 2.0, "PAE server step": 1.0}, "LoRA step", 3) == 18 / 5
+
+
+def test_a_command_that_fails_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidelight.benchmarks.speed.command_line.SIDELIGHT", ("python", "-c", "raise SystemExit(2)"))
+    with pytest.raises(SidelightError, match="failed, so that it has no time"):
+        waited(Bench(), quick_seconds=None)
+
+
+def test_a_bar_at_most_is_missed_above_it() -> None:
+    assert Headline("seconds", 0.6, 0.5, at="most").reached is False
