@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import linregress, t
+from scipy.stats import t
 
 from ...system.errors import UsageError
 
@@ -33,6 +33,8 @@ def fitted(points: Sequence[Point]) -> Exponent:
     if len(points) < 3 or len({size for size, _ in points}) < 2 or min(min(point) for point in points) <= 0:
         raise UsageError("a power is fitted to three points or more of two sizes or more, all above 0")
     sizes, costs = np.log(np.array(points, dtype=float)).T
-    line = linregress(sizes, costs)
-    reach = float(t.ppf((1 + LEVEL) / 2, len(points) - 2)) * float(line.stderr)
-    return Exponent(float(line.slope), float(line.slope) - reach, float(line.slope) + reach)
+    slope, constant = np.polyfit(sizes, costs, 1)
+    left = costs - slope * sizes - constant
+    error = np.sqrt((left @ left) / (len(points) - 2) / np.square(sizes - sizes.mean()).sum())
+    reach = t.ppf((1 + LEVEL) / 2, len(points) - 2) * error
+    return Exponent(float(slope), float(slope - reach), float(slope + reach))

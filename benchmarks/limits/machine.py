@@ -22,6 +22,8 @@ from ...system.side_network import SideShape
 TURNS = 5
 SQUARE = 1024
 ARRAY = 256 << 20
+WORTH = 2e8
+"""Operations that a narrow product is repeated for, so that the clock sees it."""
 SENT, CHUNK = 256 << 20, 1 << 20
 """Bytes over a loopback socket, and of one call."""
 Product = tuple[int, int, int]
@@ -88,7 +90,7 @@ def product(shape: Product) -> float:
     generator = torch.Generator().manual_seed(0)
     left, right = torch.randn(rows, inner, generator=generator), torch.randn(inner, columns, generator=generator)
     into, operations = torch.empty(rows, columns), 2 * rows * inner * columns
-    times = max(1, int(2e8) // operations)
+    times = max(1, int(WORTH) // operations)
 
     def work() -> None:
         for _ in range(times):

@@ -88,7 +88,8 @@ class SideGradient:
             torch.addmm(into, room.bent[i].T, gradient, beta=0, alpha=factors[i], out=into)
             torch.mul(room.pulled[i], slopes[i], out=room.pushed[i])
             torch.mm(room.mixed[i].T, room.pushed[i], out=self._to_down[i])
-            torch.addmm(gradient, room.pushed[i], self._down[i].T, beta=factors[i], out=gradient)
+            if i:  # below the first layer nothing learns
+                torch.addmm(gradient, room.pushed[i], self._down[i].T, beta=factors[i], out=gradient)
         states = torch.stack(along[::-1])
         own = states * factor + (room.all_pushed * room.all_narrow).sum((1, 2))
         below = (states + (room.all_pulled * room.all_bent).sum((1, 2))).roll(1)
