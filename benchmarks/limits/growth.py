@@ -4,8 +4,9 @@
 
 Each cost is measured REPEATS times at each size, in turns. A cost that grows with samples misses its bar where the
 lower end of its exponent's 95 % interval is above 1, which is where it is worse than linear beyond what chance makes.
-Beside it stands the exponent from MANY samples on, which no fixed cost makes smaller. It may be above 1 where a file
-outgrows the processor's caches, which happens once, and where keys are sorted or looked up in a tree.
+Beside it stands the exponent from MANY samples on, which no fixed cost makes smaller. It is above 1 where keys are sorted
+or looked up in a tree, and where the cache gives mapped pages back to stay flat in memory: the larger the file, the
+fewer of the pages that remain serve the next random read, until each read has its own page faults.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def measure(bench: Bench) -> Finding:
         headlines=bars(found),
         rows=[one.row() for one in found],
         notes=[
-            f"A fixed cost lowers an exponent; from {MANY:,} samples on it does not, but there a cache file outgrows "
-            "the processor's caches: a random read is then a page fault, whose cost is the same at any larger size."
+            f"A fixed cost lowers an exponent; from {MANY:,} samples on it hardly does. The cache gives mapped pages "
+            "back to stay flat in memory: the larger its file, the more random reads end in page faults."
         ],
         plots=plots(found),
     )
