@@ -4,7 +4,7 @@
 
 Each cost is measured REPEATS times at each size, in turns. A cost that grows with samples misses its bar where the
 lower end of its exponent's 95 % interval is above 1, which is where it is worse than linear beyond what chance makes.
-Beside it stands the exponent from MANY samples on, which no fixed cost makes smaller. It is above 1 where keys are sorted
+Beside it stands that from MANY samples on, which no fixed cost makes smaller. It is above 1 where keys are sorted
 or looked up in a tree, and where the cache gives mapped pages back to stay flat in memory: the larger the file, the
 fewer of the pages that remain serve the next random read, until each read has its own page faults.
 """
