@@ -91,7 +91,7 @@ def bars(found: Sequence[Grown]) -> list[Headline]:
     """One of each cost that grows with samples."""
     return [
         Headline(
-            f"{one.name}: exponent in samples, lower end of its interval (issue 10)",
+            f"{one.name}: exponent in samples, lower end of its interval",
             one.exponent.low,
             LINEAR,
             f"exponent {one.exponent.value:.2f}, upper end {one.exponent.high:.2f}; from {MANY:,} on {tail.value:.2f}",

@@ -100,7 +100,7 @@ def bar(machine: Machine, epoch: Figure) -> Headline:
     least, roofline = epoch.bound.arithmetic(machine), epoch.bound.roofline(machine)
     allowed = 100 * least / roofline
     note = f"the roofline allows {allowed:.0f} %, of which this is {100 * roofline / epoch.seconds:.0f} %"
-    return Headline("cached epochs, in % of the arithmetic bound (issue 10)", epoch.share(machine), LEAST, note)
+    return Headline("cached epochs, in % of the arithmetic bound", epoch.share(machine), LEAST, note)
 
 
 def rates(machine: Machine) -> Iterator[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sidelight.benchmarks.finding import Bench
 from sidelight.benchmarks.limits import machine as machine_room
+from sidelight.benchmarks.limits import nearness
 from sidelight.benchmarks.limits.bounds import Bound, cache_read, server_step, weights
 from sidelight.benchmarks.limits.machine import Machine, loopback, measured, one_thread
 from sidelight.benchmarks.limits.nearness import LEAST, Figure, bar
@@ -59,3 +61,16 @@ def test_the_machine_is_measured_and_gets_its_threads_back(monkeypatch: pytest.M
     assert set(found.products) == {"64 x 64 x 64", "7 x 10 x 4", "7 x 4 x 10", "10 x 7 x 4"}
     assert found.peak >= min(found.products.values()) > 0
     assert min(found.copying, found.reading, found.socket, loopback()) > 0
+
+
+def test_every_figure_stands_beside_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in {"SQUARE": 256, "ARRAY": 1 << 20, "SENT": 1 << 20, "CHUNK": 1 << 16, "WORTH": 1e5}.items():
+        monkeypatch.setattr(machine_room, name, size)
+    for name, value in {"SHAPE": SHAPE, "SAMPLES": 128, "STEPS": 1, "TURNS": 1}.items():
+        monkeypatch.setattr(nearness, name, value)
+    found = nearness.measure(Bench())
+    assert [one.bar for one in found.headlines] == [LEAST]
+    assert len(found.rows) == 7
+    for row in found.rows:
+        shares = [row["% of the arithmetic bound"], row["% of the roofline"]]
+        assert any(isinstance(share, float) and share > 0 for share in shares)
