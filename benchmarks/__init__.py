@@ -11,6 +11,8 @@ BENCHES: Registry[Callable[[Bench], Finding]] = Registry(
     "benchmark",
     {
         "computation": ".benchmarks.computation:measure",
+        "growth": ".benchmarks.limits.growth:measure",
+        "limits": ".benchmarks.limits.nearness:measure",
         "memory": ".benchmarks.memory.server:measure",
         "protocols": ".benchmarks.protocols:measure",
         "schedule": ".benchmarks.schedules:measure",

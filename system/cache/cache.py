@@ -47,6 +47,10 @@ class Cache(ABC):
     def rows(self, kind: str, ids: Sequence[str]) -> torch.Tensor:
         """(B, ...) in the order of `ids`; raises Absent."""
 
+    def kept(self, kind: str, ids: Sequence[str]) -> torch.Tensor:
+        """As `rows`, of the type in which the values are kept where that is another: half the bytes, or fewer."""
+        return self.rows(kind, ids)
+
     @abstractmethod
     def missing(self, kind: str, ids: Iterable[str]) -> list[str]:
         """The ids, in their order, of which nothing of this kind is there."""

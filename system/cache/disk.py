@@ -103,6 +103,10 @@ class DiskCache(Cache):
         self._known = {**self._layouts(), kind: grown}
 
     def rows(self, kind: str, ids: Sequence[str]) -> torch.Tensor:
+        found = self.kept(kind, ids)
+        return found.float() if found.is_floating_point() else found
+
+    def kept(self, kind: str, ids: Sequence[str]) -> torch.Tensor:
         layout = self._layouts().get(kind)
         if layout is None:
             raise Absent(ids)
@@ -111,8 +115,7 @@ class DiskCache(Cache):
             raise Absent([ids[place] for place in absent])
         if not raw:
             return torch.empty(len(ids), *layout.shape, dtype=layout.dtype)
-        found = torch.frombuffer(raw, dtype=layout.dtype).view(len(ids), *layout.shape)
-        return found.float() if found.is_floating_point() else found
+        return torch.frombuffer(raw, dtype=layout.dtype).view(len(ids), *layout.shape)
 
     def missing(self, kind: str, ids: Iterable[str]) -> list[str]:
         asked = list(ids)

@@ -26,6 +26,7 @@ from ..side_network import PROJECT, SideNetwork
 from .alignment import Kind
 from .batch_order import ordered
 from .protocol import batches
+from .side_gradient import SideGradient
 from .side_training import descend, squared_error
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class ArrivalServer(Server):
         self._training, self._at_once, self._patience = protocol.side, protocol.at_once, protocol.patience
         self._labelled = protocol.label_site == "server"
         self._optimizer = self._training.optimizer(network)
+        self._gradient: SideGradient | None = None
         self._waiting: dict[Sighting, torch.Tensor] = {}
         """Activations of which nothing else is known yet."""
         self._cache: dict[Sighting, Row] = {}
@@ -154,7 +156,14 @@ class ArrivalServer(Server):
 
     def _descend(self, epoch: int, cut: Sequence[Sequence[Row]]) -> None:
         """A step on each batch of rows, at an epoch's rate."""
-        descend(self._optimizer, self._training, epoch, cut, self._loss)
+        if self._labelled or any(row.projection for rows in cut for row in rows):
+            descend(self._optimizer, self._training, epoch, cut, self._loss)
+            return
+        self._gradient = self._gradient or SideGradient(self._side)
+        self._training.set_rate(self._optimizer, epoch)
+        for rows in cut:
+            self._gradient(torch.stack([row.activations for row in rows]), torch.stack([row.target for row in rows]))
+            self._optimizer.step()
 
     def _loss(self, rows: Sequence[Row]) -> torch.Tensor:
         """Of rows of any kinds, brought to one width kind by kind."""

@@ -24,7 +24,8 @@ from ..side_network import SideNetwork, SideShape
 from .batch_order import ordered
 from .checkpoint import IDS, State, load_training, packed_ids, training_state, unpacked_ids
 from .protocol import batches
-from .side_training import SideTraining, descend, squared_error
+from .side_gradient import SideGradient
+from .side_training import SideTraining
 
 if TYPE_CHECKING:
     from .private_training import PrivateTraining
@@ -56,6 +57,7 @@ class PAEServer(ResumableServer):
         self._beginnings += 1
         self._side = SideNetwork(self._shape, self._streams.torch("weights"))
         self._optimizer = self._training.optimizer(self._side)
+        self._gradient: SideGradient | None = None  # made when it is first needed: it takes memory
         self._private = self._privately(self._steps) if self._steps is not None else None
         self._turn_to(0, 0)
         self.unsaved = True
@@ -178,12 +180,11 @@ class PAEServer(ResumableServer):
         return self._epoch * len(self._batches) + self._batch, self._training.epochs * len(self._batches)
 
     def _step_on(self, ids: list[str]) -> None:
-        activations, targets = (self._cache.rows(kind, ids) for kind in KINDS)
-
-        def loss(_: None) -> torch.Tensor:
-            return squared_error(self._side(activations), targets)
-
-        descend(self._optimizer, self._training, self._epoch, [None], loss)
+        activations, targets = (self._cache.kept(kind, ids) for kind in KINDS)
+        self._gradient = self._gradient or SideGradient(self._side)
+        self._gradient(activations, targets)
+        self._training.set_rate(self._optimizer, self._epoch)
+        self._optimizer.step()
 
     def _private_epoch(self, private: PrivateTraining) -> None:
         """An epoch is one step here: any sample may stand in any of its batches."""

@@ -36,11 +36,16 @@ class SideTraining:
                 raise UsageError(f"{name} is {value}; give at least 1")
 
     def optimizer(self, network: SideNetwork) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        weights, decay = network.parameters(), self.weight_decay
+        return torch.optim.AdamW(weights, lr=self.learning_rate, weight_decay=decay, fused=True)
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch."""
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(epoch / max(self.epochs, 1), 1.0)))
+
+    def set_rate(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate(epoch)
 
 
 def regress(
@@ -68,8 +73,7 @@ def descend(
     loss: Callable[[T], torch.Tensor],
 ) -> None:
     """A step down the loss of each batch, at an epoch's rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = training.rate(epoch)
+    training.set_rate(optimizer, epoch)
     for rows in cut:
         optimizer.zero_grad()
         loss(rows).backward()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sidelight.benchmarks import server_training
 from sidelight.benchmarks.apart import forked
 from sidelight.benchmarks.memory.cache import keep, train
-from sidelight.benchmarks.server_training import pairs
+from sidelight.benchmarks.limits import server_training
+from sidelight.benchmarks.limits.server_training import pairs
 from sidelight.system.cache import row_file
 from sidelight.system.errors import SidelightError
 from sidelight.system.side_network import SideShape

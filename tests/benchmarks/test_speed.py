@@ -10,7 +10,6 @@ import torch
 
 from sidelight.benchmarks.finding import Bench, Headline
 from sidelight.benchmarks.memory.device import samples
-from sidelight.benchmarks.speed import race
 from sidelight.benchmarks.speed.command_line import measure as waited
 from sidelight.benchmarks.speed.epochs import _ratio
 from sidelight.benchmarks.speed.peft_tuning import PeftSettings, PeftTuning
@@ -34,7 +33,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         for name in ("perf_counter", "process_time"):
-            monkeypatch.setattr(race.time, name, lambda: self.now)
+            monkeypatch.setattr(f"time.{name}", lambda: self.now)
 
     def work(self, seconds: Sequence[float]) -> Iterator[str]:
         for took in seconds:
