@@ -10,6 +10,7 @@ from .finding import Bench, Finding
 BENCHES: Registry[Callable[[Bench], Finding]] = Registry(
     "benchmark",
     {
+        "comms": ".benchmarks.communications.comms:measure",
         "computation": ".benchmarks.computation:measure",
         "memory": ".benchmarks.server_memory:measure",
         "protocols": ".benchmarks.protocols:measure",

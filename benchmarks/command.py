@@ -10,7 +10,7 @@ import typer
 
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help="computation, memory, protocols, schedule; all of them where absent.")
+        list[str] | None, typer.Argument(help="comms, computation, memory, protocols, schedule; all where absent.")
     ] = None,
     backbone: Annotated[str, typer.Option(help="Packaged name, local folder or Hugging Face id.")] = "sidelight-tiny",
     data: Annotated[str, typer.Option(help="`messages`, FILE.jsonl, FILE.csv or a `datasets` id.")] = "messages",
