@@ -5,7 +5,9 @@ from __future__ import annotations
 from ..finding import Bench, Finding, Headline, Table
 from .bar import SETTING, headlines
 from .checking import MOST, Checked, checked
-from .tables import by_kind, overview, plots, sweeps
+from .links import LINKS
+from .tables import by_kind, on_links, overview, plots, sweeps
+from .target import measured
 
 
 def measure(bench: Bench) -> Finding:
@@ -25,7 +27,13 @@ def measure(bench: Bench) -> Finding:
         ),
         headlines=[*headlines(), *_offs(checks)],
         rows=overview(),
-        tables=[by_kind(), *along, Table("Formulas beside what was counted", [one.row for one in checks])],
+        tables=[
+            measured(bench),
+            *along,
+            on_links(),
+            by_kind(),
+            Table("Formulas beside what was counted", [one.row for one in checks]),
+        ],
         plots=plots(along),
         notes=(
             "`local` and `released` send nothing.",
@@ -33,6 +41,13 @@ def measure(bench: Bench) -> Finding:
             "Sizes of the five models are published ones. Formulas were checked on sidelight-tiny and a small random "
             "Llama here, and at OPT-125M's true shape by `python -m sidelight.benchmarks.communications.bar`; what "
             "stands for the larger ones follows from the formula.",
+            *(
+                f"{link.name}: {link.uplink / 1e6:.3g} Mbit/s up, {link.downlink / 1e6:.3g} down, "
+                f"{1000 * link.round_trip:.0f} ms there and back ({link.source})."
+                for link in LINKS.values()
+            ),
+            "Seconds on links are modelled: `python -m sidelight.benchmarks.communications.shaped_link` holds the "
+            "model against a link that the kernel shapes. Several devices have a link each and use them at once.",
             "pae_lm sends every position but the last, and 64 entries of each difference over the vocabulary.",
         ),
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..finding import Cell, Plot, Table
 from .bar import SETTING
 from .formulas import FORMULAS, derived
+from .links import LINKS, load, seconds
 from .setting import Setting
 from .shapes import SHAPES, opt
 from .traffic import ACROSS, DOWN, UP, Cost, total
@@ -86,6 +87,17 @@ def _along(what: str, column: str, values: Sequence[Cell], made: Callable[..., S
 def megabytes(setting: Setting) -> dict[str, Cell]:
     """Of every protocol."""
     return {name: total(derived(name, setting_of(name, setting))).bytes / MB for name in FORMULAS}
+
+
+def on_links() -> Table:
+    """Minutes of a whole run, by the model of links."""
+    rows: list[dict[str, Cell]] = []
+    for name, formula in FORMULAS.items():
+        setting = setting_of(name)
+        passed = load(formula(setting))
+        minutes = {link.name: seconds(link, passed, setting.devices) / 60 for link in LINKS.values()}
+        rows.append({"protocol": name, "devices": setting.devices, "calls": passed.calls, **minutes})
+    return Table("Minutes of a whole run on a device's own link, computing left out (modelled)", rows)
 
 
 def plots(tables: Sequence[Table]) -> list[Plot]:
