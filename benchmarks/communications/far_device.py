@@ -18,6 +18,7 @@ from ...system.protocols.agreed import Agreed, SideAgreed
 from ...system.protocols.side_training import SideTraining
 from ...system.roles import DEVICE, SERVER
 from ...system.side_network import SideShape
+from ...system.wire import Wire
 from .setting import Setting
 from .shapes import SHAPES
 
@@ -30,21 +31,22 @@ def main() -> int:
     wire = DeviceWire(Connection(sys.argv[1], plain_text=True))
     states = torch.randn(SETTING.batch, SETTING.shape.blocks, SETTING.shape.width, generator=torch.Generator())
     began = time.monotonic()
-    wire.join(_agreed())
+    wire.join(agreed())
     send(wire, samples, states)
     wire.close()
     print(time.monotonic() - began)
     return 0
 
 
-def _agreed() -> Agreed:
+def agreed() -> Agreed:
+    """What is trained, which is not what is measured."""
     shape = SideShape(SETTING.shape.blocks, SETTING.shape.width, SETTING.rank, SETTING.classes)
     training = SideTraining(bottleneck=SETTING.rank, epochs=SETTING.epochs, batch=SETTING.batch)
     return Agreed("pae", "c0", SideAgreed(shape, training))
 
 
-def send(wire: DeviceWire, samples: int, states: torch.Tensor) -> None:
-    """Announce, send, let train, download."""
+def send(wire: Wire, samples: int, states: torch.Tensor) -> None:
+    """Announce, send the states (batch, L, d) again and again, let train, download."""
     ids = [f"{at:016x}" for at in range(samples)]
     wire.request(Message("samples", DEVICE, SERVER, sample_ids=tuple(ids)))
     told = torch.zeros(len(states), SETTING.classes)

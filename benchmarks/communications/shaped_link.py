@@ -82,7 +82,8 @@ def run(link: Link, samples: int, kernel: bool, seed: int) -> float:
             command = (*ends.inside, sys.executable, "-m", module, f"{ends.host}:{here}", str(samples))
             found = subprocess.run(command, check=False, capture_output=True, text=True)
     if found.returncode:
-        raise UsageError(f"the device at the far end failed: {found.stderr.strip().splitlines()[-1:]}")
+        last = found.stderr.strip().splitlines() or ["it said nothing"]
+        raise UsageError(f"the device at the far end ended with status {found.returncode}: {last[-1]}")
     return float(found.stdout)
 
 

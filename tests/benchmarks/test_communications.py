@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import pytest
 import torch
 
-from sidelight.benchmarks.communications import checking, runs, sockets
+from sidelight.benchmarks.communications import checking, far_device, runs, shaped_link, sockets
 from sidelight.benchmarks.communications.bar import SETTING, headlines
+from sidelight.benchmarks.communications.delaying_proxy import delaying
 from sidelight.benchmarks.communications.envelopes import Form, Tensor, number, numbers
 from sidelight.benchmarks.communications.formulas import FORMULAS, SILENT, derived
 from sidelight.benchmarks.communications.links import LINKS, Link, Load, load, passing, seconds
 from sidelight.benchmarks.communications.setting import Setting
 from sidelight.benchmarks.communications.shapes import SHAPES, llama, opt
 from sidelight.benchmarks.communications.tables import megabytes, overview, sweeps
-from sidelight.benchmarks.communications.traffic import DOWN, UP, Cost, Flow, added, total
+from sidelight.benchmarks.communications.traffic import DOWN, UP, Cost, Flow, added, counted, total
 from sidelight.system.errors import UsageError
 from sidelight.system.message import Message, encode
 from sidelight.system.protocols import PROTOCOLS
+from sidelight.system.protocols.pae import PAE
+from sidelight.system.wire import Wire
 
 from ..contracts.micro import WIDTH, Micro
 
@@ -77,10 +82,10 @@ def test_what_passes_a_socket_is_derived(micro: Micro, name: str) -> None:
 
 def test_a_wrong_formula_is_seen(micro: Micro) -> None:
     setting = micro_setting(micro, "opt")
-    counted = runs.run("pae", setting, micro.backbone("opt"))
-    assert checking.on_wire("pae", setting, counted).off == 0
-    assert checking.on_wire("pae", replace(setting, classes=6), counted).off > 0.01
-    assert checking.on_wire("mobillm", setting, counted).off > 0.01
+    sent = runs.run("pae", setting, micro.backbone("opt"))
+    assert checking.on_wire("pae", setting, sent).off == 0
+    assert checking.on_wire("pae", replace(setting, classes=6), sent).off > 0.01
+    assert checking.on_wire("mobillm", setting, sent).off > 0.01
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8", "int4", "int2"])
@@ -152,6 +157,48 @@ def test_loss_delays_as_drawing_it_does() -> None:
     drawn = (ends.max(1).values - segments * each).mean()
     free = passing(100 * 1448, 12e6, replace(link, loss=0.0))
     assert passing(100 * 1448, 12e6, link) - free / 0.98 == pytest.approx(float(drawn), rel=0.03)
+
+
+def test_what_is_sent_on_a_shaped_link_is_what_its_model_counts() -> None:
+    wire = Wire(PAE.hosted(far_device.agreed(), None).roles, lambda _message: None)
+    states = torch.zeros(SETTING.batch, SETTING.shape.blocks, SETTING.shape.width)
+    far_device.send(wire, 40, states)
+    assert counted(wire.traffic) == derived("pae", replace(far_device.SETTING, samples=40))
+
+
+@pytest.mark.parametrize("rated", [False, True])
+def test_a_proxy_that_delays_and_loses_passes_every_byte_in_order(rated: bool) -> None:
+    sent = bytes(range(256)) * 800
+    link = Link("short", "", 1e8, 1e8, 0.01, loss=0.1)
+    with socket.create_server(("localhost", 0)) as server:
+        server.settimeout(30)
+        with (
+            delaying(server.getsockname()[1], "127.0.0.1", link, rated) as port,
+            socket.create_connection(("127.0.0.1", port), timeout=30) as device,
+        ):
+            Thread(target=lambda: (device.sendall(sent), device.shutdown(socket.SHUT_WR)), daemon=True).start()
+            far, _ = server.accept()
+            with far:
+                far.settimeout(30)
+                assert read(far) == sent
+                far.sendall(sent[::-1])
+            assert read(device) == sent[::-1]
+
+
+def read(end: socket.socket) -> bytes:
+    """All that comes until the other side ends."""
+    found = b""
+    while data := end.recv(1 << 16):
+        found += data
+    return found
+
+
+def test_a_machine_that_cannot_shape_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert not shaped_link.by_kernel()
+    assert "needs root and ip and tc" in capsys.readouterr().out
 
 
 def test_calls_are_what_devices_begin() -> None:
