@@ -55,7 +55,11 @@ def test_both_files_are_written_with_the_versions(tmp_path: Path) -> None:
     store(FOUND, tmp_path / "out")
     stored = json.loads((tmp_path / "out" / "some.json").read_text())
     assert [one["reached"] for one in stored["headlines"]] == [True, None, False, True]
-    assert stored["tables"][0] == {"title": "By size (modelled)", "rows": [{"size": 1, "bytes": 2048}]}
+    assert stored["tables"][0] == {
+        "title": "By size (modelled)",
+        "columns": ["size", "bytes"],
+        "rows": [{"size": 1, "bytes": 2048}],
+    }
     assert stored["versions"].keys() == {"python", "sidelight", "torch", "transformers", "peft"}
     assert stored["machine"]["cores"] == os.cpu_count()
     assert datetime.strptime(stored["created"], "%Y-%m-%dT%H:%M:%SZ")

@@ -27,7 +27,7 @@ FOUND = Finding(
     rows=({"texts": 100, "seconds": 0.1}, {"texts": 10000, "seconds": None}),
     notes=("One thread.",),
     plots=(GROWTH,),
-    tables=(Table("By <device>", ({"devices": 3, "seconds": 1.5},)),),
+    tables=(Table("By <device>", ({"seconds": 1.5, "devices": 3},)),),
 )
 LINKS = Finding(
     name="links", title="Links", kind="modelled", about="By rate.", headlines=(Headline("LTE", 2.0, None),), rows=()
@@ -60,7 +60,7 @@ def test_the_page_stands_alone_and_says_what_is_modelled(folder: Path) -> None:
     assert "Links <small>modelled, 20" in page
     assert "at most 1.05" in page
     assert "<h3>By &lt;device&gt;</h3>" in page
-    assert '<th scope="row">3</th><td>1.5</td>' in page
+    assert '<th scope="row">1.5</th><td>3</td>' in page
     assert page.count("<svg") == 1
 
 
@@ -69,7 +69,7 @@ def test_markdown_has_a_row_for_each_bar_and_each_row(folder: Path) -> None:
     assert "| speed; bound 0.9 | 0.7 | at least 0.8 | no |" in text
     assert "| 100 | 0.1 |" in text
     assert "| 10,000 | - |" in text
-    assert "### By &lt;device&gt;\n\n| devices | seconds | \n| --- | --- |\n| 3 | 1.5 | \n" in text
+    assert "### By &lt;device&gt;\n\n| seconds | devices | \n| --- | --- |\n| 1.5 | 3 | \n" in text
     assert "## Links (modelled, 20" in text
 
 
