@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from threading import Thread
 from typing import Any
@@ -19,10 +20,11 @@ from sidelight.benchmarks.communications.links import LINKS, Link, Load, load, p
 from sidelight.benchmarks.communications.setting import Setting
 from sidelight.benchmarks.communications.shapes import SHAPES, llama, opt
 from sidelight.benchmarks.communications.tables import megabytes, overview, sweeps
+from sidelight.benchmarks.communications.target import Found, _columns, _tried
 from sidelight.benchmarks.communications.traffic import DOWN, UP, Cost, Flow, added, counted, total
 from sidelight.system.errors import UsageError
 from sidelight.system.message import Message, encode
-from sidelight.system.protocols import PROTOCOLS
+from sidelight.system.protocols import PROTOCOLS, Protocol
 from sidelight.system.protocols.pae import PAE
 from sidelight.system.wire import Wire
 
@@ -176,13 +178,19 @@ def test_a_proxy_that_delays_and_loses_passes_every_byte_in_order(rated: bool) -
             delaying(server.getsockname()[1], "127.0.0.1", link, rated) as port,
             socket.create_connection(("127.0.0.1", port), timeout=30) as device,
         ):
-            Thread(target=lambda: (device.sendall(sent), device.shutdown(socket.SHUT_WR)), daemon=True).start()
+            Thread(target=send, args=(device, sent), daemon=True).start()
             far, _ = server.accept()
             with far:
                 far.settimeout(30)
                 assert read(far) == sent
                 far.sendall(sent[::-1])
             assert read(device) == sent[::-1]
+
+
+def send(end: socket.socket, data: bytes) -> None:
+    """All of it, and no more."""
+    end.sendall(data)
+    end.shutdown(socket.SHUT_WR)
 
 
 def read(end: socket.socket) -> bytes:
@@ -208,3 +216,15 @@ def test_calls_are_what_devices_begin() -> None:
     up = sum(size * times for size, times in passed.up)
     assert total(derived("pae", setting), UP).bytes < up < 1.01 * total(derived("pae", setting), UP).bytes
     assert all(seconds(link, passed) > 0 for link in LINKS.values())
+
+
+def test_bytes_to_a_target_are_those_of_the_first_run_that_reaches_it() -> None:
+    tries = {"1": Found(0.5, 10.0), "2": Found(0.7, 20.0), "4": Found(0.9, 40.0)}
+    assert _columns("x", tries, 0.6) == {"epochs to x": "2", "accuracy (x)": 0.7, "bytes to x": 20.0}
+    assert _columns("x", tries, 0.95) == {"epochs to x": "not reached", "accuracy (x)": 0.9, "bytes to x": None}
+    assert list(_tried(lambda epochs: PAE(batch=epochs), batches_of(tries), 0.6)) == ["1", "2"]
+
+
+def batches_of(tries: dict[str, Found]) -> Callable[[Protocol], Found]:
+    """What a run found, told by the batch of its protocol."""
+    return lambda protocol: tries[str(protocol.settings()["batch"])]
