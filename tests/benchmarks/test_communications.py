@@ -19,7 +19,7 @@ from sidelight.benchmarks.communications.formulas import FORMULAS, SILENT, deriv
 from sidelight.benchmarks.communications.links import LINKS, Link, Load, load, passing, seconds
 from sidelight.benchmarks.communications.setting import Setting
 from sidelight.benchmarks.communications.shapes import SHAPES, llama, opt
-from sidelight.benchmarks.communications.tables import megabytes, overview, sweeps
+from sidelight.benchmarks.communications.tables import FLEETS, megabytes, overview, sweeps
 from sidelight.benchmarks.communications.target import Found, _columns, _tried
 from sidelight.benchmarks.communications.traffic import DOWN, UP, Cost, Flow, added, counted, total
 from sidelight.system.errors import UsageError
@@ -127,6 +127,45 @@ def test_the_bar_is_the_papers_arithmetic() -> None:
     assert both.found == pytest.approx(100 * own / against, rel=0.01)
     assert both.reached
     assert least.reached
+
+
+def by_hand() -> dict[str, tuple[int, int]]:
+    """Tensor bytes up and down as the formulas' pages give them, for OPT-125M's shape."""
+    n, epochs, long, classes, rank, devices, blocks, width, value = 1600, 3, 128, 20, 16, 4, 12, 768, 2
+    vocabulary, entries, cut = 50272, 64, 4
+
+    def updates(of: int) -> int:
+        return of * rank * (4 * 2 + 2 * 5) * width
+
+    def side(outputs: int) -> int:
+        return 4 * (2 * blocks * width * rank + blocks + outputs * width + outputs)
+
+    head = classes * width + classes
+    states = epochs * n * long * width * value
+    sent_once = n * (blocks * width + classes) * value
+    above, parts = 4 * updates(blocks - cut), 4 * devices * epochs * updates(cut)
+    split_up = states + epochs * n * 16
+    fleet = (split_up + parts, states + devices * (above + 4 * head) + parts + 4 * devices * updates(cut))
+    whole = 4 * devices * (updates(blocks) + head)
+    at_each = (blocks * width + entries) * value + entries * 2
+    return {
+        "pae": (sent_once, side(classes)),
+        "pae_lm": (n * (long - 1) * at_each + 16 * n, side(vocabulary)),
+        "fedmobillm": (sent_once, devices * side(classes)),
+        "mobillm": (epochs * n * (long * blocks * width * value + 16), side(classes)),
+        "split": (split_up, states + above + 4 * head),
+        "ushape": (states + epochs * n * (width * value + 8), states + epochs * n * width * value + above),
+        "splitfed": fleet,
+        "splitlora": fleet,
+        "mesfl": fleet,
+        "fedlora": (epochs * whole, (epochs + 1) * whole),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(FORMULAS))
+def test_tensor_bytes_are_those_of_the_written_formulas(name: str) -> None:
+    costs = derived(name, replace(SETTING, samples=1600, devices=FLEETS.get(name, 1)))
+    assert (total(costs, UP).tensors, total(costs, DOWN).tensors) == by_hand()[name]
 
 
 def test_tables_hold_every_protocol_along_every_size() -> None:
