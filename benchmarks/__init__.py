@@ -10,6 +10,7 @@ from .finding import Bench, Finding
 BENCHES: Registry[Callable[[Bench], Finding]] = Registry(
     "benchmark",
     {
+        "comms": ".benchmarks.communications.comms:measure",
         "computation": ".benchmarks.computation:measure",
         "growth": ".benchmarks.limits.growth:measure",
         "limits": ".benchmarks.limits.nearness:measure",

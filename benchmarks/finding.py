@@ -64,6 +64,16 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Figures beside those of the main table."""
+
+    title: str
+    """Says so where they are modelled."""
+    rows: Sequence[Mapping[str, Cell]]
+    """Each with the same columns."""
+
+
+@dataclass(frozen=True)
 class Finding:
     """One benchmark's result."""
 
@@ -78,6 +88,8 @@ class Finding:
     notes: Sequence[str] = ()
     """What a reader must know: what differs from the papers."""
     plots: Sequence[Plot] = ()
+    tables: Sequence[Table] = ()
+    """Behind the main one."""
 
     @property
     def missed(self) -> Sequence[Headline]:
@@ -87,23 +99,17 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """Everything, with what was reached."""
         headlines = [{**asdict(one), "reached": one.reached} for one in self.headlines]
-        columns = list(self.rows[0]) if self.rows else []  # an object of JSON has no order
-        return {**asdict(self), "headlines": headlines, "columns": columns, "rows": [dict(row) for row in self.rows]}
+        tables = [{"title": one.title, **_in_order(one.rows)} for one in self.tables]
+        return {**asdict(self), "headlines": headlines, **_in_order(self.rows), "tables": tables}
 
     def as_markdown(self) -> str:
         """A page of its own."""
         head = [f"# {self.title} ({self.kind})", "", self.about, ""]
-        return "\n".join([*head, *self._bars(), *self._table(), *self._remarks()])
+        further = [line for one in self.tables for line in (f"## {one.title}", "", *_lines(one.rows))]
+        return "\n".join([*head, *self._bars(), *_lines(self.rows), *further, *self._remarks()])
 
     def _bars(self) -> list[str]:
         return [*(f"- {one}" for one in self.headlines), ""] if self.headlines else []
-
-    def _table(self) -> list[str]:
-        if not self.rows:
-            return []
-        columns = list(self.rows[0])
-        lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-        return [*lines, *(f"| {' | '.join(shown(row[name]) for name in columns)} |" for row in self.rows), ""]
 
     def _remarks(self) -> list[str]:
         return [*(f"- {note}" for note in self.notes), ""] if self.notes else []
@@ -113,6 +119,19 @@ def ended(found: Finding) -> int:
     """Print what a command found; the exit status, 1 where a bar was missed."""
     print(found.as_markdown())
     return 1 if found.missed else 0
+
+
+def _in_order(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
+    """Rows for JSON, with their columns: an object of JSON has no order."""
+    return {"columns": list(rows[0]) if rows else [], "rows": [dict(row) for row in rows]}
+
+
+def _lines(rows: Sequence[Mapping[str, Cell]]) -> list[str]:
+    if not rows:
+        return []
+    columns = list(rows[0])
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return [*lines, *(f"| {' | '.join(shown(row[name]) for name in columns)} |" for row in rows), ""]
 
 
 def shown(value: Cell) -> str:

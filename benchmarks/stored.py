@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..system import files
 from ..system.errors import UsageError
-from .finding import Finding
+from .finding import Cell, Finding
 
 LIBRARIES = ("sidelight", "torch", "transformers", "peft")
 FORM = "sidelight-benchmark/1"
@@ -85,10 +85,17 @@ def _kept(folder: Path) -> Iterator[tuple[Path, Any]]:
 def _checked(name: str, value: Mapping[str, Any]) -> Made:
     try:
         finding = TypeAdapter(Finding).validate_python(value)
-        columns = [name for name in value.get("columns", ()) if all(name in row for row in finding.rows)]
-        finding = replace(finding, rows=[{name: row[name] for name in columns} for row in finding.rows])
+        further = zip(finding.tables, value.get("tables", ()), strict=True)
+        tables = [replace(one, rows=_ordered(one.rows, kept)) for one, kept in further]
+        finding = replace(finding, rows=_ordered(finding.rows, value), tables=tables)
         return TypeAdapter(Made).validate_python({**value, "finding": finding})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the finding"
         raise UsageError(f"{name}: {field} is wrong ({first['msg']}); run `sidelight bench` again") from None
+
+
+def _ordered(rows: Sequence[Mapping[str, Cell]], kept: Mapping[str, Any]) -> Sequence[Mapping[str, Cell]]:
+    """Rows with their columns in the order in which they were kept."""
+    columns = [name for name in kept.get("columns", ()) if all(name in row for row in rows)]
+    return [{name: row[name] for name in columns} for row in rows]

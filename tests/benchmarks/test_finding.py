@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from datetime import datetime
@@ -9,7 +10,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from sidelight.benchmarks.finding import Finding, Headline, shown
+from sidelight.benchmarks import BENCHES
+from sidelight.benchmarks.command import bench
+from sidelight.benchmarks.finding import Finding, Headline, Table, shown
 from sidelight.benchmarks.material import joined
 from sidelight.benchmarks.stored import store
 from sidelight.system.backbone import load_backbone
@@ -32,6 +35,7 @@ FOUND = Finding(
     ),
     rows=({"protocol": "a", "bytes": 12345, "share": 0.12345}, {"protocol": "b", "bytes": None, "share": 1234.5}),
     notes=("A note.",),
+    tables=(Table("By size (modelled)", ({"size": 1, "bytes": 2048},)), Table("Nothing", ())),
 )
 
 
@@ -43,6 +47,7 @@ def test_a_page_says_what_was_modelled_and_which_bars_were_reached() -> None:
     assert "- longer, in %: **4**, reached (bar: at most 5)\n" in page
     assert "- gap: **1**, not reached (bar: at least 2); one draw\n" in page
     assert "| a | 12,345 | 0.123 |\n| b | - | 1,234 |\n" in page
+    assert "## By size (modelled)\n\n| size | bytes |\n|---|---|\n| 1 | 2,048 |\n" in page
 
 
 def test_bars_that_were_missed_are_named() -> None:
@@ -53,6 +58,11 @@ def test_both_files_are_written_with_the_versions(tmp_path: Path) -> None:
     store(FOUND, tmp_path / "out")
     stored = json.loads((tmp_path / "out" / "some.json").read_text())
     assert [one["reached"] for one in stored["headlines"]] == [True, None, False, True]
+    assert stored["tables"][0] == {
+        "title": "By size (modelled)",
+        "columns": ["size", "bytes"],
+        "rows": [{"size": 1, "bytes": 2048}],
+    }
     assert stored["versions"].keys() == {"python", "sidelight", "torch", "transformers", "peft"}
     assert stored["machine"]["cores"] == os.cpu_count()
     assert datetime.strptime(stored["created"], "%Y-%m-%dT%H:%M:%SZ")
@@ -67,6 +77,11 @@ def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     result = CliRunner().invoke(build(), ["bench", "memry"])
     assert isinstance(result.exception, UnknownName)
     assert "did you mean 'memory'" in str(result.exception)
+
+
+def test_the_help_names_every_benchmark() -> None:
+    names = inspect.signature(bench).parameters["names"].annotation
+    assert f"{', '.join(sorted(BENCHES))}; all where absent." in str(names)
 
 
 def test_rows_of_a_class_are_joined_until_they_are_long_enough(micro: Micro) -> None:

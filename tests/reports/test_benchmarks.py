@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.benchmarks.finding import Finding, Headline, Plot
+from sidelight.benchmarks.finding import Finding, Headline, Plot, Table
 from sidelight.benchmarks.stored import read_findings, store
 from sidelight.reports.figures.plot_figure import plotted
 from sidelight.reports.formats.benchmarks import answer, html, markdown
@@ -27,6 +27,7 @@ FOUND = Finding(
     rows=({"texts": 100, "seconds": 0.1}, {"texts": 10000, "seconds": None}),
     notes=("One thread.",),
     plots=(GROWTH,),
+    tables=(Table("By <device>", ({"seconds": 1.5, "devices": 3},)),),
 )
 LINKS = Finding(
     name="links", title="Links", kind="modelled", about="By rate.", headlines=(Headline("LTE", 2.0, None),), rows=()
@@ -55,9 +56,11 @@ def test_the_answer_counts_bars_and_names_those_that_were_missed(folder: Path) -
 def test_the_page_stands_alone_and_says_what_is_modelled(folder: Path) -> None:
     page = html(read_findings(folder))
     assert Page(page).open == []
-    assert not [sign for sign in ("http:", "https:", "url(", "<script", "@import", "<of>") if sign in page]
+    assert not [sign for sign in ("http:", "https:", "url(", "<script", "@import", "<of>", "<device>") if sign in page]
     assert "Links <small>modelled, 20" in page
     assert "at most 1.05" in page
+    assert "<h3>By &lt;device&gt;</h3>" in page
+    assert '<th scope="row">1.5</th><td>3</td>' in page
     assert page.count("<svg") == 1
 
 
@@ -66,6 +69,7 @@ def test_markdown_has_a_row_for_each_bar_and_each_row(folder: Path) -> None:
     assert "| speed; bound 0.9 | 0.7 | at least 0.8 | no |" in text
     assert "| 100 | 0.1 |" in text
     assert "| 10,000 | - |" in text
+    assert "### By &lt;device&gt;\n\n| seconds | devices | \n| --- | --- |\n| 1.5 | 3 | \n" in text
     assert "## Links (modelled, 20" in text
 
 

@@ -1,6 +1,6 @@
 """What messages cost beyond the tensors they carry, and what HTTP/2 and TLS cost beyond the messages.
 
-    python -m sidelight.benchmarks.message_overhead [--samples 512] [--most 0.01]
+    python -m sidelight.benchmarks.communications.message_overhead [--samples 512] [--most 0.01]
 
 A `pae` device with a backbone of 12 blocks of width 768, random weights, sends batches of 16 samples at fp16 to a
 server over loopback, through a proxy that counts bytes: once in plain text, once over TLS. Message bytes are all
@@ -21,20 +21,20 @@ from typing import NamedTuple
 
 import torch
 
-from ..system.backbone import Backbone, load_backbone
-from ..system.errors import UsageError
-from ..system.network.device_wire import Connection, DeviceWire
-from ..system.network.logs import Log
-from ..system.network.server import ServerSettings
-from ..system.protocols import Scene
-from ..system.protocols.pae import PAE
-from ..system.protocols.side_training import SideTraining
-from ..system.randomness import Streams
-from ..system.roles import DEVICE, SERVER
-from .beside import beside
+from ...system.backbone import Backbone, load_backbone
+from ...system.errors import UsageError
+from ...system.network.device_wire import Connection, DeviceWire
+from ...system.network.logs import Log
+from ...system.network.server import ServerSettings
+from ...system.protocols import Scene
+from ...system.protocols.pae import PAE
+from ...system.protocols.side_training import SideTraining
+from ...system.randomness import Streams
+from ...system.roles import DEVICE, SERVER
+from ..beside import beside
+from ..finding import Bench
+from ..material import random_opt, rows
 from .counting_proxy import counting
-from .finding import Bench
-from .material import random_opt, rows
 
 BLOCKS, WIDTH, BATCH, VALUE = 12, 768, 16, 2
 """Sizes of what crosses; bytes of a value at fp16."""

@@ -1,6 +1,6 @@
 """What an eavesdropper on a real TLS connection sees of a device: sizes, beside the model of them, and times.
 
-    python -m sidelight.benchmarks.eavesdropping [--texts 200] [--most 0.03]
+    python -m sidelight.benchmarks.communications.eavesdropping [--texts 200] [--most 0.03]
 
 A device sends every text in a message of its own to `sidelight serve`'s server over loopback, through a proxy that
 counts bytes and notes when they pass, and waits for each answer. Audits record sizes by a model (system/packets.py) and
@@ -25,22 +25,22 @@ import numpy
 import torch
 from scipy.stats import bootstrap, spearmanr
 
-from ..system.backbone import TINY, load_backbone
-from ..system.message import Message
-from ..system.network.device_wire import Connection, DeviceWire
-from ..system.network.logs import Log
-from ..system.network.server import ServerSettings
-from ..system.packets import carried
-from ..system.protocols import Protocol, Scene
-from ..system.protocols.mobillm import MobiLLM
-from ..system.protocols.pae import PAE
-from ..system.protocols.side_training import SideTraining
-from ..system.randomness import Streams
-from ..system.roles import DEVICE
-from .beside import beside
+from ...system.backbone import TINY, load_backbone
+from ...system.message import Message
+from ...system.network.device_wire import Connection, DeviceWire
+from ...system.network.logs import Log
+from ...system.network.server import ServerSettings
+from ...system.packets import carried
+from ...system.protocols import Protocol, Scene
+from ...system.protocols.mobillm import MobiLLM
+from ...system.protocols.pae import PAE
+from ...system.protocols.side_training import SideTraining
+from ...system.randomness import Streams
+from ...system.roles import DEVICE
+from ..beside import beside
+from ..finding import Bench
+from ..material import rows
 from .counting_proxy import Counted, counting
-from .finding import Bench
-from .material import rows
 from .message_overhead import certified
 
 SETTLED = 0.0005
