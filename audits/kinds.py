@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 LENGTHS = "lengths"
+MOST_ID = 128
+"""Characters of a sample's id."""
 
 
 class Form(NamedTuple):

@@ -19,12 +19,13 @@ import torch
 
 from ...system import files
 from ...system.errors import UsageError, place
-from ...system.message import Party
+from ...system.message import Message, Party
 from ...system.public import Public
 from ...system.roles import SERVER
 from ...system.view import ViewWriter
 from .crossing import Call, Crossing, Draft
 from .exchange import Exchange
+from .forms import row_shapes
 from .naming import argument_names
 
 if TYPE_CHECKING:  # a recorded server need load no gRPC, and none the backbones that the truth's maker does
@@ -62,6 +63,7 @@ class Recording:
         self._lock = threading.Condition()
         self._writer: ViewWriter | None = None
         self._fault: Exception | None = None
+        self._shapes: dict[tuple[str, str], tuple[int, ...]] = {}
         self._steps: Counter[tuple[str, Party]] = Counter()
         self._traffic: dict[tuple[str, Party, Party, str], list[int]] = {}
         self._under_way = self._failed = self._filed = 0
@@ -166,6 +168,7 @@ class Recording:
     def _keep(self, draft: Draft, writer: ViewWriter) -> None:
         message = draft.message
         if draft.filed:
+            self._refuse_others(message)
             key = (message.kind, message.sender)
             writer(replace(message, step=self._steps[key]))
             self._steps[key] += 1
@@ -175,6 +178,12 @@ class Recording:
             totals = self._traffic.setdefault(ends, [0, 0])
             totals[0] += 1
             totals[1] += counted.bytes
+
+    def _refuse_others(self, message: Message) -> None:
+        """Refuse rows of another shape than those that were filed before."""
+        for name, shape in row_shapes(message).items():
+            if (before := self._shapes.setdefault((message.kind, name), shape)) != shape:
+                raise UsageError(f"a row of {name!r} has the shape {shape}, and {before} before; give one shape")
 
     def _break(self, what: str, error: Exception) -> None:
         """Remember the first fault."""

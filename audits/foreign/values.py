@@ -13,6 +13,7 @@ import torch
 
 from ...system.codec import PRECISIONS, Precision
 from ...system.errors import UnknownName, UsageError
+from ..kinds import MOST_ID
 
 LENGTHS = "lengths"
 """The tensor (n,) that says how many rows each sample has in the message's other tensors; one each where absent."""
@@ -110,7 +111,9 @@ def _id(value: Any) -> str:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise UsageError(f"an id is a {type(value).__name__}; give a text that is not empty, or a whole number")
-    return str(value)
+    if len(text := str(value)) > MOST_ID:
+        raise UsageError(f"an id has {len(text)} characters; give at most {MOST_ID}")
+    return text
 
 
 def _read(name: str, value: Any) -> torch.Tensor:

@@ -13,12 +13,11 @@ from ...system.codec import PRECISIONS
 from ...system.envelope import MOST_LETTERS, MOST_NAME, NAME
 from ...system.errors import UsageError
 from ...system.message import Party
-from ..kinds import LENGTHS
+from ..kinds import LENGTHS, MOST_ID
 from .fields import TEXTS, Fields, Wanted, at_least, object_in, one_of, plain_file
 from .lines import Line, check
 from .tensors import Place, Tensors, opened
 
-MOST_ID = 128
 """Characters of an id."""
 NAMES = f"letters, digits and _ . : -, the first a letter or digit, at most {MOST_LETTERS}"
 NAMED = Wanted(

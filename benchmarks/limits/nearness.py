@@ -25,9 +25,9 @@ from ...system.protocols.side_training import SideTraining
 from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
 from ...system.side_network import SideNetwork, SideShape
-from ..memory.cache import PRECISION, QUOTA, keep, rows, sample_ids
 from ..finding import Bench, Cell, Finding, Headline
 from ..material import rows as texts_of
+from ..memory.cache import PRECISION, QUOTA, keep, rows, sample_ids
 from ..operations import counter
 from .bounds import HALF, Bound, cache_read, server_step
 from .machine import Machine, best, measured, one_thread, seconds

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from sidelight.benchmarks.apart import forked
-from sidelight.benchmarks.memory.cache import keep, train
 from sidelight.benchmarks.limits import server_training
 from sidelight.benchmarks.limits.server_training import pairs
+from sidelight.benchmarks.memory.cache import keep, train
 from sidelight.system.cache import row_file
 from sidelight.system.errors import SidelightError
 from sidelight.system.side_network import SideShape

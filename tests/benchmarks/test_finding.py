@@ -81,7 +81,7 @@ def test_a_wrong_name_is_answered_with_the_nearest() -> None:
 
 def test_the_help_names_every_benchmark() -> None:
     names = inspect.signature(bench).parameters["names"].annotation
-    assert f"{', '.join(sorted(BENCHES))}; all where absent." in str(names)
+    assert f"{', '.join(sorted(BENCHES))}; all if absent." in str(names)
 
 
 def test_rows_of_a_class_are_joined_until_they_are_long_enough(micro: Micro) -> None:

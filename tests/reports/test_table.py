@@ -90,6 +90,16 @@ def test_below_98_columns_the_stronger_twin_stands_for_both(out: Path) -> None:
     assert line.split() == "readoff model 0.43 [0.41, 0.45] 0.42 0.02 [-0.01, 0.04] inconclusive".split()
 
 
+@pytest.mark.parametrize("width", [80, 98])
+def test_the_longest_goal_stands_on_one_line_at_either_width(out: Path, width: int) -> None:
+    results = out / "results.jsonl"
+    text = results.read_text(encoding="utf-8").replace('"goal": "model"', '"goal": "members"')
+    results.write_text(text, encoding="utf-8")
+    shown = printed(out, width)
+    assert re.search(r"^readoff +members +0\.43", shown, flags=re.MULTILINE)
+    assert max(map(len, shown.splitlines())) <= width
+
+
 def test_best_controls_and_doubts_are_noted(victims: OfVictims) -> None:
     text = printed(victims(6), 120)
     assert "  best of 4, labels: chosen on one half of the rows, reported on the other: sign\n" in text

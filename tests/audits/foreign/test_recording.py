@@ -230,6 +230,11 @@ def nonsense() -> Iterator[Any]:
     yield pytest.param(ids, ones.to_sparse(), "'difference' is complex, sparse or quantised", id="sparse")
     yield pytest.param(ids, ones + 1j, "'difference' is complex, sparse or quantised", id="complex")
     yield pytest.param(ids, torch.tensor(1.0), r"has the shape \(\)", id="no rows")
+    yield pytest.param(ids, ones.double() * 1e300, "'difference' holds what is no finite number", id="beyond float32")
+    yield pytest.param(ids, ones[:, 0], r"'difference' has the shape \(2,\); give \(N, K\)", id="an axis less")
+    yield pytest.param(ids, ones.reshape(2, *[1] * 7, 3), "'difference' has 9 dimensions; give at most 8", id="axes")
+    yield pytest.param(ids, ones[:, :2], r"row of 'difference' has the shape \(2,\), and \(3,\) before", id="narrower")
+    yield pytest.param(["a" * 129, "b"], ones, "an id has 129 characters; give at most 128", id="long id")
     yield pytest.param(
         ids, ones.to(torch.float8_e4m3fn), "no precision stands for torch.float8_e4m3fn; say", id="float8"
     )
@@ -252,7 +257,7 @@ def test_nonsense_is_told_at_once_and_at_the_end_and_the_system_goes_on(
     with caplog.at_level(logging.ERROR), pytest.raises(UsageError, match=said):
         block()
     assert len(calls) == 3
-    assert "the recording stops, and what it records goes on: a call of difference" in caplog.text
+    assert "the recording stops, and what it records goes on: " in caplog.text
     assert len(caplog.records) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sidelight.attacks import ATTACKS
 from sidelight.audits.executors import cores
 from sidelight.audits.given.judging import judge_given
 from sidelight.audits.given.reading import Folders
@@ -231,3 +232,16 @@ def test_results_are_stated_again(copy: Folders, out: Path) -> None:
     judged(copy, out, "sign", "regress")
     before = results(out)
     assert (typed("judge", out), results(out)) == (0, before)
+
+
+def test_a_plug_in_that_cannot_be_loaded_is_told_and_the_others_are_judged(
+    attacked: Attacked, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ATTACKS, "_origins", {"torn": "theirs 1.0"})
+    monkeypatch.setattr(ATTACKS, "_table", {"sign": ATTACKS._table["sign"], "torn": "nowhere:Torn"})
+    status, said = attacked("--out", out)
+    assert status == 1
+    assert "sidelight: the attack 'torn' of theirs 1.0 cannot be loaded (ModuleNotFoundError" in said
+    assert {row["attack"]: row["status"] for row in results(out)} == {"sign": "scored"}
+    status, said = attacked("--attack", "torn", "--out", out.with_name("other"))
+    assert (status, said.count("\n"), out.with_name("other").exists()) == (2, 1, False)
