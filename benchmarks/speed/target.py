@@ -24,8 +24,13 @@ import torch
 
 from ...system.backbone import TINY, load_backbone, local_folder
 from ...system.data import Sample
+from ...system.protocols import Protocol
+from ...system.protocols.local import Local
+from ...system.protocols.lora_training import LoraTraining
+from ...system.protocols.mobillm import MobiLLM
 from ...system.protocols.pae import PAE
 from ...system.protocols.side_training import SideTraining
+from ...system.protocols.split import Split
 from ..finding import Bench, Cell, Finding, Headline, ended
 from ..material import rows
 from .peft_tuning import PeftSettings, PeftTuning
@@ -37,6 +42,7 @@ LEAST = 5.0
 DECIDING, TEST = 400, 600
 LORA = tuple(PeftSettings(rate, epochs) for rate in (1e-3, 3e-3) for epochs in (2, 4))
 FULL = (PeftSettings(3e-4, 2, rank=0),)
+SPLIT = LoraTraining(epochs=2)
 SIDE = tuple(SideTraining(bottleneck=r, epochs=epochs) for r, epochs in ((16, 20), (192, 5), (192, 10)))
 
 
@@ -92,12 +98,17 @@ def _field(labels: tuple[str, ...]) -> list[tuple[str, str, Contender]]:
     folder, backbone = Path(str(local_folder(TINY))), load_backbone(TINY)
     tuned: Mapping[str, Sequence[PeftSettings]] = {"LoRA": LORA, "full fine-tuning": FULL}
     theirs = [(name, str(one), PeftTuning(folder, labels, one).work) for name, some in tuned.items() for one in some]
-    ours = [PAE(precision="fp16", side=side) for side in SIDE]
-    return [*theirs, *(("PAE", _said(one.side), contender(one, backbone, labels)) for one in ours)]
+    ours: list[tuple[str, str, Protocol]] = [
+        *(("PAE", _said(side), PAE(precision="fp16", side=side)) for side in SIDE),
+        ("side-tuning in one process", _said(SIDE[-1]), Local(method="side", side=SIDE[-1])),
+        ("MobiLLM", _said(SIDE[-1]), MobiLLM(precision="fp16", side=SIDE[-1])),
+        ("split learning", f"LoRA of rank {SPLIT.rank}, {SPLIT.epochs} epochs", Split(bottom="trainable", lora=SPLIT)),
+    ]
+    return [*theirs, *((name, setting, contender(one, backbone, labels)) for name, setting, one in ours)]
 
 
 def _said(side: SideTraining) -> str:
-    return f"bottleneck {side.bottleneck}, {side.epochs} epochs on the server"
+    return f"bottleneck {side.bottleneck}, {side.epochs} epochs"
 
 
 def _scouted(bench: Bench, name: str, setting: str, enter: Contender, samples: Sequence[Sample], judge: Judge) -> Entry:
