@@ -161,6 +161,6 @@ def test_an_adapter_whose_weights_do_not_fit_is_refused(micro: Micro) -> None:
     name = sorted(tensors)[0]
     for wrong in ({k: v for k, v in tensors.items() if k != name}, {**tensors, name: tensors[name][:1]}):
         view = replace(planted.view, held={"tuned": wrong})
-        with pytest.raises(UsageError, match=r"give the (backbone|adapter)"):
+        with pytest.raises(UsageError, match=r"give the (backbone|adapter|configuration)"):
             attacked(planted, view)
     assert isinstance(attacked(planted), MembershipScores)
