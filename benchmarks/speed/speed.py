@@ -1,4 +1,5 @@
-"""`sidelight bench speed`: time to a target, an epoch on a larger shape, recording, and what a user waits for."""
+"""`sidelight bench speed`: time to a target, an epoch on a larger shape, each party's part of it,
+recording, and what a user waits for."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from dataclasses import replace
 
 import torch
 
-from ..finding import Bench, Finding
-from . import command_line, epochs, recorder, target
+from ..finding import Bench, Finding, Table
+from . import command_line, epochs, parties, recorder, target
 
 
 def measure(bench: Bench) -> Finding:
@@ -15,7 +16,7 @@ def measure(bench: Bench) -> Finding:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        found = [part.measure(bench) for part in (target, epochs, recorder, command_line)]
+        found = [part.measure(bench) for part in (target, epochs, parties, recorder, command_line)]
     finally:
         torch.set_num_threads(before)
     return Finding(
@@ -26,4 +27,5 @@ def measure(bench: Bench) -> Finding:
         headlines=[replace(line, claim=f"{one.title}: {line.claim}") for one in found for line in one.headlines],
         rows=found[0].rows,
         notes=[note for one in found for note in one.notes],
+        tables=[Table(one.title, one.rows) for one in found[1:] if one.rows],
     )

@@ -101,7 +101,7 @@ def _field(labels: tuple[str, ...]) -> list[tuple[str, str, Contender]]:
     ours: list[tuple[str, str, Protocol]] = [
         *(("PAE", _said(side), PAE(precision="fp16", side=side)) for side in SIDE),
         ("side-tuning in one process", _said(SIDE[-1]), Local(method="side", side=SIDE[-1])),
-        ("MobiLLM", _said(SIDE[-1]), MobiLLM(precision="fp16", side=SIDE[-1])),
+        ("MobiLLM", _said(MobiLLM.side), MobiLLM(precision="fp16")),
         ("split learning", f"LoRA of rank {SPLIT.rank}, {SPLIT.epochs} epochs", Split(bottom="trainable", lora=SPLIT)),
     ]
     return [*theirs, *((name, setting, contender(one, backbone, labels)) for name, setting, one in ours)]

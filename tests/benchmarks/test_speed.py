@@ -12,14 +12,17 @@ from sidelight.benchmarks.finding import Bench, Headline
 from sidelight.benchmarks.memory.device import samples
 from sidelight.benchmarks.speed.command_line import measure as waited
 from sidelight.benchmarks.speed.epochs import _ratio
+from sidelight.benchmarks.speed.parties import ClockedWire, Parts, headlines, parts
 from sidelight.benchmarks.speed.peft_tuning import PeftSettings, PeftTuning
 from sidelight.benchmarks.speed.protocol_tuning import contender
 from sidelight.benchmarks.speed.race import Judge, Predict, laps, reached, run
 from sidelight.system.backbone import load_backbone
 from sidelight.system.data import Sample
 from sidelight.system.errors import SidelightError
+from sidelight.system.message import Message
 from sidelight.system.protocols.pae import PAE
 from sidelight.system.protocols.side_training import SideTraining
+from sidelight.system.roles import DEVICE, SERVER, Server
 
 from ..contracts.conftest import micro
 from ..contracts.micro import LABELS, VICTIM, Micro
@@ -93,6 +96,37 @@ def test_a_protocol_races_to_its_end_and_predicts(micro: Micro) -> None:
 def test_epochs_after_the_first_cost_pae_the_server_alone() -> None:
     # 3 epochs: three steps of 6 s, against one pass of 2 s and three steps of 1 s
     assert _ratio({"LoRA step": 6.0, "PAE device pass": 2.0, "PAE server step": 1.0}, "LoRA step", 3) == 18 / 5
+
+
+def test_each_party_is_charged_with_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
+    class Slow(Server):
+        def handle(self, message: Message) -> Message:
+            clock.now += 3.0
+            return self.answer(message, "ready")
+
+    def encoded(wire: ClockedWire, message: Message) -> bytes:
+        clock.now += 1.0
+        return whole(wire, message)
+
+    whole = ClockedWire._encoded
+    monkeypatch.setattr(ClockedWire, "_encoded", encoded)
+    wire = ClockedWire({SERVER: Slow()}, lambda message: None)
+    clock.now += 5.0
+    wire.request(Message("train", DEVICE, SERVER, 0))
+    assert (wire.inside, wire.served[SERVER]) == (5.0, 3.0)  # an encoding each way
+
+
+def test_the_parts_of_a_run_are_all_there(micro: Micro) -> None:
+    backbone = load_backbone(str(micro.folders["opt"]))
+    found = parts(PAE(side=SideTraining(bottleneck=4, epochs=1)), backbone, samples(16, 4))
+    assert min(found) > 0
+
+
+def test_what_a_device_is_spared_is_held_against_paes() -> None:
+    found = {"plain inference": Parts(2.0), "pae": Parts(3.0, 1.0, 1.0), "split": Parts(12.0, 1.0, 1.0)}
+    assert [line.found for line in headlines(found)] == [1.5, 4.0]
 
 
 def test_a_command_that_fails_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
