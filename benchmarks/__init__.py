@@ -12,6 +12,7 @@ BENCHES: Registry[Callable[[Bench], Finding]] = Registry(
     {
         "comms": ".benchmarks.communications.comms:measure",
         "computation": ".benchmarks.computation:measure",
+        "device-memory": ".benchmarks.memory.device:measure",
         "growth": ".benchmarks.limits.growth:measure",
         "limits": ".benchmarks.limits.nearness:measure",
         "memory": ".benchmarks.memory.server:measure",

@@ -11,7 +11,9 @@ import typer
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="comms, computation, growth, limits, memory, protocols, schedule, speed; all if absent."),
+        typer.Argument(
+            help="comms, computation, device-memory, growth, limits, memory, protocols, schedule, speed; all if absent."
+        ),
     ] = None,
     backbone: Annotated[str, typer.Option(help="Packaged name, local folder or Hugging Face id.")] = "sidelight-tiny",
     data: Annotated[str, typer.Option(help="`messages`, FILE.jsonl, FILE.csv or a `datasets` id.")] = "messages",

@@ -25,10 +25,11 @@ from ...system.protocols.side_training import SideTraining
 from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
 from ...system.side_network import SideNetwork, SideShape
-from ..finding import Bench, Cell, Finding, Headline
+from ..finding import Bench, Cell, Finding, Headline, Table
 from ..material import rows as texts_of
 from ..memory.cache import PRECISION, QUOTA, keep, rows, sample_ids
 from ..operations import counter
+from . import server_training
 from .bounds import HALF, Bound, cache_read, server_step
 from .machine import Machine, best, measured, one_thread, seconds
 
@@ -73,6 +74,7 @@ def measure(bench: Bench) -> Finding:
         machine = measured(SHAPE, BATCH)
         bench.say("the server, the wire, the device")
         figures = [*server_figures(), *wire_figures(), device_figure(bench)]
+        training = server_training.measure(bench)
     return Finding(
         name="limits",
         title="How near to what the machine allows",
@@ -82,9 +84,10 @@ def measure(bench: Bench) -> Finding:
             f"the device: {bench.backbone}, {TEXTS} texts of at most {LONGEST} tokens. One thread; the "
             f"best of {TURNS} turns."
         ),
-        headlines=[bar(machine, figures[0])],
+        headlines=[bar(machine, figures[0]), *training.headlines],
         rows=[one.row(machine) for one in figures],
-        notes=[*rates(machine), *REMARKS],
+        notes=[*rates(machine), *REMARKS, f"{training.title}: {training.about}"],
+        tables=[Table(training.title, training.rows)],
     )
 
 

@@ -18,6 +18,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -32,6 +34,7 @@ from ...system.protocols.side_training import SideTraining, squared_error
 from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
 from ...system.side_network import SideNetwork, SideShape
+from ..finding import Bench, Finding, Headline, ended
 from ..memory.cache import QUOTA, batches_of, keep, sample_ids
 
 SHAPES = {
@@ -41,9 +44,37 @@ SHAPES = {
 }
 APART = 1e-4
 """Rounding errors of float32 are 1e-7, and grow over the steps of a training."""
+LEAST = 0.80
 STREAMS = Streams("benchmark")
 
 Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Samples a second of both, pair by pair."""
+
+    servers: Sequence[float]
+    loops: Sequence[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        return sorted(ours / theirs for ours, theirs in zip(self.servers, self.loops, strict=True))
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.ratios)
+
+    @property
+    def server(self) -> float:
+        return statistics.median(self.servers)
+
+    @property
+    def loop(self) -> float:
+        return statistics.median(self.loops)
+
+    def __str__(self) -> str:
+        return f"{self.ratios[0]:.3f} to {self.ratios[-1]:.3f} in {len(self.servers)} pairs"
 
 
 def served(folder: Path, shape: SideShape, samples: int, training: SideTraining) -> tuple[float, Weights]:
@@ -103,27 +134,38 @@ def distance(weights: Weights, expected: Weights) -> float:
     return math.sqrt(gap / sum(float(one.double().square().sum()) for one in expected.values()))
 
 
+def measure(bench: Bench, samples: int = 3200, repeats: int = 5, epochs: int = 2, least: float = LEAST) -> Finding:
+    """Every shape, with as many threads as torch has."""
+    found = {}
+    for name, shape in SHAPES.items():
+        found[name] = Pace(*zip(*pairs(shape, samples, repeats, epochs), strict=True))
+        bench.say(f"{name}: server over loop {found[name]}")
+    return Finding(
+        name="server_training",
+        title="A server that trains, beside a bare loop",
+        kind="measured",
+        about=f"{samples:,} samples, {epochs} epochs, batches of 64; {repeats} pairs in turns, wall clock.",
+        headlines=[
+            Headline(f"{name}: samples a second of the server, over the loop's", pace.ratio, least, str(pace))
+            for name, pace in found.items()
+        ],
+        rows=[
+            {"shape": name, "server, samples a second": pace.server, "loop, samples a second": pace.loop}
+            for name, pace in found.items()
+        ],
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=3200)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--least", type=float, default=0.80, help="the ratio that is asked for")
+    parser.add_argument("--least", type=float, default=LEAST, help="the ratio that is asked for")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    medians = []
-    for name, shape in SHAPES.items():
-        found = pairs(shape, given.samples, given.repeats, given.epochs)
-        ratios = sorted(ours / theirs for ours, theirs in found)
-        medians.append(statistics.median(ratios))
-        ours, theirs = (statistics.median(speeds) for speeds in zip(*found, strict=True))
-        print(
-            f"{name}: server {ours:,.0f} samples a second, loop {theirs:,.0f}; ratio {medians[-1]:.3f} "
-            f"({ratios[0]:.3f} to {ratios[-1]:.3f})",
-            flush=True,
-        )
-    return 0 if min(medians) >= given.least else 1
+    return ended(measure(Bench(say=print), given.samples, given.repeats, given.epochs, given.least))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from ...system.roles import DEVICE, SERVER, Server
 from ...system.weights import WEIGHTS, Weights
 from ...system.wire import Wire
 from ..apart import forked
+from ..finding import Bench, Finding, Headline, ended
 from ..material import random_opt
 from .resident import mark, peak, resident
 
@@ -93,8 +94,11 @@ def lora(backbone: Backbone, count: int, tokens: int) -> None:
     optimizer.step()
 
 
-SIDES: Mapping[str, Side] = {"plain inference": plain, "device": device}
-LORA = "a step of LoRA"
+PLAIN, DEVICE_SIDE, LORA = "plain inference", "device", "a step of LoRA"
+SIDES: Mapping[str, Side] = {PLAIN: plain, DEVICE_SIDE: device}
+MOST, MOST_OF_LORA = 1.05, 0.35
+MIB = 2**20
+RANDOM = "OPT-125M's sizes with random weights"
 
 
 def measured(side: Side, reference: str, count: int, tokens: int, weights: Weights) -> dict[str, Any]:
@@ -114,28 +118,58 @@ def peaks(reference: str, count: int, tokens: int, weights: Weights) -> dict[str
     return {name: forked(partial(measured, side, reference, count, tokens, weights)) for name, side in sides.items()}
 
 
+def measure(
+    bench: Bench,
+    reference: str = "",
+    texts: int = 32,
+    tokens: int = 128,
+    weights: Weights = "fp32",
+    most: float = MOST,
+    most_of_lora: float = MOST_OF_LORA,
+) -> Finding:
+    """The device's peak beside the others'; a model of OPT-125M's sizes with random weights without a reference."""
+    with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:
+        if not reference:  # in a process of its own, so that none that is measured has ever held it
+            forked(lambda: {"model": random_opt(Path(folder))})
+        found = peaks(reference or folder, texts, tokens, weights)
+    for name, one in found.items():
+        bench.say(f"{name}: {one['peak'] / MIB:.1f} MiB")
+    bars = {PLAIN: most, LORA: most_of_lora}
+    return Finding(
+        name="device-memory",
+        title="What a device holds at most",
+        kind="measured",
+        about=(
+            f"{reference or RANDOM}, {weights}; a batch of {texts} texts of {tokens} tokens, one thread. "
+            "Resident memory, weights included, above the interpreter and its libraries; a process each."
+        ),
+        headlines=[
+            Headline(f"peak of a device of pae, over that of {name}",
+                     found[DEVICE_SIDE]["peak"] / found[name]["peak"], bar, at="most")
+            for name, bar in bars.items() if name in found
+        ],
+        rows=[
+            {"side": name, "peak, MiB": one["peak"] / MIB, "of which weights, MiB": one["weights"] / MIB}
+            for name, one in found.items()
+        ],
+    )  # fmt: skip
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=32, help="of the batch")
     parser.add_argument("--tokens", type=int, default=128, help="of each text")
-    parser.add_argument("--most", type=float, default=1.05, help="the ratio that is let pass")
+    parser.add_argument("--most", type=float, default=MOST, help="the ratio that is let pass")
     parser.add_argument(
-        "--most-of-lora", type=float, default=0.35, help="of a step of LoRA, the ratio that is let pass"
+        "--most-of-lora", type=float, default=MOST_OF_LORA, help="of a step of LoRA, the ratio that is let pass"
     )
     parser.add_argument("--weights", choices=WEIGHTS, default="fp32", help="as both sides hold them")
     parser.add_argument("--backbone", default="", help="in place of random weights")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:
-        if not given.backbone:  # in a process of its own, so that none that is measured has ever held it
-            forked(lambda: {"model": random_opt(Path(folder))})
-        found = peaks(given.backbone or folder, given.texts, given.tokens, given.weights)
-    for name, one in found.items():
-        print(f"{name}: peak {one['peak'] / 2**20:.1f} MiB, of which weights {one['weights'] / 2**20:.1f} MiB")
-    bounds = {"plain inference": given.most, LORA: given.most_of_lora}
-    ratios = {name: found["device"]["peak"] / found[name]["peak"] for name in bounds if name in found}
-    for name, ratio in ratios.items():
-        print(f"{given.texts} texts of {given.tokens} tokens: {ratio:.4f} of {name} (at most {bounds[name]:g})")
-    return 0 if all(ratio <= bounds[name] for name, ratio in ratios.items()) else 1
+    bench = Bench(say=print)
+    return ended(
+        measure(bench, given.backbone, given.texts, given.tokens, given.weights, given.most, given.most_of_lora)
+    )
 
 
 if __name__ == "__main__":

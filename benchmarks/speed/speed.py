@@ -5,20 +5,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from ..finding import Bench, Finding, Table
+from ..limits.machine import one_thread
 from . import command_line, epochs, parties, recorder, target
 
 
 def measure(bench: Bench) -> Finding:
     """All of it, one after the other, on one thread; the audit `quick` takes its own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         found = [part.measure(bench) for part in (target, epochs, parties, recorder, command_line)]
-    finally:
-        torch.set_num_threads(before)
     return Finding(
         name="speed",
         title="Speed",

@@ -7,7 +7,7 @@ import torch
 
 from sidelight.benchmarks.finding import Bench
 from sidelight.benchmarks.limits import machine as machine_room
-from sidelight.benchmarks.limits import nearness
+from sidelight.benchmarks.limits import nearness, server_training
 from sidelight.benchmarks.limits.bounds import Bound, cache_read, server_step, weights
 from sidelight.benchmarks.limits.machine import Machine, loopback, measured, one_thread
 from sidelight.benchmarks.limits.nearness import LEAST, Figure, bar
@@ -68,8 +68,11 @@ def test_every_figure_stands_beside_a_bound(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(machine_room, name, size)
     for name, value in {"SHAPE": SHAPE, "SAMPLES": 128, "STEPS": 1, "TURNS": 1}.items():
         monkeypatch.setattr(nearness, name, value)
+    paces = [(90.0, 100.0), (80.0, 100.0), (50.0, 100.0)]
+    monkeypatch.setattr(server_training, "pairs", lambda *_: paces)
     found = nearness.measure(Bench())
-    assert [one.bar for one in found.headlines] == [LEAST]
+    assert [one.bar for one in found.headlines] == [LEAST, 0.8, 0.8, 0.8]
+    assert [one.found for one in found.headlines[1:]] == [0.8] * 3
     assert len(found.rows) == 7
     for row in found.rows:
         shares = [row["% of the arithmetic bound"], row["% of the roofline"]]
