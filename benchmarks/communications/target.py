@@ -3,7 +3,7 @@
 The target is 95 % of the accuracy that LoRA in one process ends with; the floor, that of useful models, is the
 majority's accuracy and 80 % of what LoRA gains over it. Each protocol gets the fewest of some numbers of epochs with
 which it is as accurate, chosen on the rows that it is told of; where none is, that is said and no bytes are told. What
-`pae` and `fedmobillm` send does not depend on their epochs; they have their defaults.
+`pae` and `fedmobillm` send does not depend on their epochs; they have their defaults. `pae_lm` has no accuracy.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from ...system.protocols.fedmobillm import FedMobiLLM
 from ...system.protocols.fleet import Fleet
 from ...system.protocols.local import Local
 from ...system.protocols.lora_training import LoraTraining
+from ...system.protocols.mesfl import MeSFL
 from ...system.protocols.mobillm import MobiLLM
 from ...system.protocols.pae import PAE
 from ...system.protocols.side_training import SideTraining
 from ...system.protocols.split import Split
+from ...system.protocols.splitfed import SplitFed
 from ...system.protocols.splitlora import SplitLoRA
+from ...system.protocols.ushape import UShape
 from ..apart import Case, forked, run
 from ..finding import Bench, Cell, Table
 from ..material import rows
@@ -58,6 +61,9 @@ def side(epochs: int) -> SideTraining:
 MADE: Mapping[str, Callable[[int], Protocol]] = {
     "mobillm": lambda epochs: MobiLLM(side=side(epochs), precision="fp16"),
     "split": lambda epochs: Split(bottom="trainable", lora=lora(epochs), precision="fp16"),
+    "ushape": lambda epochs: UShape(bottom="trainable", lora=lora(epochs), precision="fp16"),
+    "splitfed": lambda epochs: SplitFed(lora=lora(epochs), fleet=FLEET, precision="fp16"),
+    "mesfl": lambda epochs: MeSFL(lora=lora(epochs), fleet=FLEET, cuts=(1, 2, 3), precision="fp16"),
     "splitlora": lambda epochs: SplitLoRA(lora=lora(epochs), fleet=FLEET, every=25, precision="fp16"),
     "fedlora": lambda epochs: FedLora(lora=lora(epochs), fleet=FLEET),
 }
