@@ -91,7 +91,7 @@ def encode(message: Message) -> bytes:
         sample_ids=bytes.fromhex("".join(message.sample_ids)),
     )
     for name, tensor in message.tensors.items():
-        envelope.tensors.append(_tensor_to_schema(name, tensor, message.precision))
+        _fill(envelope.tensors.add(name=name, shape=tensor.shape), tensor, message.precision)
     return envelope.SerializeToString(deterministic=True)
 
 
@@ -150,21 +150,15 @@ def _checked(tensors: list[schema.Tensor], most_values: int) -> Precision:
     return precisions.pop() if precisions else "fp32"
 
 
-def _tensor_to_schema(name: str, tensor: torch.Tensor, precision: Precision) -> schema.Tensor:
-    shape = tuple(tensor.shape)
+def _fill(entry: schema.Tensor, tensor: torch.Tensor, precision: Precision) -> None:
+    """Put a tensor's values into its place in an envelope: made elsewhere, they would be copied there once more."""
     if not tensor.is_floating_point():
-        encoding = _whole_encoding(tensor)
-        whole = tensor.detach().to("cpu", torch.int64).contiguous().numpy().astype(_WHOLE[encoding][0])
-        return schema.Tensor(name=name, encoding=encoding, shape=shape, data=whole.tobytes())
-    packed = pack(tensor, precision)
-    return schema.Tensor(
-        name=name,
-        encoding=_ENCODING[precision],
-        shape=shape,
-        data=packed.data,
-        scales=packed.scales,
-        block=packed.block,
-    )
+        entry.encoding = _whole_encoding(tensor)
+        whole = tensor.detach().to("cpu", torch.int64).contiguous().numpy().astype(_WHOLE[entry.encoding][0])
+        entry.data = whole.tobytes()
+        return
+    entry.encoding = _ENCODING[precision]
+    entry.data, entry.scales, entry.block = pack(tensor, precision)
 
 
 def _tensor_from_schema(tensor: schema.Tensor) -> torch.Tensor:

@@ -153,6 +153,15 @@ def test_a_number_beyond_the_range_is_refused_and_the_last_within_crosses(
             pack(torch.tensor([0.0, sign * first]), precision)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("beside", [math.nan, math.inf, -math.inf])
+def test_a_number_too_large_is_refused_beside_what_is_none(precision: Precision, beside: float) -> None:
+    largest = float(np.finfo(np.float32).max)
+    for values in ([beside, largest], [-largest, beside]):
+        with pytest.raises(UsageError, match="holds numbers up to"):
+            pack(torch.tensor(values), precision)
+
+
 @every
 def test_infinities_and_nan_cross_as_they_are_or_not_at_all(precision: Precision) -> None:
     for value in (math.inf, -math.inf, math.nan):
