@@ -112,7 +112,7 @@ def quantise(values: torch.Tensor, largest: int) -> tuple[torch.Tensor, torch.Te
     scales = torch.where(scales.float() < wanted, above, scales)
     scales = _settled(scales, wanted, largest)
     divisor = torch.where(scales > 0, scales.float(), torch.ones(()))
-    whole = (blocks / divisor.unsqueeze(2)).round().clamp(-largest, largest)
+    whole = blocks.div_(divisor.unsqueeze(2)).round_().clamp_(-largest, largest)
     return whole.view(-1, runs * BLOCK)[:, :last].reshape(values.shape), scales
 
 
@@ -193,18 +193,20 @@ def _packed(integers: numpy.ndarray, bits: int) -> bytes:
     """Two's complement, several to a byte, the first in the lowest bits; an odd tail is padded with zero."""
     each = 8 // bits
     padded = numpy.zeros(each * math.ceil(len(integers) / each), numpy.uint8)
-    padded[: len(integers)] = integers.astype(numpy.uint8) & ((1 << bits) - 1)
-    shifted = padded.reshape(-1, each) << (bits * numpy.arange(each, dtype=numpy.uint8))
-    joined: numpy.ndarray = numpy.bitwise_or.reduce(shifted, axis=1).astype(numpy.uint8)
+    padded[: len(integers)] = integers.view(numpy.uint8) & ((1 << bits) - 1)
+    joined = numpy.zeros(len(padded) // each, numpy.uint8)
+    for place in range(each):  # numpy is slow along a short axis
+        joined |= padded[place::each] << (bits * place)
     return joined.tobytes()
 
 
 def _unpacked(data: bytes, precision: Precision, count: int) -> numpy.ndarray:
     """The integers (count,), int8; each is shifted to the top of a byte and back, which extends its sign."""
     bits, largest = BITS[precision], LARGEST[precision]
-    up = numpy.arange(8 - bits, -1, -bits, dtype=numpy.uint8)
-    signed = (numpy.frombuffer(data, numpy.uint8)[:, None] << up).view(numpy.int8) >> (8 - bits)
-    integers: numpy.ndarray = signed.ravel()
+    joined, each = numpy.frombuffer(data, numpy.uint8), 8 // bits
+    integers = numpy.empty(each * len(joined), numpy.int8)
+    for place in range(each):  # numpy is slow along a short axis
+        integers[place::each] = (joined << (8 - bits * (place + 1))).view(numpy.int8) >> (8 - bits)
     if integers[count:].any() or (integers < -largest).any():
         raise ProtocolError(f"the integers of {precision} lie in -{largest}..{largest}, and zeros fill the last byte")
     return integers[:count]
