@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -87,10 +88,19 @@ def record_runs(plan: Plan, crew: Crew, progress: Progress) -> dict[str, str]:
 
     if missing:
         progress.begin(RECORDED, len(missing))
-        # a suite's later runs tend to be the longer ones: begun first, they leave no core idle at the end
-        crew.record(plan, missing[::-1], done)
+        crew.record(plan, longest_first(missing), done)
     files.write_json(plan.request.out / "unrecorded.json", failures)
     return failures
+
+
+def longest_first(orders: Sequence[RunOrder]) -> list[RunOrder]:
+    """Runs that train the backbone first, then a suite's later ones, so that no core is idle at the end."""
+
+    def leaves_backbone(order: RunOrder) -> bool:
+        return all(field.name != "lora" for field in fields(PROTOCOLS[order.protocol]))
+
+    later_first = list(reversed(orders))
+    return sorted(later_first, key=leaves_backbone)
 
 
 def refuse_mixed(run: Path, identity: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ Run in a clone. Each commit is checked out into a temporary folder (git worktree
 first (ABBA), so that a machine that warms up or slows down evenly favours neither. Each run times the works of
 limits/tasks.py on one thread by the processor's clock. A round gives one ratio, second over first; their geometric mean
 stands with its 95 % interval (t, over logarithms). Exits with status 1 where the interval's lower end is above
-1 + margin.
+1 + margin, and where the second cannot do a work of the first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import t
@@ -58,14 +59,28 @@ def ratio(rounds: Sequence[float]) -> Ratio:
     return Ratio(value, low, high)
 
 
-def compared(first: Run, second: Run, rounds: int) -> dict[str, Ratio]:
+class Compared(NamedTuple):
+    """Two commits."""
+
+    ratios: Mapping[str, Ratio]
     """By work, of those that both have."""
+    lost: Sequence[str]
+    """What the first does and the second does not, or not as the works ask for it."""
+    new: Sequence[str]
+
+
+def compared(first: Run, second: Run, rounds: int) -> Compared:
+    """Every work, in turns."""
     found: dict[str, list[float]] = {}
+    ours: set[str] = set()
+    theirs: set[str] = set()
     for _ in range(rounds):
         before, between, again, after = first(), second(), second(), first()
         for name in before.keys() & between.keys() & again.keys() & after.keys():
             found.setdefault(name, []).append((between[name] + again[name]) / (before[name] + after[name]))
-    return {name: ratio(ratios) for name, ratios in sorted(found.items()) if len(ratios) == rounds}
+        ours, theirs = ours | before.keys() | after.keys(), theirs | between.keys() | again.keys()
+    ratios = {name: ratio(some) for name, some in sorted(found.items()) if len(some) == rounds}
+    return Compared(ratios, sorted(ours - theirs), sorted(theirs - ours))
 
 
 # --- commits -------------------------------------------------------------------------------------------------------
@@ -137,14 +152,16 @@ def main() -> int:
 
 
 def report(repository: Path, one: str, other: str, rounds: int, margin: float) -> int:
-    """Print each ratio; 1 where one is slower."""
+    """Print each ratio; 1 where one is slower, or work of the first is none of the second."""
     with checked_out(repository, one) as first, checked_out(repository, other) as second:
         found = compared(first, second, rounds)
-    if not found:
+    if not found.ratios:
         raise SidelightError("the commits have no work in common; nothing was compared")
-    for name, value in found.items():
+    for name, value in found.ratios.items():
         print(told(name, value, margin))
-    return int(any(value.slower(margin) for value in found.values()))
+    for name, which in [*((name, other) for name in found.lost), *((name, one) for name in found.new)]:
+        print(f"{name}: not compared, for {which} does not do it, or asks for it otherwise")
+    return int(bool(found.lost) or any(value.slower(margin) for value in found.ratios.values()))
 
 
 if __name__ == "__main__":

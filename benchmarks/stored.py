@@ -47,16 +47,12 @@ def store(found: Finding, folder: Path) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What figures depend on, and nothing that tells whose machine it is."""
-    import torch
-
+    """What figures depend on, and nothing that tells whose machine it is; how many threads, each finding says."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "memory, MiB": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "system": f"{platform.system()} {platform.machine()}",
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }
 
 

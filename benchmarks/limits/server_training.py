@@ -1,13 +1,14 @@
-"""How fast a PAE server trains from its cache on disk, beside a bare loop over the same tensors in memory, in one run.
+"""How fast a PAE server trains from its cache on disk, beside bare loops over the same tensors in memory, in one run.
 
     python -m sidelight.benchmarks.limits.server_training [--samples 3200] [--repeats 5] [--least 0.80]
 
-Both have the same side network, optimiser, batches of 64 in the same order, and samples; the loop has them in memory as
-float32, and takes the network's equations as they are written, with autograd. They take turns, and the samples a second
-of each pair are compared; of the ratios the median counts. Shapes: that of the default backbone with a bottleneck of
-192, that of OPT-125M with 192 and with 16, 20 outputs, kept at fp16. The server takes its gradients by hand
-(side_gradient.py), in another order of sums: the weights that both end with differ by at most APART of their length, or
-the run fails. Exits with status 1 where a median is below --least.
+All have the same side network, optimiser, batches of 64 in the same order, and samples; the loops have them in memory
+as float32. The loop that the bar is held against takes its gradients as the server does, by hand (side_gradient.py), so
+that what is left are the cache and the server; the other takes the network's equations as they are written, with
+autograd. They take turns in changing order, and the samples a second of each turn are compared; of the ratios the
+median counts. Shapes: that of the default backbone with a bottleneck of 192, that of OPT-125M with 192 and with 16, 20
+outputs, kept at fp16. Sums in another order round otherwise: the weights that all end with differ by at most APART of
+their length, or the run fails. Exits with status 1 where a median is below --least.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,6 +32,7 @@ from ...system.message import Message
 from ...system.protocols.batch_order import ordered
 from ...system.protocols.pae_server import KINDS, PAEServer
 from ...system.protocols.protocol import batches
+from ...system.protocols.side_gradient import SideGradient
 from ...system.protocols.side_training import SideTraining, squared_error
 from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
@@ -45,6 +48,7 @@ SHAPES = {
 APART = 1e-4
 """Rounding errors of float32 are 1e-7, and grow over the steps of a training."""
 LEAST = 0.80
+CONTENDERS = SERVED, LOOP, AUTOGRAD = "server", "a loop with the same gradient", "a loop with autograd"
 STREAMS = Streams("benchmark")
 
 Weights = dict[str, torch.Tensor]
@@ -52,29 +56,23 @@ Weights = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Pace:
-    """Samples a second of both, pair by pair."""
+    """Samples a second of each turn, by contender."""
 
-    servers: Sequence[float]
-    loops: Sequence[float]
+    turns: Sequence[Mapping[str, float]]
 
-    @property
-    def ratios(self) -> list[float]:
-        return sorted(ours / theirs for ours, theirs in zip(self.servers, self.loops, strict=True))
+    def median(self, name: str) -> float:
+        return statistics.median(turn[name] for turn in self.turns)
 
-    @property
-    def ratio(self) -> float:
-        return statistics.median(self.ratios)
+    def over(self, name: str) -> list[float]:
+        """The server's over another's, turn by turn, from the least."""
+        return sorted(turn[SERVED] / turn[name] for turn in self.turns)
 
-    @property
-    def server(self) -> float:
-        return statistics.median(self.servers)
-
-    @property
-    def loop(self) -> float:
-        return statistics.median(self.loops)
-
-    def __str__(self) -> str:
-        return f"{self.ratios[0]:.3f} to {self.ratios[-1]:.3f} in {len(self.servers)} pairs"
+    def headline(self, shape: str, name: str, least: float | None) -> Headline:
+        ratios = self.over(name)
+        spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f} in {len(ratios)} turns"
+        return Headline(
+            f"{shape}: samples a second of the server, over {name}", statistics.median(ratios), least, spread
+        )
 
 
 def served(folder: Path, shape: SideShape, samples: int, training: SideTraining) -> tuple[float, Weights]:
@@ -91,7 +89,9 @@ def served(folder: Path, shape: SideShape, samples: int, training: SideTraining)
     return seconds, dict(server.handle(Message("download", DEVICE, SERVER)).tensors)
 
 
-def bare(tensors: dict[str, torch.Tensor], shape: SideShape, training: SideTraining) -> tuple[float, Weights]:
+def bare(
+    tensors: dict[str, torch.Tensor], shape: SideShape, training: SideTraining, by_hand: bool
+) -> tuple[float, Weights]:
     """Seconds of a loop over tensors in memory, with nothing in it that training does not need."""
     ids = sample_ids(len(tensors[KINDS[0]]))
     places = {sample_id: place for place, sample_id in enumerate(ids)}
@@ -100,18 +100,24 @@ def bare(tensors: dict[str, torch.Tensor], shape: SideShape, training: SideTrain
     network = SideNetwork(shape, STREAMS.torch("weights"))
     optimizer = training.optimizer(network)
     activations, targets = (tensors[kind] for kind in KINDS)
+    step = SideGradient(network) if by_hand else partial(differentiated, network)
     began = time.perf_counter()
     for epoch, order in enumerate(orders):
         optimizer.param_groups[0]["lr"] = training.rate(epoch)
         for rows in order:
-            optimizer.zero_grad()
-            squared_error(network(activations[rows]), targets[rows]).backward()
+            step(activations[rows], targets[rows])
             optimizer.step()
     return time.perf_counter() - began, dict(network.state_dict())
 
 
-def pairs(shape: SideShape, samples: int, repeats: int, epochs: int) -> list[tuple[float, float]]:
-    """Samples a second of the server and of the loop, which take turns; a first pair warms up and is left out."""
+def differentiated(network: SideNetwork, activations: torch.Tensor, targets: torch.Tensor) -> None:
+    """Gradients by autograd."""
+    network.zero_grad()
+    squared_error(network(activations), targets).backward()
+
+
+def turns(shape: SideShape, samples: int, repeats: int, epochs: int) -> Pace:
+    """All contenders in turns, in changing order; a first turn warms up and is left out."""
     training = SideTraining(bottleneck=shape.bottleneck, epochs=epochs)
     found = []
     with tempfile.TemporaryDirectory(prefix="sidelight-") as name:
@@ -119,13 +125,18 @@ def pairs(shape: SideShape, samples: int, repeats: int, epochs: int) -> list[tup
         keep(folder, shape, samples)
         parts = [rows for _, rows in batches_of(shape, samples)]
         tensors = {kind: torch.cat([part[kind] for part in parts]) for kind in KINDS}
-        for _ in range(repeats + 1):
-            ours, weights = served(folder, shape, samples, training)
-            theirs, expected = bare(tensors, shape, training)
-            if distance(weights, expected) > APART:
-                raise SidelightError("server and loop end with other weights; they do not do the same work")
-            found.append((epochs * samples / ours, epochs * samples / theirs))
-    return found[1:]
+        contenders = {
+            SERVED: partial(served, folder, shape, samples, training),
+            LOOP: partial(bare, tensors, shape, training, by_hand=True),
+            AUTOGRAD: partial(bare, tensors, shape, training, by_hand=False),
+        }
+        for turn in range(repeats + 1):
+            names = list(contenders)[:: -1 if turn % 2 else 1]
+            ended = {name: contenders[name]() for name in names}
+            if any(distance(weights, ended[LOOP][1]) > APART for _, weights in ended.values()):
+                raise SidelightError("server and loops end with other weights; they do not do the same work")
+            found.append({name: epochs * samples / seconds for name, (seconds, _) in ended.items()})
+    return Pace(found[1:])
 
 
 def distance(weights: Weights, expected: Weights) -> float:
@@ -138,20 +149,18 @@ def measure(bench: Bench, samples: int = 3200, repeats: int = 5, epochs: int = 2
     """Every shape, with as many threads as torch has."""
     found = {}
     for name, shape in SHAPES.items():
-        found[name] = Pace(*zip(*pairs(shape, samples, repeats, epochs), strict=True))
-        bench.say(f"{name}: server over loop {found[name]}")
+        found[name] = turns(shape, samples, repeats, epochs)
+        bench.say(f"{name}: server {found[name].median(SERVED):,.0f} samples a second")
+    bars = ((LOOP, least), (AUTOGRAD, None))
     return Finding(
         name="server_training",
-        title="A server that trains, beside a bare loop",
+        title="A server that trains, beside bare loops",
         kind="measured",
-        about=f"{samples:,} samples, {epochs} epochs, batches of 64; {repeats} pairs in turns, wall clock.",
-        headlines=[
-            Headline(f"{name}: samples a second of the server, over the loop's", pace.ratio, least, str(pace))
-            for name, pace in found.items()
-        ],
+        about=f"{samples:,} samples, {epochs} epochs, batches of 64; {repeats} turns, wall clock.",
+        headlines=[pace.headline(shape, name, bar) for name, bar in bars for shape, pace in found.items()],
         rows=[
-            {"shape": name, "server, samples a second": pace.server, "loop, samples a second": pace.loop}
-            for name, pace in found.items()
+            {"shape": shape, **{f"{name}, samples a second": pace.median(name) for name in CONTENDERS}}
+            for shape, pace in found.items()
         ],
     )
 

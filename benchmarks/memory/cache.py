@@ -71,8 +71,8 @@ def keep(folder: Path, shape: SideShape, samples: int) -> dict[str, float]:
 
 def train(folder: Path, shape: SideShape, samples: int, epochs: int) -> dict[str, float]:
     """Train from the cache as a server does that was started anew; peak resident bytes, before and in training."""
+    before = resident()  # gives back what nobody uses, which would count in the peak otherwise
     mark()
-    before = resident()
     cache = DiskCache(folder, QUOTA)
     server = PAEServer(shape, SideTraining(bottleneck=shape.bottleneck, epochs=epochs), Streams("benchmark"))
     server.keep_in(cache)

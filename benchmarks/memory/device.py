@@ -8,8 +8,8 @@ with the weights, above what the interpreter and the libraries take. Plain infer
 language-model head, whose output for 128 tokens of 50,272 words would be larger than all else, and without a cache of
 keys and values. LoRA is peft's, of rank 8 on every linear map, with a linear head on the last states: one step of AdamW
 without gradient checkpointing, with fp32 weights alone. The device runs a pass, takes the pivots, computes the
-difference and sends both as bytes. Without --backbone the model has OPT-125M's sizes and random weights. Exits with
-status 1 where a ratio is above its bound.
+difference, sends both as bytes at fp16 and downloads a side network (r = 16, 20 classes). Without --backbone the model
+has OPT-125M's sizes and random weights. Exits with status 1 where a ratio is above its bound.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from ...system.protocols.pae_device import PAEDevice
 from ...system.protocols.protocol import Scene
 from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER, Server
+from ...system.selector import Selector
+from ...system.side_network import SideNetwork, SideShape
 from ...system.weights import WEIGHTS, Weights
 from ...system.wire import Wire
 from ..apart import forked
@@ -40,16 +42,22 @@ from ..finding import Bench, Finding, Headline, ended
 from ..material import random_opt
 from .resident import mark, peak, resident
 
-LABELS = ("account", "delivery", "invoice", "weather")
+LABELS = tuple(f"class {number}" for number in range(20))
+BOTTLENECK = 16
 Side = Callable[[Backbone, int, int], None]
 """What is measured, with a backbone, a number of texts, and tokens of each."""
 
 
 class Acknowledging(Server):
-    """Keeps nothing: what a server holds is not the device's."""
+    """Keeps nothing: what a server holds is not the device's. It sends a side network to whoever downloads."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._shape = SideShape(len(backbone.blocks), backbone.width, BOTTLENECK, len(LABELS))
 
     def handle(self, message: Message) -> Message:
-        return self.answer(message, "ready")
+        if message.kind != "download":
+            return self.answer(message, "ready")
+        return self.answer(message, "tuned", **SideNetwork(self._shape, torch.Generator()).state_dict())
 
 
 def samples(count: int, tokens: int) -> tuple[Sample, ...]:
@@ -60,7 +68,8 @@ def samples(count: int, tokens: int) -> tuple[Sample, ...]:
 def settings(backbone: Backbone, count: int, tokens: int) -> PAE:
     """One message for the batch, of texts with so many tokens in all."""
     around = len(backbone.prefix) + len(backbone.suffix)
-    return PAE(selector="last" if backbone.causal else "first", prompt="", longest=tokens - around, batch=count)
+    selector: Selector = "last" if backbone.causal else "first"
+    return PAE(selector=selector, prompt="", longest=tokens - around, batch=count, precision="fp16")
 
 
 @torch.no_grad()
@@ -73,25 +82,39 @@ def plain(backbone: Backbone, count: int, tokens: int) -> None:
 
 
 def device(backbone: Backbone, count: int, tokens: int) -> None:
-    """What a device does for a batch, up to the bytes that cross."""
+    """What a device does for a batch, up to the bytes that cross, and the download of the side network."""
     own = samples(count, tokens)
     scene = Scene(backbone, LABELS, {DEVICE: own}, Streams("benchmark"))
     role = PAEDevice(DEVICE, settings(backbone, count, tokens), scene, own)
-    role.contribute(Wire({SERVER: Acknowledging()}, lambda message: None), own)
+    wire = Wire({SERVER: Acknowledging(backbone)}, lambda message: None)
+    role.contribute(wire, own)
+    role.take(wire.request(Message("download", DEVICE, SERVER)).tensors)
+
+
+def tuning(backbone: Backbone, count: int, tokens: int, rank: int) -> Callable[[], None]:
+    """A step of LoRA on the whole model, or with rank 0 of full fine-tuning, as somebody tunes it without a server."""
+    model: Any = backbone.model.base_model.requires_grad_(rank == 0)
+    if rank:
+        model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
+    head = torch.nn.Linear(backbone.width, len(LABELS))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW([*trained, *head.parameters()], lr=1e-4)
+    own = samples(count, tokens)
+    ids, mask = backbone.tokens([sample.text for sample in own], settings(backbone, count, tokens).longest)
+    goals = torch.tensor([LABELS.index(sample.label) for sample in own])
+
+    def step() -> None:
+        states = model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(head(states[:, -1]), goals).backward()
+        optimizer.step()
+
+    return step
 
 
 def lora(backbone: Backbone, count: int, tokens: int) -> None:
-    """A step of LoRA on the whole model, as somebody tunes it without a server."""
-    own = samples(count, tokens)
-    model = get_peft_model(backbone.model.base_model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
-    head = torch.nn.Linear(backbone.width, len(LABELS))
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW([*trained, *head.parameters()], lr=1e-3)
-    ids, mask = backbone.tokens([sample.text for sample in own], settings(backbone, count, tokens).longest)
-    states = model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    goals = torch.tensor([LABELS.index(sample.label) for sample in own])
-    torch.nn.functional.cross_entropy(head(states[:, -1]), goals).backward()
-    optimizer.step()
+    """A step of LoRA of rank 8."""
+    tuning(backbone, count, tokens, 8)()
 
 
 PLAIN, DEVICE_SIDE, LORA = "plain inference", "device", "a step of LoRA"

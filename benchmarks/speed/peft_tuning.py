@@ -10,7 +10,6 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,36 +34,36 @@ class PeftSettings:
     batch: int = 16
     rank: int = 8
     """0: every weight is tuned."""
-    maps: str | None = "all-linear"
-    """Which linear maps get updates; peft's own choice for the architecture where None."""
-    longest: int = 64
-    """Tokens of a text."""
+    maps: str = "all-linear"
+    """Which linear maps get updates."""
+    longest: int = 48
+    """Tokens of a text, as many as protocols take by default."""
     checks: int = 4
     """How often an epoch stops to be looked at."""
 
     def __str__(self) -> str:
-        which = f"rank {self.rank} on {self.maps or 'the maps of its choice'}" if self.rank else "every weight"
+        which = f"rank {self.rank} on {self.maps}" if self.rank else "every weight"
         return f"{which}, rate {self.learning_rate:g}, {self.epochs} epochs"
 
 
 class PeftTuning:
-    """One fine-tuning, from a folder's weights."""
+    """One fine-tuning, from the weights of a folder or a hub's id."""
 
-    def __init__(self, folder: Path, labels: Sequence[str], settings: PeftSettings) -> None:
+    def __init__(self, place: str, labels: Sequence[str], settings: PeftSettings, seed: str = "benchmark") -> None:
         self._settings, self._labels = settings, list(labels)
-        self._folder, self._tokenizer = folder, AutoTokenizer.from_pretrained(folder)
+        self._place, self._seed, self._tokenizer = place, seed, AutoTokenizer.from_pretrained(place)
         self._pad = self._tokenizer.pad_token_id
 
     def work(self, samples: Sequence[Sample]) -> Iterator[Predict]:
         """Stops several times an epoch, giving what the model predicts by then."""
-        torch.manual_seed(0)
+        torch.manual_seed(random.Random(self._seed).getrandbits(63))  # peft draws from torch's own generator
         settings, model = self._settings, self._model()
         rows = self._tokens([one.text for one in samples])
         goals = torch.tensor([self._labels.index(one.label) for one in samples])
         optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=settings.learning_rate)
         steps = math.ceil(len(rows) / settings.batch)
         falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, settings.epochs * steps)
-        order = random.Random(0)
+        order = random.Random(self._seed)
         for _ in range(settings.epochs):
             model.train()
             for step, batch in enumerate(self._batches(rows, order), 1):
@@ -80,7 +79,7 @@ class PeftTuning:
 
     def _model(self) -> Any:
         form = {"num_labels": len(self._labels), "dtype": torch.float32}  # the packaged weights are stored as float16
-        made = AutoModelForSequenceClassification.from_pretrained(self._folder, **form)
+        made = AutoModelForSequenceClassification.from_pretrained(self._place, **form)
         made.config.pad_token_id = self._pad
         if not self._settings.rank:
             return made
@@ -93,12 +92,10 @@ class PeftTuning:
 
     def _batches(self, rows: Sequence[list[int]], order: random.Random) -> Iterator[list[int]]:
         """Shuffled, then sorted by length within pools of sixteen batches, as transformers' own sampler does."""
-        size = self._settings.batch
+        size, pool = self._settings.batch, POOL * self._settings.batch
         places = order.sample(range(len(rows)), len(rows))
-        pools = (
-            sorted(places[at : at + 16 * size], key=lambda i: len(rows[i])) for at in range(0, len(rows), 16 * size)
-        )
-        cut = [pool[at : at + size] for pool in pools for at in range(0, len(pool), size)]
+        alike = (sorted(places[at : at + pool], key=lambda i: len(rows[i])) for at in range(0, len(rows), pool))
+        cut = [some[at : at + size] for some in alike for at in range(0, len(some), size)]
         order.shuffle(cut)
         yield from cut
 

@@ -2,7 +2,7 @@
 
     python -m sidelight.benchmarks.speed.recorder [--rows 600] [--repeats 5] [--most 1.05]
 
-A whole run of a protocol on `sidelight-tiny` and `messages`, in one process and one thread; recorded, every message
+A whole run of a protocol, in one process and one thread; recorded, every message
 that the server sees goes into view/ as an audit files it. By the wall clock, so that an idle machine is wanted; of the
 pairs' ratios the median counts. Exits with status 1 where any is above --most.
 """
@@ -15,17 +15,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from ...system.backbone import TINY, Backbone, load_backbone
+from ...system.backbone import Backbone, load_backbone
 from ...system.data import Sample
 from ...system.protocols import Protocol, Scene
+from ...system.protocols.lora_training import LoraTraining
 from ...system.protocols.mobillm import MobiLLM
 from ...system.protocols.pae import PAE
 from ...system.protocols.protocol import interleave
 from ...system.protocols.side_training import SideTraining
+from ...system.protocols.split import Split
 from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
 from ...system.view import ViewWriter
@@ -34,13 +37,18 @@ from ..finding import Bench, Finding, Headline, ended
 from ..material import rows
 
 MOST = 1.05
-SIDE = SideTraining(epochs=2)
-RUNS: Mapping[str, Protocol] = {"pae": PAE(side=SIDE), "mobillm": MobiLLM(side=SIDE)}
+EPOCHS = 2
+RUNS: Mapping[str, Protocol] = {
+    "pae": PAE(side=SideTraining(epochs=EPOCHS)),
+    "mobillm": MobiLLM(side=replace(MobiLLM.side, epochs=EPOCHS)),
+    "split": Split(bottom="trainable", lora=LoraTraining(epochs=EPOCHS)),
+}
+"""With their own settings but for the epochs."""
 
 
 def measure(bench: Bench, train: int = 600, repeats: int = 5, most: float = MOST) -> Finding:
     """Every run, recorded and not."""
-    parts, backbone = rows(bench, train, 100), load_backbone(TINY)
+    parts, backbone = rows(bench, train, 100), load_backbone(bench.backbone)
     ratios = {name: _ratios(one, backbone, parts.victim_train, parts.labels, repeats) for name, one in RUNS.items()}
     for name, found in ratios.items():
         bench.say(f"{name}: {', '.join(f'{ratio:.3f}' for ratio in found)}")
@@ -48,7 +56,10 @@ def measure(bench: Bench, train: int = 600, repeats: int = 5, most: float = MOST
         name="recorder",
         title="What recording costs",
         kind="measured",
-        about=f"{len(parts.victim_train)} rows: a run that is recorded beside one that is not, by the wall clock.",
+        about=(
+            f"{bench.backbone} on {bench.data}, {len(parts.victim_train)} rows, {EPOCHS} epochs: a run that is "
+            "recorded beside one that is not, by the wall clock."
+        ),
         headlines=[
             Headline(f"{name}: seconds with the recorder, over those without", statistics.median(found), most,
                      f"{min(found):.3f} to {max(found):.3f} in {repeats} turns", at="most")

@@ -1,4 +1,4 @@
-"""A step of the server on a batch of 64 cached samples, by shape and bottleneck; 20 outputs."""
+"""A step of the server on a batch of 64 samples at hand, kept at fp16, by shape and bottleneck; 20 outputs."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ def test_step(benchmark: Any, layers: int, width: int, bottleneck: int, generato
     side = SideNetwork(SideShape(layers, width, bottleneck, 20), generator)
     optimizer = training.optimizer(side)
     rows, goals = (torch.randn(64, *shape, generator=generator) for shape in ((layers, width), (20,)))
-    benchmark(regress, side, optimizer, training, 0, rows, goals, generator)
+    benchmark(regress, side, optimizer, training, 0, rows.half(), goals, generator)

@@ -16,6 +16,7 @@ from torch.nn.functional import mse_loss
 from ..errors import UsageError
 from ..side_network import SideNetwork
 from .protocol import batches
+from .side_gradient import SideGradient
 
 T = TypeVar("T")
 
@@ -58,11 +59,11 @@ def regress(
     generator: torch.Generator,
 ) -> None:
     """One epoch of mean squared error between s(A), from (N, L, d), and the targets (N, K)."""
-
-    def loss(rows: list[int]) -> torch.Tensor:
-        return squared_error(network(activations[rows]), targets[rows])
-
-    descend(optimizer, training, epoch, batches(range(len(activations)), training.batch, generator), loss)
+    gradient = SideGradient(network)
+    training.set_rate(optimizer, epoch)
+    for rows in batches(range(len(activations)), training.batch, generator):
+        gradient(activations[rows], targets[rows])
+        optimizer.step()
 
 
 def descend(

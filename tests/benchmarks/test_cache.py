@@ -10,7 +10,7 @@ import torch
 
 from sidelight.benchmarks.apart import forked
 from sidelight.benchmarks.limits import server_training
-from sidelight.benchmarks.limits.server_training import pairs
+from sidelight.benchmarks.limits.server_training import AUTOGRAD, LOOP, SERVED, Pace, turns
 from sidelight.benchmarks.memory.cache import keep, train
 from sidelight.system.cache import row_file
 from sidelight.system.errors import SidelightError
@@ -47,9 +47,15 @@ SMALL = SideShape(layers=2, width=8, bottleneck=4, outputs=3)
 
 
 def test_the_loop_does_what_the_server_does() -> None:
-    found = pairs(SMALL, samples=150, repeats=2, epochs=2)
-    assert len(found) == 2
-    assert all(ours > 0 and theirs > 0 for ours, theirs in found)
+    found = turns(SMALL, samples=150, repeats=2, epochs=2)
+    assert [set(turn) for turn in found.turns] == [{SERVED, LOOP, AUTOGRAD}] * 2
+    assert all(speed > 0 for turn in found.turns for speed in turn.values())
+
+
+def test_a_server_is_held_against_each_loop_turn_by_turn() -> None:
+    found = Pace([{SERVED: 8.0, LOOP: 10.0}, {SERVED: 30.0, LOOP: 20.0}, {SERVED: 9.0, LOOP: 10.0}])
+    bar = found.headline("small", LOOP, 0.95)
+    assert (bar.found, bar.reached, bar.note) == (0.9, False, "0.800 to 1.500 in 3 turns")
 
 
 def test_a_loop_that_does_something_else_is_no_measure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,4 +64,4 @@ def test_a_loop_that_does_something_else_is_no_measure(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(server_training, "squared_error", other)
     with pytest.raises(SidelightError, match="other weights"):
-        pairs(SMALL, samples=150, repeats=1, epochs=1)
+        turns(SMALL, samples=150, repeats=1, epochs=1)

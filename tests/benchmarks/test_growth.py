@@ -42,9 +42,12 @@ def test_too_few_sizes_or_costs_of_nothing_have_no_power(points: list[tuple[floa
         fitted(points)
 
 
+@pytest.mark.parametrize("fixed", [0.0, 1e5])
 @pytest.mark.parametrize(("power", "reached"), [(0.9, True), (1.2, False), (2.0, False)])
-def test_what_is_worse_than_linear_in_samples_misses_its_bar(power: float, reached: bool) -> None:
-    (bar,) = bars(grown(axis(power), Bench()))
+def test_what_is_worse_than_linear_in_samples_misses_its_bar(power: float, reached: bool, fixed: float) -> None:
+    sizes = (100, 1_000, 10_000, 30_000, 100_000)
+    costs = Axis("samples", sizes, lambda size: {"cost": fixed * 1e4 ** (power - 1) / 1e2 + size**power})
+    (bar,) = bars(grown(costs, Bench()))
     assert bar.reached is reached
 
 

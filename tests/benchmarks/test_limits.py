@@ -68,11 +68,10 @@ def test_every_figure_stands_beside_a_bound(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(machine_room, name, size)
     for name, value in {"SHAPE": SHAPE, "SAMPLES": 128, "STEPS": 1, "TURNS": 1}.items():
         monkeypatch.setattr(nearness, name, value)
-    paces = [(90.0, 100.0), (80.0, 100.0), (50.0, 100.0)]
-    monkeypatch.setattr(server_training, "pairs", lambda *_: paces)
+    pace = server_training.Pace([dict.fromkeys(server_training.CONTENDERS, 1.0)])
+    monkeypatch.setattr(server_training, "turns", lambda *_: pace)
     found = nearness.measure(Bench())
-    assert [one.bar for one in found.headlines] == [LEAST, 0.8, 0.8, 0.8]
-    assert [one.found for one in found.headlines[1:]] == [0.8] * 3
+    assert [one.bar for one in found.headlines] == [LEAST, 0.8, 0.8, 0.8, None, None, None]
     assert len(found.rows) == 7
     for row in found.rows:
         shares = [row["% of the arithmetic bound"], row["% of the roofline"]]

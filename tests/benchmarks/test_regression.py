@@ -44,8 +44,9 @@ def test_turns_are_first_second_second_first_so_that_an_even_drift_cancels() -> 
 
     found = compared(lambda: run("first"), lambda: run("second"), 2)
     assert calls == ["first", "second", "second", "first"] * 2
-    assert set(found) == {"work"}
-    assert found["work"].value == pytest.approx(1.0)
+    assert set(found.ratios) == {"work"}
+    assert found.ratios["work"].value == pytest.approx(1.0)
+    assert (found.lost, found.new) == (["first"], ["second"])
 
 
 def test_one_round_has_no_interval() -> None:
@@ -85,6 +86,17 @@ def test_each_commit_runs_its_own_code_and_a_slower_one_exits_with_one(
     monkeypatch.setattr(regression, "TASKS", tasks)
     assert report(repository, "HEAD~1", "HEAD", 2, 0.05) == status
     assert len((git(repository, "worktree", "list") or "").splitlines()) == 1
+
+
+def test_work_that_the_second_commit_cannot_do_is_named_and_exits_with_one(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = tmp_path / "tasks.py"
+    said = '{"work": 1.0} if SAID == "two" else {"work": 1.0, "pass": 1.0}'
+    tasks.write_text(f"import json\nfrom sidelight.system import SAID\nprint(json.dumps({said}))\n")
+    monkeypatch.setattr(regression, "TASKS", tasks)
+    assert report(repository, "HEAD~1", "HEAD", 2, 0.05) == 1
+    assert "pass: not compared, for HEAD does not do it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("commit", ["nothing", "--help", ""])
