@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sidelight.attacks.attack import TextGuess
-from sidelight.benchmarks.attack_speed import exponent, recovery, texts_of
+from sidelight.benchmarks.attacks.attack_speed import exponent, recovery, texts_of
+from sidelight.benchmarks.attacks.sipit_peer import ask
 from sidelight.benchmarks.families import FAMILIES, make
-from sidelight.benchmarks.sipit_peer import ask
 from sidelight.system.backbone import load_backbone
 from sidelight.system.errors import UsageError
 from sidelight.system.public import Example
@@ -43,7 +43,7 @@ def test_wrong_guesses_and_wrong_certificates_are_counted(micro: Micro, monkeypa
     def run(_self: object, _view: object, _public: object, _prepared: object, _generator: object) -> TextGuess:
         return TextGuess(("0", "1"), ((2,), (2,)), (True, False))
 
-    monkeypatch.setattr("sidelight.benchmarks.attack_speed.Match.run", run)
+    monkeypatch.setattr("sidelight.benchmarks.attacks.attack_speed.Match.run", run)
     auxiliary = tuple(Example(sample.text, "") for sample in AUXILIARY)
     row = recovery(str(micro.folders["opt"]), [sample.text for sample in VICTIM[:2]], auxiliary, "fp32")
     assert (row["texts"], row["certified"], row["wrong"], row["positions"]) == (2, 1, 1, 0.0)

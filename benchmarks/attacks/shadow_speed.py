@@ -1,6 +1,6 @@
 """How fast shadow side networks train: all together, against the server's own training in a loop, in one run.
 
-    python -m sidelight.benchmarks.shadow_speed [--shadows 256] [--rows 1500] [--bottleneck 16] [--least 5]
+    python -m sidelight.benchmarks.attacks.shadow_speed [--shadows 256] [--rows 1500] [--bottleneck 16] [--least 5]
 
 Both train on pivots of `messages` under the default backbone with the default settings of `pae`, but for the
 bottleneck, and use as many threads as torch takes here. A few networks of the loop stand for as many as are asked for,
@@ -17,15 +17,15 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import one_hot
 
-from ..attacks.evidence.members.shadows import Recipe, shadows_of
-from ..attacks.workbench import Workbench
-from ..system.backbone import TINY, load_backbone
-from ..system.fusion import pivot_activations
-from ..system.protocols.protocol import CHUNK
-from ..system.protocols.side_training import SideTraining, regress
-from ..system.side_network import SideNetwork, SideShape
-from .finding import Bench
-from .material import rows
+from ...attacks.evidence.members.shadows import Recipe, shadows_of
+from ...attacks.workbench import Workbench
+from ...system.backbone import TINY, load_backbone
+from ...system.fusion import pivot_activations
+from ...system.protocols.protocol import CHUNK
+from ...system.protocols.side_training import SideTraining, regress
+from ...system.side_network import SideNetwork, SideShape
+from ..finding import Bench
+from ..material import rows
 
 LOOPED = 3
 """Networks of the loop that are timed."""

@@ -1,8 +1,9 @@
 """How much exact reconstruction finds and proves, how fast, and in how much memory; beside a public implementation.
 
-    python -m sidelight.benchmarks.attack_speed [--backbone NAME ...] [--data messages|FILE.jsonl ...] [--texts 100]
-    python -m sidelight.benchmarks.attack_speed --lengths [--backbone NAME]
-    python -m sidelight.benchmarks.attack_speed --peer FOLDER [--backbone NAME] [--texts 2]
+    python -m sidelight.benchmarks.attacks.attack_speed [--backbone NAME ...] [--data messages|FILE.jsonl ...]
+                                                        [--texts 100]
+    python -m sidelight.benchmarks.attacks.attack_speed --lengths [--backbone NAME]
+    python -m sidelight.benchmarks.attacks.attack_speed --peer FOLDER [--backbone NAME] [--texts 2]
 
 The first recovers texts of MobiLLM's view (all positions of all layers) at each precision. A backbone is a name, a
 folder, or one of the random families `opt`, `gpt2`, `llama`, `qwen`, `bloom`; each is measured in a process of its own,
@@ -28,23 +29,23 @@ from typing import Any, cast
 import numpy
 import torch
 
-from ..attacks.attack import Prepared
-from ..attacks.evidence.positions.matching import Known, Search
-from ..attacks.reconstruction.match import Match
-from ..attacks.workbench import Workbench
-from ..system.backbone import Backbone, load_backbone
-from ..system.codec import PRECISIONS, Precision, through
-from ..system.data.messages import generate
-from ..system.errors import UsageError
-from ..system.files import read_lines
-from ..system.fusion import pack_positions
-from ..system.message import Message
-from ..system.public import Example, Public
-from ..system.roles import DEVICE, SERVER
-from ..system.view import View
-from . import families
-from .apart import forked
-from .memory.resident import mark, peak, resident
+from ...attacks.attack import Prepared
+from ...attacks.evidence.positions.matching import Known, Search
+from ...attacks.reconstruction.match import Match
+from ...attacks.workbench import Workbench
+from ...system.backbone import Backbone, load_backbone
+from ...system.codec import PRECISIONS, Precision, through
+from ...system.data.messages import generate
+from ...system.errors import UsageError
+from ...system.files import read_lines
+from ...system.fusion import pack_positions
+from ...system.message import Message
+from ...system.public import Example, Public
+from ...system.roles import DEVICE, SERVER
+from ...system.view import View
+from .. import families
+from ..apart import forked
+from ..memory.resident import mark, peak, resident
 from .sipit_peer import POLICIES, ask
 
 LONGEST = 64
@@ -147,12 +148,12 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def _states(backbone: Backbone, texts: Sequence[Sequence[int]], layer: int) -> list[torch.Tensor]:
+def states_of(backbone: Backbone, texts: Sequence[Sequence[int]], layer: int) -> list[torch.Tensor]:
     """Of each text alone, (T, 1, d)."""
     return [backbone.activations(backbone.pad([text]), layer)[0, :, -1:].clone() for text in texts]
 
 
-def _search(backbone: Backbone, prepared: Prepared, layer: int) -> Search:
+def searched(backbone: Backbone, prepared: Prepared, layer: int) -> Search:
     return Search(Known(backbone, [layer], "fp32", prepared), Match().candidates, backbone.vocabulary)
 
 
@@ -164,7 +165,7 @@ def prepare(name: str, layer: int, auxiliary: tuple[Example, ...]) -> Prepared:
 def growth(name: str, texts: Sequence[str], auxiliary: tuple[Example, ...]) -> dict[int, float]:
     """Seconds a token by length, of BATCH texts that are found exactly."""
     backbone = load_backbone(name)
-    search = _search(backbone, prepare(name, 1, auxiliary), 1)
+    search = searched(backbone, prepare(name, 1, auxiliary), 1)
     stream = [token for text in texts for token in backbone.token_ids(text)]
     costs = {}
     for length in LENGTHS:
@@ -172,7 +173,7 @@ def growth(name: str, texts: Sequence[str], auxiliary: tuple[Example, ...]) -> d
         rows = [[*backbone.prefix, *stream[i * own : (i + 1) * own]] for i in range(BATCH)]
         if len(rows[-1]) < length:
             raise UsageError(f"the data have fewer than {BATCH * length} tokens; give more texts")
-        states = _states(backbone, rows, 1)
+        states = states_of(backbone, rows, 1)
         found = search.texts(states, backbone.prefix)
         assert [[*backbone.prefix, *row.tokens] for row in found] == rows, "a text was not found exactly"
         costs[length] = _timed(partial(search.texts, states, backbone.prefix)) / (BATCH * length)
@@ -191,9 +192,9 @@ def versus(peer: Path, name: str, texts: Sequence[str], auxiliary: tuple[Example
     rows = [backbone.token_ids(text, PEERS) for text in texts]
     count = sum(map(len, rows))
     began = time.process_time()
-    search = _search(backbone, prepare(name, layer, auxiliary), layer)
+    search = searched(backbone, prepare(name, layer, auxiliary), layer)
     ready = time.process_time() - began
-    states = _states(backbone, rows, layer)
+    states = states_of(backbone, rows, layer)
     rates = {"match": count / _timed(lambda: search.texts(states, []))}
     _say("match", rates["match"], [list(row.tokens) for row in search.texts(states, [])] == rows)
     for policy in POLICIES:

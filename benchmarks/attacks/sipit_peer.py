@@ -1,6 +1,6 @@
 """The public reimplementation of SipIt (GitHub cywinski/SipIt), as it is, in a process of its own.
 
-    python -m sidelight.benchmarks.sipit_peer < order.json > answer.json
+    python -m sidelight.benchmarks.attacks.sipit_peer < order.json > answer.json
 
 The order names the peer's folder, a model's folder, texts as token ids, the layer and the policy. The peer's own
 `sipit` gets its own model's states of each text; the answer holds the ids it found, and its processor seconds, on one
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..system.errors import SidelightError, UsageError
+from ...system.errors import SidelightError, UsageError
 
 POLICIES = ("random", "gradient")
 
