@@ -79,7 +79,8 @@ class Finding:
 
     name: str
     title: str
-    kind: Literal["measured", "modelled"]
+    kind: Literal["measured", "modelled", "derived"]
+    """`derived`: from closed formulas that runs were held against."""
     about: str
     """What was run, on what, in a sentence or two."""
     headlines: Sequence[Headline]

@@ -27,6 +27,7 @@ import numpy as np
 from scipy.stats import t
 
 from ..system.errors import SidelightError, UsageError
+from .asked import answered, positive
 
 TASKS = Path(__file__).parent / "limits" / "tasks.py"
 ROOMS = ("system", "attacks", "audits", "benchmarks", "reports")
@@ -138,17 +139,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", help="the commit that is taken as it is")
     parser.add_argument("second", help="the commit that may be slower")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--margin", type=float, default=0.05, help="the slowing that is let pass")
     parser.add_argument("--repository", type=Path, default=Path())
     given = parser.parse_args()
     if given.rounds < 2:
         parser.error("--rounds: give at least 2")
-    try:
-        return report(given.repository.resolve(), given.first, given.second, given.rounds, given.margin)
-    except SidelightError as error:
-        print(f"regression: {error}", file=sys.stderr)
-        return 2
+    return report(given.repository.resolve(), given.first, given.second, given.rounds, given.margin)
 
 
 def report(repository: Path, one: str, other: str, rounds: int, margin: float) -> int:
@@ -165,4 +162,4 @@ def report(repository: Path, one: str, other: str, rounds: int, margin: float) -
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

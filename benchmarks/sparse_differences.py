@@ -12,6 +12,7 @@ Shapes: P positions, V vocabulary.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,7 @@ from ..system.randomness import Streams
 from ..system.roles import DEVICE, SERVER
 from ..system.side_network import SideNetwork, SideShape
 from ..system.wire import Wire
+from .asked import answered, positive
 from .finding import Bench
 from .material import rows
 
@@ -106,9 +108,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default=TINY)
     parser.add_argument("--data", default="messages")
-    parser.add_argument("--train", type=int, default=600, help="texts")
-    parser.add_argument("--test", type=int, default=300, help="texts")
-    parser.add_argument("--epochs", type=int, default=PAELM.side.epochs)
+    parser.add_argument("--train", type=positive, default=600, help="texts")
+    parser.add_argument("--test", type=positive, default=300, help="texts")
+    parser.add_argument("--epochs", type=positive, default=PAELM.side.epochs)
     parser.add_argument("--entries", type=int, nargs="*", default=ENTRIES, help="beside the whole vocabulary")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     for text in table(parser.parse_args()):
@@ -116,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(main))

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,7 @@ from ...system.roles import DEVICE, SERVER
 from ...system.view import View
 from .. import families
 from ..apart import forked
+from ..asked import answered, positive
 from ..memory.resident import mark, peak, resident
 from .sipit_peer import POLICIES, ask
 
@@ -215,8 +217,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", nargs="+", default=["sidelight-tiny", *families.FAMILIES])
     parser.add_argument("--data", nargs="+", default=["messages"])
-    parser.add_argument("--texts", type=int, default=100)
-    parser.add_argument("--layer", type=int, default=1)
+    parser.add_argument("--texts", type=positive, default=100)
+    parser.add_argument("--layer", type=positive, default=1)
     parser.add_argument("--lengths", action="store_true")
     parser.add_argument("--peer", type=Path)
     asked = parser.parse_args()
@@ -237,4 +239,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(main))

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import torch
 
 from ...system.backbone import TINY, Backbone, load_backbone, local_folder
+from ..asked import answered, positive
 from ..finding import Bench, Cell, Finding, Headline, ended
 from .attack_speed import LONGEST, prepare, searched, states_of, texts_of
 from .inverting_peers import SPLITLLM, VFLAIR, Look, Order, ask
@@ -136,9 +137,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--splitllm", type=Path, help="folder of a copy of GitHub's StupidTrees/SplitLLM")
     parser.add_argument("--vflair", type=Path, help="folder of a copy of GitHub's FLAIR-THU/VFLAIR-LLM")
-    parser.add_argument("--texts", type=int, default=20)
-    parser.add_argument("--auxiliary", type=int, default=600)
-    parser.add_argument("--layer", type=int, default=3)
+    parser.add_argument("--texts", type=positive, default=20)
+    parser.add_argument("--auxiliary", type=positive, default=600)
+    parser.add_argument("--layer", type=positive, default=3)
     parser.add_argument("--least", type=float, default=1.0, help="the ratio that is let pass")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -147,4 +148,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

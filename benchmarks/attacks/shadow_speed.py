@@ -24,6 +24,7 @@ from ...system.fusion import pivot_activations
 from ...system.protocols.protocol import CHUNK
 from ...system.protocols.side_training import SideTraining, regress
 from ...system.side_network import SideNetwork, SideShape
+from ..asked import answered, positive
 from ..finding import Bench
 from ..material import rows
 
@@ -64,9 +65,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shadows", type=int, default=256)
-    parser.add_argument("--rows", type=int, default=1500, help="that a network trains on")
-    parser.add_argument("--bottleneck", type=int, default=16)
+    parser.add_argument("--shadows", type=positive, default=256)
+    parser.add_argument("--rows", type=positive, default=1500, help="that a network trains on")
+    parser.add_argument("--bottleneck", type=positive, default=16)
     parser.add_argument("--least", type=float, default=5.0, help="the ratio that is asked for")
     given = parser.parse_args()
     taps, targets = material(given.rows)
@@ -90,4 +91,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

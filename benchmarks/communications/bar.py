@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from ...system.backbone import load_backbone
+from ..asked import answered, positive
 from ..finding import Headline
 from ..material import random_opt
 from . import runs
@@ -53,7 +54,7 @@ def headlines() -> list[Headline]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=32, help="of the runs that formulas are checked by")
+    parser.add_argument("--samples", type=positive, default=32, help="of the runs that formulas are checked by")
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:
@@ -72,4 +73,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from ...system.backbone import TINY, load_backbone
+from ..asked import answered
 from ..families import BLOCKS, HEADS, WIDTH, make
 from ..finding import Cell
 from . import runs, sockets
@@ -138,4 +139,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

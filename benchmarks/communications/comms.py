@@ -17,7 +17,7 @@ def measure(bench: Bench) -> Finding:
     return Finding(
         name="comms",
         title="Communications",
-        kind="measured",
+        kind="derived",
         about=(
             f"Bytes of a whole fine-tuning, download of the tuned part included: {SETTING.samples:,} texts of "
             f"{SETTING.positions} tokens, {SETTING.epochs} epochs, batches of {SETTING.batch}, {SETTING.classes} "

@@ -37,6 +37,7 @@ from ...system.protocols.pae import PAE
 from ...system.protocols.side_training import SideTraining
 from ...system.randomness import Streams
 from ...system.roles import DEVICE
+from ..asked import answered, positive
 from ..beside import beside
 from ..finding import Bench
 from ..material import rows
@@ -112,7 +113,7 @@ def ordered_by_time(packets: list[Packet], lengths: dict[str, int]) -> tuple[flo
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=200)
+    parser.add_argument("--texts", type=positive, default=200)
     parser.add_argument("--most", type=float, default=0.03, help="that sizes may be from the model's, as a share")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -138,4 +139,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

@@ -31,6 +31,7 @@ from ...system.protocols.pae import PAE
 from ...system.protocols.side_training import SideTraining
 from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
+from ..asked import answered, positive
 from ..beside import beside
 from ..finding import Bench
 from ..material import random_opt, rows
@@ -109,7 +110,7 @@ def measured(made: Scene, folder: Path, secure: bool) -> Cost:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--samples", type=positive, default=512)
     parser.add_argument("--most", type=float, default=0.01, help="messages above their tensors, as a share")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -127,4 +128,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from ...system.side_network import SideShape
 from .machine import Machine
 
-HALF, SINGLE = 2, 4
+HALF = 2
 """Bytes of a value."""
-OPTIMISER_PASSES = 6
-"""AdamW reads and writes each weight and both its moments."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +41,13 @@ def server_step(shape: SideShape, batch: int) -> Bound:
 
     Operations: two products forwards in each layer; backwards two for the gradients of the weights and two for that of
     the states, of which the first layer needs but one, since nothing is below it: (12 L - 2) B d r. The output map has
-    one forwards and two backwards: 6 B d K. Bytes: the rows are read once, each weight and both its moments are read
-    and written once; gradients, states and all that is between are taken to stay in the processor's caches, and where
-    they do not, as with caches of 2 MiB, even this bound cannot be reached.
+    one forwards and two backwards: 6 B d K. Bytes: the rows are read once; weights, moments, gradients and all that is
+    between are taken to stay in the processor's caches, and where they do not, even this bound cannot be reached.
     """
     wide = batch * shape.width
     operations = (12 * shape.layers - 2) * wide * shape.bottleneck + 6 * wide * shape.outputs
     rows = batch * (shape.layers * shape.width + shape.outputs) * HALF
-    return Bound(operations, rows + OPTIMISER_PASSES * SINGLE * weights(shape))
-
-
-def weights(shape: SideShape) -> int:
-    """Numbers in a side network."""
-    narrow = 2 * shape.layers * shape.width * shape.bottleneck
-    return narrow + shape.layers + shape.outputs * (shape.width + 1)
+    return Bound(operations, rows)
 
 
 def cache_read(shape: SideShape, batch: int) -> Bound:

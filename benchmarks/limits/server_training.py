@@ -37,6 +37,7 @@ from ...system.protocols.side_training import SideTraining, squared_error
 from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
 from ...system.side_network import SideNetwork, SideShape
+from ..asked import answered, positive
 from ..finding import Bench, Finding, Headline, ended
 from ..memory.cache import QUOTA, batches_of, keep, sample_ids
 
@@ -167,10 +168,10 @@ def measure(bench: Bench, samples: int = 3200, repeats: int = 5, epochs: int = 2
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=3200)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--samples", type=positive, default=3200)
+    parser.add_argument("--repeats", type=positive, default=5)
+    parser.add_argument("--epochs", type=positive, default=2)
+    parser.add_argument("--threads", type=positive, default=1)
     parser.add_argument("--least", type=float, default=LEAST, help="the ratio that is asked for")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -178,4 +179,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

@@ -29,6 +29,7 @@ from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
 from ...system.side_network import SideShape
 from ..apart import forked
+from ..asked import answered, positive
 from .resident import mark, peak, resident
 
 SHAPE = SideShape(layers=6, width=192, bottleneck=192, outputs=20)
@@ -99,8 +100,8 @@ def measured(shape: SideShape, samples: int) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=100_000)
-    parser.add_argument("--few", type=int, default=10_000)
+    parser.add_argument("--samples", type=positive, default=100_000)
+    parser.add_argument("--few", type=positive, default=10_000)
     parser.add_argument("--most", type=float, default=0.10, help="the growth that is allowed")
     given = parser.parse_args()
     peaks = []
@@ -120,4 +121,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

@@ -38,6 +38,7 @@ from ...system.side_network import SideNetwork, SideShape
 from ...system.weights import WEIGHTS, Weights
 from ...system.wire import Wire
 from ..apart import forked
+from ..asked import answered, positive
 from ..finding import Bench, Finding, Headline, ended
 from ..material import random_opt
 from .resident import mark, peak, resident
@@ -180,8 +181,8 @@ def measure(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=32, help="of the batch")
-    parser.add_argument("--tokens", type=int, default=128, help="of each text")
+    parser.add_argument("--texts", type=positive, default=32, help="of the batch")
+    parser.add_argument("--tokens", type=positive, default=128, help="of each text")
     parser.add_argument("--most", type=float, default=MOST, help="the ratio that is let pass")
     parser.add_argument(
         "--most-of-lora", type=float, default=MOST_OF_LORA, help="of a step of LoRA, the ratio that is let pass"
@@ -196,4 +197,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

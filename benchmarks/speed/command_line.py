@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 
 from ...system.errors import SidelightError
+from ..asked import answered
 from ..finding import Bench, Finding, Headline, ended
 
 HELP, QUICK, CALLS = 0.5, 90.0, 5
@@ -62,4 +63,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

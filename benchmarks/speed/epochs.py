@@ -29,6 +29,7 @@ from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
 from ...system.side_network import SideNetwork, SideShape
 from ...system.wire import Wire
+from ..asked import answered, positive
 from ..finding import Bench, Finding, Headline, ended
 from ..material import random_opt
 from ..memory.device import LABELS, Acknowledging, samples, settings, tuning
@@ -118,13 +119,13 @@ def _server() -> Step:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=8, help="of a step")
-    parser.add_argument("--tokens", type=int, default=128, help="of each text")
-    parser.add_argument("--repeats", type=int, default=5, help="turns")
+    parser.add_argument("--texts", type=positive, default=8, help="of a step")
+    parser.add_argument("--tokens", type=positive, default=128, help="of each text")
+    parser.add_argument("--repeats", type=positive, default=5, help="turns")
     given = parser.parse_args()
     torch.set_num_threads(1)
     return ended(measure(Bench(say=print), given.texts, given.tokens, given.repeats))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

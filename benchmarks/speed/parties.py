@@ -35,6 +35,7 @@ from ...system.protocols.split import Split
 from ...system.randomness import Streams
 from ...system.roles import DEVICE
 from ...system.wire import Wire
+from ..asked import answered, positive
 from ..finding import Bench, Cell, Finding, Headline, ended
 from ..material import random_opt
 from ..memory.device import LABELS, plain, samples, settings
@@ -163,9 +164,9 @@ def _row(name: str, one: Parts, alone: float) -> dict[str, Cell]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=32, help="of the run, a multiple of 16")
-    parser.add_argument("--tokens", type=int, default=128, help="of each text")
-    parser.add_argument("--repeats", type=int, default=3, help="turns")
+    parser.add_argument("--texts", type=positive, default=32, help="of the run, a multiple of 16")
+    parser.add_argument("--tokens", type=positive, default=128, help="of each text")
+    parser.add_argument("--repeats", type=positive, default=3, help="turns")
     given = parser.parse_args()
     if given.texts % BATCH or given.texts < BATCH or min(given.tokens, given.repeats) < 1:
         parser.error(f"--texts is {given.texts}; give a multiple of {BATCH}, and at least 1 token and turn")
@@ -174,4 +175,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

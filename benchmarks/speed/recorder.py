@@ -33,6 +33,7 @@ from ...system.randomness import Streams
 from ...system.roles import DEVICE, SERVER
 from ...system.view import ViewWriter
 from ...system.wire import Wire
+from ..asked import answered, positive
 from ..finding import Bench, Finding, Headline, ended
 from ..material import rows
 
@@ -100,8 +101,8 @@ def _seconds(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=600)
-    parser.add_argument("--repeats", type=int, default=5, help="turns")
+    parser.add_argument("--rows", type=positive, default=600)
+    parser.add_argument("--repeats", type=positive, default=5, help="turns")
     parser.add_argument("--most", type=float, default=MOST, help="the ratio that is let pass")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -109,4 +110,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))

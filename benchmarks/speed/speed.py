@@ -12,8 +12,11 @@ from . import command_line, epochs, parties, recorder, target
 
 def measure(bench: Bench) -> Finding:
     """All of it, one after the other, on one thread; the audit `quick` takes its own."""
+    found: list[Finding] = []
     with one_thread():
-        found = [part.measure(bench) for part in (target, epochs, parties, recorder, command_line)]
+        for part in (target, epochs, parties, recorder, command_line):
+            found.append(part.measure(bench))
+            bench.say(found[-1].as_markdown())  # what ended is told, whatever becomes of the others
     return Finding(
         name="speed",
         title="Speed",

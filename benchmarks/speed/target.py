@@ -30,6 +30,7 @@ from ...system.protocols.mobillm import MobiLLM
 from ...system.protocols.pae import PAE
 from ...system.protocols.side_training import SideTraining
 from ...system.protocols.split import Split
+from ..asked import answered, positive
 from ..finding import Bench, Cell, Finding, Headline, ended
 from ..material import rows
 from .peft_tuning import PeftSettings, PeftTuning
@@ -162,8 +163,8 @@ def _row(one: Entry, target: float) -> dict[str, Cell]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=3000, help="to train on")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of the race")
+    parser.add_argument("--rows", type=positive, default=3000, help="to train on")
+    parser.add_argument("--repeats", type=positive, default=3, help="turns of the race")
     parser.add_argument("--least", type=float, default=LEAST, help="the ratio that is let pass")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -171,4 +172,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(main))
