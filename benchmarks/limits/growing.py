@@ -80,7 +80,7 @@ def epoch(server: PAEServer) -> None:
 
 
 def of_samples(size: int) -> dict[str, float]:
-    """A PAE server's work on so many samples, and a message of as many."""
+    """A PAE server's work on so many samples, and their messages."""
     samples = Message("samples", DEVICE, SERVER, sample_ids=tuple(sample_ids(size)))
     with folder() as path:
         kept = seconds(lambda: keep(path, SHAPE, size))
@@ -92,15 +92,19 @@ def of_samples(size: int) -> dict[str, float]:
             "server: an epoch from the cache": seconds(lambda: epoch(server)),
         }
         cache.close()
-    return {**found, "wire: a message encoded and decoded": carried(size)}
+    return {**found, "wire: messages encoded and decoded": carried(size)}
 
 
 def carried(size: int) -> float:
-    """Differences of so many samples, with their ids."""
+    """Differences of so many samples with their ids, in messages as a device sends them."""
     values = torch.randn(size, SHAPE.outputs, generator=torch.Generator().manual_seed(0))
     ids = tuple(sample_ids(size))
-    message = Message(KINDS[1], DEVICE, SERVER, sample_ids=ids, tensors={KINDS[1]: values}, precision=PRECISION)
-    return best(lambda: decode(encode(message)), 3)
+    cut = [slice(at, at + BATCH) for at in range(0, size, BATCH)]
+    messages = [
+        Message(KINDS[1], DEVICE, SERVER, sample_ids=ids[some], tensors={KINDS[1]: values[some]}, precision=PRECISION)
+        for some in cut
+    ]
+    return best(lambda: [decode(encode(message)) for message in messages], 3)
 
 
 def of_memory(size: int) -> dict[str, float]:
