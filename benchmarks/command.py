@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,8 +30,11 @@ def bench(
     for name in names or []:
         if name not in BENCHES:
             raise UnknownName("benchmark", name, BENCHES)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; give a folder, new or there already")
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{there} is a file; give a folder, new or there already")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"{there} lets nobody write; give a folder that does")
     missed: list[Headline] = []
     for name in names or sorted(BENCHES):
         found = BENCHES[name](Bench(backbone, data, seed, lambda line: typer.echo(line, err=True)))

@@ -62,7 +62,7 @@ def measure(bench: Bench) -> Finding:
         title="A device's computation and traffic to the same accuracy",
         kind="measured",
         about=(
-            f"{bench.backbone} on {bench.data}: rows of one class joined to texts of {TOKENS} tokens and more, cut "
+            f"{bench.model} on {bench.texts}: rows of one class joined to texts of {TOKENS} tokens and more, cut "
             f"there; {len(parts.victim_train)} training texts, {len(chosen.victim_test)} test texts to choose passes "
             f"on and {len(told.victim_test)} to report, {DEVICES} devices with equal shares, one draw. Target: the "
             f"accuracy of fedmobillm on the former, {target:.3f}."

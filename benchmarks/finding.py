@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Cell = str | int | float | None
@@ -19,6 +20,20 @@ class Bench:
     """Repeats the draw of data and weights; nothing is secret here."""
     say: Callable[[str], None] = lambda _line: None
     """Told each step in one line."""
+
+    @property
+    def model(self) -> str:
+        """The backbone as a page has it: of a folder its name, not where it lies."""
+        return _name(self.backbone)
+
+    @property
+    def texts(self) -> str:
+        """The data, likewise."""
+        return _name(self.data)
+
+
+def _name(given: str) -> str:
+    return Path(given).name if Path(given).exists() else given
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def measure(bench: Bench) -> Finding:
         title="All protocols",
         kind="measured",
         about=(
-            f"{bench.backbone} on {bench.data}, {len(parts.victim_train)} training and {len(parts.victim_test)} test "
+            f"{bench.model} on {bench.texts}, {len(parts.victim_train)} training and {len(parts.victim_test)} test "
             f"rows, {len(parts.labels)} classes, one draw; side networks with their default training, LoRA of rank "
             f"{LORA.rank} with {LORA.epochs} passes; several devices means {DEVICES}, with equal shares. Each party is "
             "measured alone."

@@ -88,8 +88,10 @@ def measured(bench: Bench) -> Table:
         listed.append({"protocol": name, **_columns("floor", tries, floor), **_columns("target", tries, target)})
     return Table(
         f"Bytes a row, both ways, to the utility floor, an accuracy of {floor:.3f}, and to a target of {target:.3f}, "
-        f"{100 * SHARE:.0f} % of the {final:.3f} of LoRA in one process; measured: {bench.backbone} on {bench.data}, "
-        f"{len(parts.victim_train)} rows, fp16, one draw",
+        f"{100 * SHARE:.0f} % of the {final:.3f} of LoRA in one process; measured: {bench.model} on {bench.texts}, "
+        f"{len(parts.victim_train)} rows, fp16, one draw, epochs chosen on the test rows; side networks of "
+        f"{PAE.side.bottleneck} (`mobillm`: 64), LoRA of rank {lora(1).rank}, each protocol's own training; a download "
+        "counts",
         listed,
     )
 

@@ -65,7 +65,7 @@ def measure(bench: Bench) -> Finding:
         kind="measured",
         about=(
             f"Exponents by a line through logarithms, {REPEATS} points at each size, one thread. The server: "
-            f"4 x 64, r = 16, K = 20 where these do not grow; the device: {bench.backbone}."
+            f"4 x 64, r = 16, K = 20 where these do not grow; the device: {bench.model}."
         ),
         headlines=bars(found),
         rows=[one.row() for one in found],

@@ -81,7 +81,7 @@ def measure(bench: Bench) -> Finding:
         kind="measured",
         about=(
             f"Side network 12 x 768, r = 16, K = 20, batches of {BATCH}, {SAMPLES} samples at fp16 in a cache on disk; "
-            f"the device: {bench.backbone}, {TEXTS} texts of at most {LONGEST} tokens. One thread; the "
+            f"the device: {bench.model}, {TEXTS} texts of at most {LONGEST} tokens. One thread; the "
             f"best of {TURNS} turns."
         ),
         headlines=[bar(machine, figures[0]), *training.headlines],

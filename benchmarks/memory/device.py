@@ -144,14 +144,14 @@ def peaks(reference: str, count: int, tokens: int, weights: Weights) -> dict[str
 
 def measure(
     bench: Bench,
-    reference: str = "",
     texts: int = 32,
     tokens: int = 128,
     weights: Weights = "fp32",
     most: float = MOST,
     most_of_lora: float = MOST_OF_LORA,
 ) -> Finding:
-    """The device's peak beside the others'; a model of OPT-125M's sizes with random weights without a reference."""
+    """The device's peak beside the others'; a model of OPT-125M's sizes with random weights where none is asked for."""
+    reference = bench.backbone if bench.backbone != TINY else ""
     with tempfile.TemporaryDirectory(prefix="sidelight-") as folder:
         if not reference:  # in a process of its own, so that none that is measured has ever held it
             forked(lambda: {"model": random_opt(Path(folder))})
@@ -164,8 +164,8 @@ def measure(
         title="What a device holds at most",
         kind="measured",
         about=(
-            f"{reference or RANDOM}, {weights}; a batch of {texts} texts of {tokens} tokens, one thread. "
-            "Resident memory, weights included, above the interpreter and its libraries; a process each."
+            f"{bench.model if reference else RANDOM}, {weights}; a batch of {texts} texts of {tokens} tokens, one "
+            "thread. Resident memory, weights included, above the interpreter and its libraries; a process each."
         ),
         headlines=[
             Headline(f"peak of a device of pae, over that of {name}",
@@ -190,10 +190,8 @@ def main() -> int:
     parser.add_argument("--weights", choices=WEIGHTS, default="fp32", help="as both sides hold them")
     parser.add_argument("--backbone", default="", help="in place of random weights")
     given = parser.parse_args()
-    bench = Bench(say=print)
-    return ended(
-        measure(bench, given.backbone, given.texts, given.tokens, given.weights, given.most, given.most_of_lora)
-    )
+    bench = Bench(given.backbone or TINY, say=print)
+    return ended(measure(bench, given.texts, given.tokens, given.weights, given.most, given.most_of_lora))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def measure(bench: Bench) -> Finding:
         about=(
             f"{DEVICES} devices, a model of OPT-125M's sizes with random weights, LoRA of rank {SHORT.rank}, batches "
             f"of {SHORT.batch}, one step of each device; mesfl with cuts {CUTS} in turn, the others with the smallest. "
-            f"Quality: {bench.backbone} on {bench.data}, {TRAIN} training and {TEST:,} test rows, {DRAWS} draws."
+            f"Quality: {bench.model} on {bench.texts}, {TRAIN} training and {TEST:,} test rows, {DRAWS} draws."
         ),
         headlines=(
             Headline(

@@ -58,7 +58,7 @@ def measure(bench: Bench, train: int = 600, repeats: int = 5, most: float = MOST
         title="What recording costs",
         kind="measured",
         about=(
-            f"{bench.backbone} on {bench.data}, {len(parts.victim_train)} rows, {EPOCHS} epochs: a run that is "
+            f"{bench.model} on {bench.texts}, {len(parts.victim_train)} rows, {EPOCHS} epochs: a run that is "
             "recorded beside one that is not, by the wall clock."
         ),
         headlines=[

@@ -80,7 +80,7 @@ def measure(bench: Bench, train: int = 3000, repeats: int = 3, least: float = LE
         title="Time to 95 % of LoRA's accuracy",
         kind="measured",
         about=(
-            f"{bench.backbone} on {bench.data}: {len(parts.victim_train)} rows, {len(parts.labels)} classes, "
+            f"{bench.model} on {bench.texts}: {len(parts.victim_train)} rows, {len(parts.labels)} classes, "
             f"{DECIDING} rows decide and {TEST} others are reported; one thread, one process. Target {target:.3f}."
         ),
         headlines=(

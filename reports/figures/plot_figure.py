@@ -69,7 +69,7 @@ def _named(value: float) -> str:
 
 def _axes(plot: Plot) -> Iterator[Markup]:
     yield text("axis", (LEFT + RIGHT) / 2, BOTTOM + 40, plot.x)
-    yield text("goal", LEFT, BOTTOM + 58, f"up: {plot.y}")
+    yield text("goal", LEFT, BOTTOM + 58, f"upright: {plot.y}")
 
 
 def _series(plot: Plot, across: Along, up: Along) -> Iterator[Markup]:

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from sidelight.benchmarks import BENCHES
 from sidelight.benchmarks.command import bench
-from sidelight.benchmarks.finding import Finding, Headline, Table, shown
+from sidelight.benchmarks.finding import Bench, Finding, Headline, Table, shown
 from sidelight.benchmarks.material import joined
 from sidelight.benchmarks.stored import store
 from sidelight.system.backbone import load_backbone
 from sidelight.system.command import build
 from sidelight.system.data import Split
-from sidelight.system.errors import UnknownName
+from sidelight.system.errors import UnknownName, UsageError
 
 from ..contracts.micro import LABELS, VICTIM, Micro
 
@@ -77,6 +77,19 @@ def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     result = CliRunner().invoke(build(), ["bench", "memry"])
     assert isinstance(result.exception, UnknownName)
     assert "did you mean 'memory'" in str(result.exception)
+
+
+def test_a_folder_below_a_file_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(build(), ["bench", "limits", "--out", str(tmp_path / "file" / "below")])
+    assert isinstance(result.exception, UsageError)
+    assert "file is a file; give a folder" in str(result.exception)
+
+
+def test_a_page_names_a_file_and_not_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text("")
+    found = Bench("sidelight-tiny", str(tmp_path / "own.jsonl"))
+    assert (found.model, found.texts) == ("sidelight-tiny", "own.jsonl")
 
 
 def test_the_help_names_every_benchmark() -> None:
