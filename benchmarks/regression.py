@@ -154,6 +154,7 @@ def report(repository: Path, one: str, other: str, rounds: int, margin: float) -
         found = compared(first, second, rounds)
     if not found.ratios:
         raise SidelightError("the commits have no work in common; nothing was compared")
+    print(f"processor seconds of {other} over those of {one}, {rounds} rounds, 95 % intervals:")
     for name, value in found.ratios.items():
         print(told(name, value, margin))
     for name, which in [*((name, other) for name in found.lost), *((name, one) for name in found.new)]:

@@ -49,7 +49,10 @@ def headlines() -> list[Headline]:
     ]
     frozen = total(derived("split", replace(SETTING, trainable=False))).bytes
     least = "without gradients nothing below the cut is trained"
-    return [*found, Headline("in % of that of split with a frozen device", 100 * own / frozen, None, least)]
+    return [
+        *found,
+        Headline("traffic of pae, in % of that of split with a frozen device", 100 * own / frozen, None, least),
+    ]
 
 
 def main() -> int:

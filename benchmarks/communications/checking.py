@@ -54,7 +54,10 @@ class Checked:
         return {
             "protocol": self.protocol,
             "shape": self.setting.shape.name,
+            "samples": self.setting.samples,
+            "epochs": self.setting.epochs,
             "devices": self.setting.devices,
+            "device trained": "yes" if self.setting.trainable else "no",
             "precision": self.setting.precision,
             "formula, bytes": self.derived,
             "wire, bytes": self.wire,

@@ -36,7 +36,7 @@ def measure(bench: Bench) -> Finding:
         ],
         plots=plots(along),
         notes=(
-            "`local` and `released` send nothing.",
+            "`local` and `released` send nothing; what is averaged, as all of `fedlora`, crosses at full precision.",
             "Tensors alone are the limit: no encoding of the same values at the same precision is smaller.",
             "Sizes of the five models are published ones. Formulas were checked on sidelight-tiny and a small random "
             "Llama here, and at OPT-125M's true shape by `python -m sidelight.benchmarks.communications.bar`; what "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from argparse import ArgumentTypeError
 
 import pytest
@@ -26,6 +28,22 @@ def test_what_cannot_be_done_is_one_sentence_and_status_two(capsys: pytest.Captu
 
     assert answered(refusing) == 2
     assert capsys.readouterr().err == "sidelight: no such folder; give another\n"
+
+
+def test_a_command_that_is_told_to_end_clears_up() -> None:
+    script = (
+        "import os, signal\n"
+        "from sidelight.benchmarks.asked import answered\n"
+        "def main():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        signal.pause()\n"
+        "    finally:\n"
+        "        print('cleared')\n"
+        "raise SystemExit(answered(main))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (143, "cleared\n")
 
 
 @pytest.mark.parametrize("status", [None, 0, 1])
