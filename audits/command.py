@@ -42,18 +42,19 @@ def audit(
     _refuse_foreign(out)
     from .executors import executor_of
 
-    chosen = executor_of(executor)
-    from ..system.progress import on_terminal
-    from .audit import run_audit
-    from .gates.gate import gate_on_suite
-    from .planning.naming import Request
-    from .suites.suite_file import load_suite
+    with executor_of(executor) as chosen:
+        from ..system.progress import on_terminal
+        from .audit import run_audit
+        from .gates.gate import gate_on_suite
+        from .planning.naming import Request
+        from .suites.suite_file import load_suite
 
-    planned = load_suite(suite)
-    if seeds is not None:
-        planned = planned.model_copy(update={"victims": seeds})
-    gate = None if budget is None else gate_on_suite(budget, planned)  # a wrong file must not cost an audit
-    _end(out, *run_audit(Request(planned, backbone, data, out, seed), chosen, on_terminal(), gate))
+        planned = load_suite(suite)
+        if seeds is not None:
+            planned = planned.model_copy(update={"victims": seeds})
+        gate = None if budget is None else gate_on_suite(budget, planned)  # a wrong file must not cost an audit
+        ended = run_audit(Request(planned, backbone, data, out, seed), chosen, on_terminal(), gate)
+    _end(out, *ended)
 
 
 def judge(

@@ -17,7 +17,7 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -123,19 +123,34 @@ def _kept(case: Case, path: Path) -> dict[str, Any]:
 
 def run(case: Case, listener: Listener) -> dict[str, Any]:
     """Train, and tell the accuracy, the traffic a row, and who took part."""
+    done, rows = trained(case, listener), len(case.parts.victim_train)
+    return {
+        "accuracy": accuracy(done.first, case.parts),
+        "uplink": sum(map(done.wire.traffic.sent_by, done.devices)) / rows,
+        "downlink": sum(map(done.wire.traffic.received_by, done.devices)) / rows,
+        "parties": list(done.parties),
+    }
+
+
+class Trained(NamedTuple):
+    """A case after its run."""
+
+    first: Device
+    devices: Sequence[Party]
+    parties: Sequence[Party]
+    wire: Wire
+
+
+def trained(case: Case, listener: Listener) -> Trained:
+    """Run a case in this process."""
     scene = case.scene()
     roles = case.protocol.roles(scene)
     wire = Wire(roles, listener)
     interleave([role for role in roles.values() if isinstance(role, Device)], wire)
-    devices, rows = list(scene.samples), len(case.parts.victim_train)
+    devices = list(scene.samples)
     first = roles[devices[0]]
     assert isinstance(first, Device)
-    return {
-        "accuracy": accuracy(first, case.parts),
-        "uplink": sum(map(wire.traffic.sent_by, devices)) / rows,
-        "downlink": sum(map(wire.traffic.received_by, devices)) / rows,
-        "parties": list(roles),
-    }
+    return Trained(first, devices, list(roles), wire)
 
 
 def accuracy(device: Device, parts: Split) -> float:

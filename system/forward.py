@@ -20,6 +20,10 @@ class Tokens(NamedTuple):
     mask: torch.Tensor
 
 
+CHUNK = 64
+"""Texts that one pass takes where nothing is trained."""
+
+
 class Stop(Exception):
     """Ends a forward pass after the last block that is asked for."""
 
@@ -34,6 +38,16 @@ def run(model: Any, tokens: Tokens, cache: Any = None, places: torch.Tensor | No
         named["past_key_values"] = cache
     with suppress(Stop):
         return model(input_ids=tokens.ids, attention_mask=tokens.mask, use_cache=cache is not None, **named)
+
+
+def over_texts(model: Callable[[list[str]], torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
+    """What a model makes of texts (B, ...), CHUNK at a time, in their order.
+
+    Those of about equal length go together: all of a pass are padded to the longest.
+    """
+    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+    parts = [model([texts[at] for at in order[start : start + CHUNK]]) for start in range(0, len(order), CHUNK)]
+    return torch.cat(parts)[torch.tensor(order).argsort()]
 
 
 def whole(states: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from .anatomy import behind_blocks, embeddings, find_blocks, find_final_norm, find_parent
 from .backbone import Backbone, Stop, Tokens, record_blocks, run
@@ -200,9 +200,17 @@ def tune(
         for part in (*blocks, *beside):
             part.requires_grad_(True)
         return
+    from peft import LoraConfig, inject_adapter_in_model  # takes a second to load: only who tunes waits for it
+
     inside = {id(m) for block in blocks for m in block.modules()}
-    names = [n for n, m in model.named_modules() if id(m) in inside and hasattr(m, "weight") and m.weight.dim() == 2]
-    config = LoraConfig(r=rank, lora_alpha=LORA_ALPHA * rank, target_modules=names, lora_dropout=0.0)
+    maps = {n: m for n, m in model.named_modules() if id(m) in inside and hasattr(m, "weight") and m.weight.dim() == 2}
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=LORA_ALPHA * rank,
+        target_modules=list(maps),
+        lora_dropout=0.0,
+        fan_in_fan_out=all(isinstance(module, Conv1D) for module in maps.values()),  # GPT-2 keeps its maps so
+    )
     with torch.random.fork_rng(devices=[]):  # peft draws factors of its own, which are replaced
         inject_adapter_in_model(config, model)
     for name, parameter in model.named_parameters():

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification
@@ -126,6 +125,8 @@ def _configuration(root: Path) -> dict[str, Any]:
         raise UsageError(f"{root} is an adapter of type {config.get('peft_type')}; LORA is taken")
     if config.get("task_type") not in (LANGUAGE, CLASSES):
         raise UsageError(f"task_type of {root} is {config.get('task_type')}; {LANGUAGE} and {CLASSES} are taken")
+    from peft import LoraConfig  # as in `partial.py`
+
     default = vars(LoraConfig())
     for name, value in config.items():
         if name not in KEPT and name not in ABOUT and value and value != default.get(name):
@@ -175,6 +176,8 @@ class AdaptedModel:
         self.model.eval()
 
     def _adapted(self, base: Any, config: Mapping[str, Any]) -> Any:
+        from peft import LoraConfig, get_peft_model  # as in `partial.py`
+
         try:
             with warnings.catch_warnings():
                 # peft 0.21 asks transformers 5.23 for a property by its old name
@@ -209,6 +212,8 @@ class AdaptedModel:
                 raise UsageError(self._misfit(key, tensor, own[key]))
         if self.form.task == CLASSES and (lost := sorted(w for w in self.drawn if not any(w in key for key in own))):
             raise UsageError(f"{lost[0]} stands neither in {name} nor in the adapter; tune it with modules_to_save")
+        from peft import set_peft_model_state_dict
+
         set_peft_model_state_dict(self.model, dict(tensors))
 
     def _misfit(self, key: str, tensor: torch.Tensor, own: torch.Tensor) -> str:
@@ -224,6 +229,8 @@ class AdaptedModel:
 
     def state(self) -> dict[str, torch.Tensor]:
         """The adapter's weights, by the names under which peft stores them."""
+        from peft import get_peft_model_state_dict
+
         found = get_peft_model_state_dict(self.model, save_embedding_layers=False)
         return {name: tensor.detach().clone().contiguous() for name, tensor in found.items()}
 

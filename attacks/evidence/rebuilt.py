@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ...system.backbone import Backbone
+from ...system.forward import CHUNK, over_texts
 from ...system.fusion import pivot_activations
 from ...system.heads import scores, verbaliser
 from ...system.partial import Bottom, SelectedTop, stored_bottom, stored_top
@@ -21,8 +22,6 @@ from ..attack import StolenModel
 from .labels.augmented import augmented
 from .labels.probing import fitted
 from .states import as_sent
-
-CHUNK = 64
 
 Model = Callable[[list[str]], torch.Tensor]
 """Texts to class scores (B, K), or to what a head reads (B, d)."""
@@ -70,7 +69,7 @@ def stolen(public: Public, outputs: torch.Tensor) -> StolenModel:
 
 def answers(model: Model, public: Public) -> StolenModel:
     """Class scores (Q, K) on the queries."""
-    return stolen(public, asked_of(model, [query.text for query in public.queries]))
+    return stolen(public, over_texts(model, [query.text for query in public.queries]))
 
 
 def upon_bottom(
@@ -117,10 +116,6 @@ def own_head(features: Model, backbone: Backbone, public: Public) -> Model:
         head = verbaliser(backbone, public.labels)
         return lambda texts: features(texts) @ head.T
     learnt = augmented(public.auxiliary, public.labels, torch.Generator().manual_seed(0))
-    rows = asked_of(features, list(learnt.texts))
+    rows = over_texts(features, learnt.texts)
     classifier = fitted(rows, learnt.labels, len(public.labels), groups=learnt.groups)
     return lambda texts: classifier.logarithms(features(texts))
-
-
-def asked_of(model: Model, texts: list[str]) -> torch.Tensor:
-    return torch.cat([model(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)])

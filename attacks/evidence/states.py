@@ -19,6 +19,7 @@ import torch
 from ...system.backbone import Backbone, load_backbone
 from ...system.clipping import clipped
 from ...system.codec import Precision, through
+from ...system.forward import over_texts
 from ...system.fusion import pack_positions, pivot_activations
 from ...system.heads import words
 from ...system.public import Public
@@ -37,8 +38,6 @@ WORDS = "label words"
 """Value of the fact `completion` where the prompt and the words of its class follow each text, as part of it."""
 LARGEST = 1e6
 """Values that no backbone makes are cut to it: views may be hostile."""
-CHUNK = 64
-"""Texts of one forward pass."""
 TEMPLATES = (
     "{}",
     "i have a question about {}.",
@@ -202,8 +201,7 @@ def states_of(
 @torch.no_grad()
 def block_states(backbone: Backbone, texts: Sequence[str], form: Form, deepest: int | None = None) -> torch.Tensor:
     """States after every block up to the deepest (M, blocks, P, d), as they would cross; there must be a text."""
-    parts = [_block_states(backbone, list(texts[i : i + CHUNK]), form, deepest) for i in range(0, len(texts), CHUNK)]
-    return torch.cat(parts)
+    return over_texts(lambda some: _block_states(backbone, some, form, deepest), texts)
 
 
 def _block_states(backbone: Backbone, texts: list[str], form: Form, deepest: int | None) -> torch.Tensor:

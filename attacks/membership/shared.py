@@ -18,12 +18,13 @@ from dataclasses import dataclass
 import torch
 
 from ...system.backbone import load_backbone
+from ...system.forward import over_texts
 from ...system.message import Party
 from ...system.public import Public
 from ...system.view import View
 from ..attack import Attack, Goal, MembershipScores, Needs, Prepared
 from ..evidence.members.shadowed import membership
-from ..evidence.rebuilt import asked_of, averaged
+from ..evidence.rebuilt import averaged
 from ..evidence.updates.sent import State, own_part, updates
 
 
@@ -54,7 +55,7 @@ def odds(public: Public, state: State) -> torch.Tensor:
     """The logarithm (C,) of the odds that a device's state gives each example's label (arXiv 2112.03570, IV.C)."""
     assert public.backbone is not None
     model = averaged(load_backbone(public.backbone), public, state, None)
-    scores = asked_of(model, [one.text for one in public.challenge])
+    scores = over_texts(model, [one.text for one in public.challenge])
     labels = torch.tensor([public.labels.index(one.label) for one in public.challenge]).unsqueeze(1)
     others = scores.scatter(1, labels, -torch.inf).logsumexp(1)
     return scores.gather(1, labels).squeeze(1) - others

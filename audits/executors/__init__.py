@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ...system.errors import UnknownName
+from ..runs.recorder import Recorders
 
 if TYPE_CHECKING:
     from .executor import Executor
@@ -13,8 +16,12 @@ if TYPE_CHECKING:
 EXECUTORS = ("local", "processes", "ray")
 
 
-def executor_of(name: str) -> Executor:
-    """The executor of a name; UnknownName, or a UsageError where it needs what is not installed."""
+@contextmanager
+def executor_of(name: str) -> Iterator[Executor]:
+    """The executor of a name; UnknownName, or a UsageError where it needs what is not installed.
+
+    Its recorders, where it has some on this machine, load their libraries while the caller loads its own.
+    """
     if name not in EXECUTORS:
         raise UnknownName("executor", name, EXECUTORS)
     if name == "ray":
@@ -23,10 +30,13 @@ def executor_of(name: str) -> Executor:
         require_ray()
         from .cluster import OnRay
 
-        return OnRay()
-    from .cores import Cores
+        yield OnRay()
+        return
+    count = own_cores() if name == "processes" else 1
+    with Recorders(count) as recorders:
+        from .cores import Cores
 
-    return Cores(own_cores() if name == "processes" else 1)
+        yield Cores(count, recorders)
 
 
 def own_cores() -> int:

@@ -19,7 +19,7 @@ from ...system.progress import Progress
 from ..cells import cell as store
 from ..cells.cell import Cell
 from ..planning.plan import Plan
-from ..runs.recorder import Report, record_all
+from ..runs.recorder import Recorders, Report
 from ..runs.recording import RunOrder
 from ..sandbox.preparing import Shelved
 from ..sandbox.workers import Broken, Done, Workers
@@ -32,12 +32,14 @@ class Cores:
     """So many runs and attacks at a time."""
 
     count: int
+    recorders: Recorders | None = None
+    """Where they were started beforehand."""
 
     @contextmanager
     def at_work(self, out: Path, private: Sequence[Path], progress: Progress) -> Iterator[OnCores]:
         """With workers whose server starts here and now."""
         with Workers(private=private) as workers:
-            yield OnCores(self.count, workers)
+            yield OnCores(self.count, workers, self.recorders)
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,19 @@ class OnCores:
 
     count: int
     workers: Workers
+    recorders: Recorders | None = None
 
     @property
     def machine(self) -> dict[str, Any]:
         return {"cores": self.count, "sandbox": self.workers.sandbox}
 
     def record(self, plan: Plan, orders: Sequence[RunOrder], report: Report) -> None:
-        record_all(orders, self.count, report)
+        with self.recorders or Recorders(min(self.count, len(orders))) as recorders:
+            recorders.record(orders, report)
 
     def attack(self, plan: Plan, cells: Sequence[Cell], audit: Mapping[str, Any], progress: Progress) -> Spent:
+        if self.recorders is not None:
+            self.recorders.close()  # where all was recorded before, they wait in vain
         return Running(plan, self, audit, progress).run(cells)
 
 

@@ -22,39 +22,60 @@ Report = Callable[["RunOrder", str | None], None]
 """Called with each finished order, and why it failed."""
 
 
-def record_all(orders: Sequence[RunOrder], processes: int, report: Report) -> None:
-    """Record every order, several at a time; returns when all are done."""
-    waiting: SimpleQueue[RunOrder] = SimpleQueue()
-    for order in orders:
-        waiting.put(order)
-    children: list[subprocess.Popen[str]] = []
-    lock, stopped = threading.Lock(), threading.Event()
+class Recorders:
+    """A context manager of processes, which begin to load their libraries at once; it ends them."""
 
-    def feed() -> None:
-        child: subprocess.Popen[str] | None = None
-        for order in _taken(waiting):
-            with lock:
-                if stopped.is_set():
-                    return
-                if child is None or child.poll() is not None:  # the one before may have run out of memory
-                    child = _start()
-                    children.append(child)
-            reason = _ask(child, order)
-            with lock:
-                report(order, reason)
+    def __init__(self, count: int) -> None:
+        self._idle = [_start() for _ in range(count)]
+        self._count, self._children = count, [*self._idle]
 
-    threads = [threading.Thread(target=feed, daemon=True) for _ in range(min(processes, len(orders)))]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        with lock:
-            stopped.set()
-        for child in children:
+    def __enter__(self) -> Recorders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End them, whatever they are doing."""
+        for child in self._children:
             with child:  # closes the pipes, and waits
                 child.kill()
+
+    def record(self, orders: Sequence[RunOrder], report: Report) -> None:
+        """Record every order, several at a time; returns when all are done."""
+        waiting: SimpleQueue[RunOrder] = SimpleQueue()
+        for order in orders:
+            waiting.put(order)
+        lock, stopped = threading.Lock(), threading.Event()
+
+        def feed() -> None:
+            child: subprocess.Popen[str] | None = None
+            for order in _taken(waiting):
+                with lock:
+                    if stopped.is_set():
+                        return
+                    if child is None or child.poll() is not None:  # the one before may have run out of memory
+                        child = self._another()
+                reason = _ask(child, order)
+                with lock:
+                    report(order, reason)
+
+        threads = [threading.Thread(target=feed, daemon=True) for _ in range(min(self._count, len(orders)))]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            with lock:
+                stopped.set()
+            self.close()
+
+    def _another(self) -> subprocess.Popen[str]:
+        if not self._idle:
+            self._idle.append(_start())
+            self._children.append(self._idle[-1])
+        return self._idle.pop()
 
 
 def _taken(waiting: SimpleQueue[RunOrder]) -> Iterator[RunOrder]:

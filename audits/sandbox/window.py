@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-AHEAD = 2
+AHEAD = 8
 """Jobs that are drawn and not yet yielded, for each thread."""
 
 

@@ -20,8 +20,8 @@ from torch.nn.functional import one_hot
 from ...attacks.evidence.members.shadows import Recipe, shadows_of
 from ...attacks.workbench import Workbench
 from ...system.backbone import TINY, load_backbone
+from ...system.forward import over_texts
 from ...system.fusion import pivot_activations
-from ...system.protocols.protocol import CHUNK
 from ...system.protocols.side_training import SideTraining, regress
 from ...system.side_network import SideNetwork, SideShape
 from ..asked import answered, positive
@@ -41,8 +41,7 @@ def material(count: int) -> Pair:
     backbone = load_backbone(TINY)
     parts = rows(Bench(), count, 100)
     texts = [sample.text for sample in parts.victim_train]
-    chunks = (texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK))
-    taps = torch.cat([pivot_activations(backbone, chunk, LONGEST, PROMPT, "mean") for chunk in chunks])
+    taps = over_texts(lambda some: pivot_activations(backbone, some, LONGEST, PROMPT, "mean"), texts)
     labels = torch.tensor([parts.labels.index(sample.label) for sample in parts.victim_train])
     return taps, one_hot(labels, len(parts.labels)).float()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from ...system.backbone import TINY, load_backbone
+from ...system.backbone import TINY, Backbone, load_backbone
 from ..asked import answered
 from ..families import BLOCKS, HEADS, WIDTH, make
 from ..finding import Cell
@@ -27,7 +27,7 @@ from . import runs, sockets
 from .envelopes import FRAME_HEADER, HEADERS, framed
 from .formulas import FORMULAS, derived
 from .setting import Setting
-from .shapes import SHAPES, llama
+from .shapes import SHAPES, Shape, llama
 from .traffic import Costs, Flow, total
 
 MOST = 0.01
@@ -83,6 +83,15 @@ def checked(say: Callable[[str], None] = lambda _line: None) -> Iterator[Checked
         for name in sorted(FORMULAS):
             setting = replace(SMALL, shape=shape)
             yield on_wire(name, setting, runs.run(name, setting, other))
+
+
+def checked_on(backbone: Backbone, shape: Shape, say: Callable[[str], None]) -> Iterator[Checked]:
+    """Every protocol's formula with the shape of a model at hand, checked on that model."""
+    setting = replace(SMALL, shape=shape, samples=8)
+    for name in sorted(FORMULAS):
+        if name != "pae_lm" or backbone.causal:
+            say(f"traffic of {name} with {shape.name}")
+            yield on_wire(name, setting, runs.run(name, setting, backbone))
 
 
 def settings(name: str) -> Iterator[Setting]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from ...system.backbone import TINY, load_backbone
 from ..finding import Bench, Finding, Headline, Table
 from .bar import SETTING, headlines
-from .checking import MOST, Checked, checked
+from .checking import MOST, Checked, checked, checked_on
 from .links import LINKS
-from .tables import by_kind, on_links, overview, plots, sweeps
-from .target import measured
+from .shapes import SHAPES, shape_of
+from .tables import by_kind, of_model, on_links, overview, plots, sweeps
+from .target import drawn, measured
 
 
 def measure(bench: Bench) -> Finding:
     """Formulas, checked; then bytes along every size."""
-    checks = list(checked(bench.say))
-    along = sweeps()
+    draws, backbone = drawn(bench), load_backbone(bench.backbone)  # what is wrong is said before minutes of work
+    own = None if bench.backbone == TINY else shape_of(backbone)
+    checks = [*(checked_on(backbone, own, bench.say) if own else ()), *checked(bench.say)]
+    along = sweeps(SHAPES if own is None else {own.name: own, **SHAPES})
     return Finding(
         name="comms",
         title="Communications",
@@ -28,7 +32,8 @@ def measure(bench: Bench) -> Finding:
         headlines=[*headlines(), *_offs(checks)],
         rows=overview(),
         tables=[
-            measured(bench),
+            *(of_model(own) if own else ()),
+            measured(bench, draws),
             *along,
             on_links(),
             by_kind(),

@@ -1,12 +1,18 @@
-"""Sizes of backbones, as published: all that traffic depends on of a model.
+"""Sizes of backbones, as published or as a model at hand has them: all that traffic depends on of a model.
 
 Shapes: L blocks, d width, V vocabulary.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+import torch
+
+from ...system.backbone import Backbone
+from ...system.partial import Bottom, tuned_state
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,25 @@ def llama(name: str, source: str, blocks: int, width: int, keys: int, wide: int,
     maps = {f"self_attn.{part}": size for part, size in attention.items()}
     maps |= {f"mlp.{part}": size for part, size in gated.items()}
     return Shape(name, source, blocks, width, vocabulary, "model.model.layers", maps)
+
+
+FACTOR = re.compile(r"(?P<prefix>.+?)\.0\.(?P<map>.+)\.lora_(?P<factor>[AB])\.default\.weight")
+
+
+def shape_of(backbone: Backbone) -> Shape:
+    """Of a model at hand, by its first block; UsageError where its weights are not in float32."""
+    factors = tuned_state(Bottom(backbone, 1, 1, torch.Generator()))
+    into, out, prefix = dict[str, int](), dict[str, int](), ""
+    for name, factor in factors.items():
+        found = FACTOR.fullmatch(name)
+        assert found is not None
+        prefix = found["prefix"]
+        if found["factor"] == "A":
+            into[found["map"]] = factor.shape[1]
+        else:
+            out[found["map"]] = factor.shape[0]
+    maps = {name: (size, out[name]) for name, size in into.items()}
+    return Shape(backbone.name, "at hand", len(backbone.blocks), backbone.width, backbone.vocabulary, prefix, maps)
 
 
 OPT_SOURCE = "arXiv 2205.01068, table 1"

@@ -10,7 +10,7 @@ from .bar import SETTING
 from .formulas import FORMULAS, derived
 from .links import LINKS, load, seconds
 from .setting import Setting
-from .shapes import SHAPES, opt
+from .shapes import SHAPES, Shape, opt
 from .traffic import ACROSS, DOWN, UP, Cost, total
 
 FLEETS = dict.fromkeys(("fedlora", "fedmobillm", "mesfl", "splitfed", "splitlora"), 4)
@@ -29,13 +29,12 @@ def setting_of(name: str, setting: Setting = SETTING) -> Setting:
     return replace(setting, devices=FLEETS.get(name, 1), every=EVERY.get(name, 0))
 
 
-def overview() -> list[dict[str, Cell]]:
-    """Every protocol at the bar's sizes."""
-    return [_row(name) for name in FORMULAS]
+def overview(sizes: Setting = SETTING) -> list[dict[str, Cell]]:
+    """Every protocol, at the bar's sizes where no others are given."""
+    return [_row(name, setting_of(name, sizes)) for name in FORMULAS]
 
 
-def _row(name: str) -> dict[str, Cell]:
-    setting = setting_of(name)
+def _row(name: str, setting: Setting) -> dict[str, Cell]:
     costs = derived(name, setting)
     up, down, all_of_it = total(costs, UP, ACROSS), total(costs, DOWN, ACROSS), total(costs)
     more = total(derived(name, replace(setting, epochs=setting.epochs + 1))).bytes
@@ -67,14 +66,14 @@ def _columns(cost: Cost) -> dict[str, Cell]:
     return {"messages": cost.messages, "tensor bytes": cost.tensors, "envelope bytes": cost.envelopes}
 
 
-def sweeps() -> list[Table]:
+def sweeps(shapes: Mapping[str, Shape] = SHAPES) -> list[Table]:
     """Megabytes of a whole run, along each size."""
     return [
         _along("length", "tokens", LENGTHS, lambda at: replace(SETTING, positions=at)),
         _along("epochs", "epochs", EPOCHS, lambda at: replace(SETTING, epochs=at)),
         _along("layers, width 768", "layers", LAYERS, lambda at: replace(SETTING, shape=opt("", "", at, 768))),
         _along("width, 12 layers", "width", WIDTHS, lambda at: replace(SETTING, shape=opt("", "", 12, at))),
-        _along("model", "model", tuple(SHAPES), lambda at: replace(SETTING, shape=SHAPES[str(at)])),
+        _along("model", "model", tuple(shapes), lambda at: replace(SETTING, shape=shapes[str(at)])),
         _along("precision", "precision", PRECISIONS, lambda at: replace(SETTING, precision=str(at))),
     ]
 
@@ -89,15 +88,24 @@ def megabytes(setting: Setting) -> dict[str, Cell]:
     return {name: total(derived(name, setting_of(name, setting))).bytes / MB for name in FORMULAS}
 
 
-def on_links() -> Table:
+def of_model(shape: Shape) -> list[Table]:
+    """What every protocol costs with a model of one's own."""
+    sizes = replace(SETTING, shape=shape)
+    listed = Table(f"{shape.name}: every protocol, {shape.blocks} blocks of width {shape.width}", overview(sizes))
+    return [listed, on_links(sizes)]
+
+
+def on_links(sizes: Setting = SETTING) -> Table:
     """Minutes of a whole run, by the model of links."""
     rows: list[dict[str, Cell]] = []
     for name, formula in FORMULAS.items():
-        setting = setting_of(name)
+        setting = setting_of(name, sizes)
         passed = load(formula(setting))
         minutes = {link.name: seconds(link, passed, setting.devices) / 60 for link in LINKS.values()}
         rows.append({"protocol": name, "devices": setting.devices, "calls": passed.calls, **minutes})
-    return Table("Minutes of a whole run on a device's own link, computing left out (modelled)", rows)
+    return Table(
+        f"{sizes.shape.name}: minutes of a whole run on a device's own link, computing left out (modelled)", rows
+    )
 
 
 def plots(tables: Sequence[Table]) -> list[Plot]:

@@ -2,14 +2,18 @@
 
 The target is 95 % of the accuracy that LoRA in one process ends with; the floor, that of useful models, is the
 majority's accuracy and 80 % of what LoRA gains over it. Each protocol gets the fewest of some numbers of epochs with
-which it is as accurate, chosen on the rows that it is told of; where none is, that is said and no bytes are told. What
-`pae` and `fedmobillm` send does not depend on their epochs; they have their defaults. `pae_lm` has no accuracy.
+which it is as accurate; where none is, that is said and no bytes are told. Levels and epochs are settled by some test
+rows, accuracies are told of others. All of it DRAWS times, each with rows and weights of its own. What `pae` and
+`fedmobillm` send does not depend on their epochs; they have their defaults. `pae_lm` has no accuracy.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from statistics import mean, median
 from typing import NamedTuple
 
 from ...system.data import Split as Parts
@@ -27,25 +31,54 @@ from ...system.protocols.split import Split
 from ...system.protocols.splitfed import SplitFed
 from ...system.protocols.splitlora import SplitLoRA
 from ...system.protocols.ushape import UShape
-from ..apart import Case, forked, run
+from ..apart import Case, accuracy, forked, trained
 from ..finding import Bench, Cell, Table
 from ..material import rows
 
 TRAIN, TEST = 400, 400
+DRAWS = 3
 FINAL = 6
 """Epochs of LoRA in one process."""
 EPOCHS = (1, 2, 4, 6)
 """Tried in turn."""
 SHARE, GAIN = 0.95, 0.8
+SIDE_BY_SIDE = 2
+"""Runs at a time, each in a process of one thread: nothing is timed."""
 FLEET = Fleet(4)
+
+
+class Draw(NamedTuple):
+    """Rows of one draw."""
+
+    seed: str
+    train: Parts
+    """With the test rows that levels and epochs are settled by."""
+    aside: Parts
+    """With those that accuracies are told of."""
 
 
 class Found(NamedTuple):
     """What a run ended with."""
 
     accuracy: float
+    """On the rows that settle."""
+    told: float
+    """On the others."""
     bytes: float
     """A row, both ways."""
+
+
+class Levels(NamedTuple):
+    """Accuracies that are asked for."""
+
+    floor: float
+    target: float
+    final: float
+    """Of LoRA in one process."""
+
+
+Tries = Mapping[str, Found]
+"""By epochs, in the order in which they were made."""
 
 
 def lora(epochs: int) -> LoraTraining:
@@ -71,34 +104,68 @@ ONCE: Mapping[str, Protocol] = {"pae": PAE(precision="fp16"), "fedmobillm": FedM
 """What crosses does not depend on the epochs of these."""
 
 
-def measured(bench: Bench) -> Table:
-    """Every protocol's bytes to both targets."""
-    parts = rows(bench, TRAIN, TEST)
+def drawn(bench: Bench) -> list[Draw]:
+    """All draws; whatever is wrong with the data is said here."""
+    return [_draw(replace(bench, seed=f"{bench.seed}-{at}")) for at in range(DRAWS)]
 
-    def found(protocol: Protocol) -> Found:
-        return Found(**forked(lambda: _costs(Case(protocol, bench.backbone, parts, bench.seed))))
 
-    final = found(Local(lora=lora(FINAL))).accuracy
-    majority = most_common(parts)
-    floor, target = majority + GAIN * (final - majority), SHARE * final
-    listed = []
-    for name in (*ONCE, *MADE):
-        bench.say(f"{name} to accuracies of {floor:.3f} and {target:.3f}")
-        tries = {"once": found(ONCE[name])} if name in ONCE else _tried(MADE[name], found, target)
-        listed.append({"protocol": name, **_columns("floor", tries, floor), **_columns("target", tries, target)})
+def _draw(bench: Bench) -> Draw:
+    parts = rows(bench, TRAIN, 2 * TEST)
+    half = len(parts.victim_test) // 2
+    settling, aside = parts.victim_test[:half], parts.victim_test[half:]
+    return Draw(bench.seed, replace(parts, victim_test=settling), replace(parts, victim_test=aside))
+
+
+def measured(bench: Bench, draws: Sequence[Draw]) -> Table:
+    """Every protocol's bytes to both levels."""
+
+    def found(draw: Draw, protocol: Protocol) -> Found:
+        return Found(**forked(lambda: _costs(Case(protocol, bench.backbone, draw.train, draw.seed), draw.aside)))
+
+    def attempted(name: str, draw: Draw, levels: Levels) -> Tries:
+        bench.say(f"{name} to accuracies of {levels.floor:.3f} and {levels.target:.3f}")
+        if name in ONCE:
+            return {"once": found(draw, ONCE[name])}
+        return _tried(MADE[name], lambda protocol: found(draw, protocol), levels.target)
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        bench.say("LoRA in one process")
+        levels = list(pool.map(lambda draw: levels_of(draw, found(draw, Local(lora=lora(FINAL)))), draws))
+        asked = {
+            name: [pool.submit(attempted, name, *one) for one in zip(draws, levels, strict=True)]
+            for name in (*ONCE, *MADE)
+        }
+        tries = {name: [one.result() for one in some] for name, some in asked.items()}
     return Table(
-        f"Bytes a row, both ways, to the utility floor, an accuracy of {floor:.3f}, and to a target of {target:.3f}, "
-        f"{100 * SHARE:.0f} % of the {final:.3f} of LoRA in one process; measured: {bench.model} on {bench.texts}, "
-        f"{len(parts.victim_train)} rows, fp16, one draw, epochs chosen on the test rows; side networks of "
+        f"Bytes a row, both ways, to the utility floor, an accuracy of {_each(levels, 'floor')}, and to a target of "
+        f"{_each(levels, 'target')}, {100 * SHARE:.0f} % of LoRA's in one process; measured: {bench.model} on "
+        f"{bench.texts}, {len(draws[0].train.victim_train)} rows, fp16, {DRAWS} draws, epochs settled by "
+        f"{len(draws[0].train.victim_test)} test rows and accuracies told of as many others; side networks of "
         f"{PAE.side.bottleneck} (`mobillm`: 64), LoRA of rank {lora(1).rank}, each protocol's own training; a download "
         "counts",
-        listed,
+        [_row(name, some, levels) for name, some in tries.items()],
     )
 
 
-def _costs(case: Case) -> Mapping[str, float]:
-    found = run(case, lambda _message: None)
-    return {"accuracy": found["accuracy"], "bytes": found["uplink"] + found["downlink"]}
+def levels_of(draw: Draw, lora_ended: Found) -> Levels:
+    """By what LoRA in one process ends with, and the most frequent class."""
+    majority, final = most_common(draw.train), lora_ended.accuracy
+    return Levels(majority + GAIN * (final - majority), SHARE * final, final)
+
+
+def _each(levels: Sequence[Levels], name: str) -> str:
+    return ", ".join(f"{getattr(one, name):.3f}" for one in levels)
+
+
+def _costs(case: Case, aside: Parts) -> Mapping[str, float]:
+    done = trained(case, lambda _message: None)
+    traffic = done.wire.traffic
+    sent = sum(traffic.sent_by(party) + traffic.received_by(party) for party in done.devices)
+    return {
+        "accuracy": accuracy(done.first, case.parts),
+        "told": accuracy(done.first, aside),
+        "bytes": sent / len(case.parts.victim_train),
+    }
 
 
 def most_common(parts: Parts) -> float:
@@ -107,7 +174,7 @@ def most_common(parts: Parts) -> float:
     return max(labels.values()) / len(parts.victim_test)
 
 
-def _tried(make: Callable[[int], Protocol], found: Callable[[Protocol], Found], target: float) -> dict[str, Found]:
+def _tried(make: Callable[[int], Protocol], found: Callable[[Protocol], Found], target: float) -> Tries:
     """By epochs, up to the first with which the target is reached."""
     tries: dict[str, Found] = {}
     for epochs in EPOCHS:
@@ -117,12 +184,23 @@ def _tried(make: Callable[[int], Protocol], found: Callable[[Protocol], Found], 
     return tries
 
 
-def _columns(what: str, tries: Mapping[str, Found], target: float) -> dict[str, Cell]:
-    """The first try that reaches a target; the last accuracy where none does."""
-    epochs = next((epochs for epochs, one in tries.items() if one.accuracy >= target), None)
-    one = tries[epochs or list(tries)[-1]]
+def _row(name: str, tries: Sequence[Tries], levels: Sequence[Levels]) -> dict[str, Cell]:
+    floors, targets = [one.floor for one in levels], [one.target for one in levels]
+    return {"protocol": name, **_columns("floor", tries, floors), **_columns("target", tries, targets)}
+
+
+def _columns(what: str, tries: Sequence[Tries], levels: Sequence[float]) -> dict[str, Cell]:
+    """Of each draw the first try that reaches its level, or the last one, whose bytes do not count."""
+    reached = [_reaching(some, level) for some, level in zip(tries, levels, strict=True)]
+    there = [some[epochs] for some, epochs in zip(tries, reached, strict=True) if epochs]
+    ended = [some[epochs or list(some)[-1]] for some, epochs in zip(tries, reached, strict=True)]
     return {
-        f"epochs to {what}": epochs or "not reached",
-        f"accuracy ({what})": one.accuracy,
-        f"bytes to {what}": one.bytes if epochs else None,
+        f"{what} reached": f"{len(there)} of {len(tries)}",
+        f"epochs to {what}": ", ".join(epochs or "-" for epochs in reached),
+        f"accuracy ({what}), mean": mean(one.told for one in ended),
+        f"bytes to {what}, median": median(one.bytes for one in there) if there else None,
     }
+
+
+def _reaching(tries: Tries, level: float) -> str | None:
+    return next((epochs for epochs, one in tries.items() if one.accuracy >= level), None)

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..finding import Bench, Cell, Finding, Headline, Plot
+from .axes import MANY, Axis, axes
 from .exponent import Exponent, Point, fitted
-from .growing import MANY, Axis, axes
 from .machine import one_thread
 
 REPEATS = 3

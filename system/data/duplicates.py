@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from .rows import Row
 
@@ -57,6 +56,8 @@ def shared_group_pairs(rows: Sequence[Row], text_of: NDArray[np.intp]) -> tuple[
 
 def similar_pairs(texts: Sequence[str], similarity: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Indices of all pairs of distinct texts whose cosine reaches `similarity`."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second to load: only who deals rows waits
+
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), lowercase=False, dtype=np.float32)
     grams: csr_matrix = vectorizer.fit_transform(texts)  # (U, G), rows of unit length
     found = list(_chunked_pairs(grams, similarity))

@@ -14,12 +14,13 @@ from torch import nn
 from ..codec import Precision
 from ..data import Sample
 from ..errors import ProtocolError
+from ..forward import over_texts
 from ..fusion import pack_positions
 from ..message import Message, Party
 from ..partial import SelectedTop, load_tuned, stored_top, tuned_state
 from ..roles import SERVER, Device
 from ..wire import Wire
-from .protocol import CHUNK, Scene, batches, even_batches
+from .protocol import Scene, even_batches
 
 if TYPE_CHECKING:
     from .split import Split
@@ -117,11 +118,11 @@ class CutDevice(Device):
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
-        outputs = []
-        for chunk in batches(texts, CHUNK):
-            tokens = self._scene.backbone.tokens(chunk, self._protocol.longest, self._protocol.prompt)
-            outputs.append(self.scores(self._bottom(tokens), tokens.mask))
-        return torch.cat(outputs)
+        return over_texts(self._passed, texts)
+
+    def _passed(self, texts: list[str]) -> torch.Tensor:
+        tokens = self._scene.backbone.tokens(texts, self._protocol.longest, self._protocol.prompt)
+        return self.scores(self._bottom(tokens), tokens.mask)
 
 
 MOST_PADDED = 1 << 28

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from ..data import Sample
 from ..difference import DIFFERENCE_KINDS, DifferenceKind, difference
 from ..errors import UsageError
+from ..forward import over_texts
 from ..fusion import additive, pivot_activations
 from ..heads import scores, verbaliser
 from ..message import Party
@@ -26,7 +27,7 @@ from ..selector import select
 from ..side_network import SideNetwork, SideShape
 from ..wire import Wire
 from .lora_training import LoraTraining
-from .protocol import CHUNK, Protocol, Scene, batches, even_batches
+from .protocol import Protocol, Scene, even_batches
 from .side_training import SideTraining, regress
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class LocalLora(Device):
 
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
-        return torch.cat([self._scores(chunk) for chunk in batches(texts, CHUNK)])
+        return over_texts(self._scores, texts)
 
 
 class LocalSide(Device):
@@ -130,7 +131,7 @@ class LocalSide(Device):
     def work(self, wire: Wire) -> Iterator[None]:
         texts = [sample.text for sample in self._samples]
         with torch.no_grad():
-            pivots = torch.cat([self._pivots(chunk) for chunk in batches(texts, CHUNK)])
+            pivots = over_texts(self._pivots, texts)
             f_b = scores(self._head, self._backbone, pivots[:, -1])
         goal = difference(self._protocol.difference, f_b, self._targets, self._protocol.scale)
         optimizer = self._protocol.side.optimizer(self._side)
@@ -141,8 +142,7 @@ class LocalSide(Device):
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
         kind, head, side = self._protocol.difference, self._head, self._side
-        chunks = batches(texts, CHUNK)
-        return torch.cat([additive(kind, head, self._backbone, self._pivots(chunk), side) for chunk in chunks])
+        return over_texts(lambda some: additive(kind, head, self._backbone, self._pivots(some), side), texts)
 
     def _pivots(self, texts: list[str]) -> torch.Tensor:
         protocol = self._protocol

@@ -20,6 +20,7 @@ from ..codec import PRECISIONS, Precision
 from ..data import Sample
 from ..defences.defence import Part
 from ..errors import ProtocolError, UsageError
+from ..forward import over_texts
 from ..fusion import pack_positions, positionwise
 from ..message import Message, Party
 from ..randomness import Streams
@@ -28,7 +29,7 @@ from ..side_network import SideNetwork, SideShape, from_state
 from ..wire import Wire
 from .agreed import Agreed, Hosted, SideAgreed
 from .cut import class_indices, positions
-from .protocol import CHUNK, Protocol, Scene, batches
+from .protocol import Protocol, Scene, batches
 from .side_training import SideTraining
 
 
@@ -120,8 +121,7 @@ class MobiLLMDevice(Device):
         if self._side is None:
             raise ProtocolError("the device has not downloaded a side network; run its work to the end first")
         side, selector = self._side, self._protocol.selector
-        chunks = batches(texts, CHUNK)
-        return torch.cat([positionwise(side, *self._packed(chunk), selector) for chunk in chunks])
+        return over_texts(lambda some: positionwise(side, *self._packed(some), selector), texts)
 
     def _packed(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         tokens = self._backbone.tokens(texts, self._protocol.longest, self._protocol.prompt)

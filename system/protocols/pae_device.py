@@ -15,13 +15,14 @@ from ..data import Sample
 from ..defences.accounting import Ledger
 from ..defences.defence import Defence
 from ..defences.guard import decoys
+from ..forward import over_texts
 from ..message import Message, Party
 from ..randomness import Streams
 from ..roles import SERVER
 from ..side_network import SideNetwork
 from ..wire import Wire
 from .once import OnceDevice
-from .protocol import CHUNK, Scene, batches
+from .protocol import Scene
 from .tuned import Pivots, Tuned
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class PAEDevice(OnceDevice):
     @torch.no_grad()
     def predict(self, texts: list[str]) -> torch.Tensor:
         side = self.tuned.side
-        return torch.cat([self._scores(side, self._pivots(chunk)) for chunk in batches(texts, CHUNK)])
+        return over_texts(lambda some: self._scores(side, self._pivots(some)), texts)
 
     def _scores(self, side: SideNetwork, pivots: torch.Tensor) -> torch.Tensor:
         return self._merged(side).scores(pivots)

@@ -33,9 +33,6 @@ DATA, LABELS, MODELS = "data", "labels", "models"
 SORTED_BATCHES = 8
 """Batches among which rows are sorted by length."""
 
-CHUNK = 64
-"""Texts a forward pass takes where nothing is trained."""
-
 
 @dataclass(frozen=True)
 class Scene:

@@ -14,10 +14,10 @@ import torch
 
 from ..backbone import Backbone
 from ..defences.reading import Reading, Tapping
+from ..forward import over_texts
 from ..fusion import pivot_activations
 from ..selector import Selector
 from ..side_network import SideNetwork
-from .protocol import CHUNK, batches
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Tuned:
     @torch.no_grad()
     def predict(self, texts: Sequence[str]) -> torch.Tensor:
         """Class scores (B, K)."""
-        return torch.cat([self.scores(self.pivots.of(self.backbone, some)) for some in batches(texts, CHUNK)])
+        return over_texts(lambda some: self.scores(self.pivots.of(self.backbone, some)), texts)
 
     def scores(self, states: torch.Tensor) -> torch.Tensor:
         """Class scores (B, K) of the pivots' states (B, N, d)."""

@@ -15,10 +15,10 @@ import torch
 from scipy.stats import binomtest
 
 from ..errors import UsageError
+from ..forward import over_texts
 from ..heads import scores, verbaliser
 from ..language import class_likelihoods
 from ..protocols.pae_lm import PAELMDevice
-from ..protocols.protocol import CHUNK, batches
 from ..protocols.tuned import Pivots
 from ..roles import Device
 from ..side_network import SideNetwork, shape_of
@@ -78,8 +78,7 @@ def _untuned(ready: Prepared, device: Device, texts: list[str], truth: torch.Ten
     except UsageError:
         return None
     pivots = Pivots(protocol.longest, protocol.prompt, protocol.selector)
-    chunks = (pivots.of(backbone, some)[:, -1] for some in batches(texts, CHUNK))
-    return share(torch.cat([scores(head, backbone, states) for states in chunks]), truth)
+    return share(over_texts(lambda some: scores(head, backbone, pivots.of(backbone, some)[:, -1]), texts), truth)
 
 
 def summary(ready: Prepared, found: Outcome, costs: Costs, exported: bool) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import torch
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.attack import StolenModel
-from sidelight.attacks.evidence.rebuilt import asked_of, averaged
+from sidelight.attacks.evidence.rebuilt import averaged
 from sidelight.attacks.evidence.updates.sent import updates
 from sidelight.attacks.membership.shared import odds
 from sidelight.system.backbone import load_backbone
 from sidelight.system.federation import FEDERATION
+from sidelight.system.forward import over_texts
 from sidelight.system.protocols import Protocol
 from sidelight.system.protocols.fleet import Fleet
 from sidelight.system.public import Challenge
@@ -70,7 +71,7 @@ def test_a_head_of_ones_own_scores_by_logarithms_whose_odds_are_those_of_its_pro
     public = replace(alone.public, challenge=tuple(Challenge(row.id, row.text, row.label) for row in rows))
     state = next(updates(alone.view)).after
     model = averaged(load_backbone(str(micro.folders["opt"])), public, state, None)
-    chances = asked_of(model, [row.text for row in rows]).double().exp()
+    chances = over_texts(model, [row.text for row in rows]).double().exp()
     torch.testing.assert_close(chances.sum(1), torch.ones(len(rows), dtype=torch.float64), atol=1e-5, rtol=0)
     labels = torch.tensor([[LABELS.index(row.label)] for row in rows])
     expected = (chances.gather(1, labels).squeeze(1) / chances.scatter(1, labels, 0.0).sum(1)).log()

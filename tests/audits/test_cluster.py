@@ -237,7 +237,7 @@ def test_the_weakest_sandbox_is_none_and_then_the_oldest() -> None:
 def test_ray_that_is_not_installed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"^`--executor ray` needs the extra: pip install 'sidelight\[ray\]'$"):
-        executor_of("ray")
+        executor_of("ray").__enter__()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from sidelight.audits.audit import Ended
-from sidelight.audits.executors.cores import Cores
 from sidelight.audits.planning.naming import Request
 from sidelight.system import command
 from sidelight.system.assignments import assignments, defended
@@ -54,7 +53,7 @@ def test_an_audit_without_arguments_is_the_quick_one_on_the_defaults(
     request, executor = asked[0]
     assert (request.suite.name, request.backbone, request.data) == ("quick", "sidelight-tiny", "messages")
     assert (request.out, request.seed) == (Path("results"), None)
-    assert executor == Cores(len(os.sched_getaffinity(0)))
+    assert executor.count == len(os.sched_getaffinity(0))
     assert capsys.readouterr().out.splitlines()[-1] == "report of results"
 
 
@@ -64,7 +63,7 @@ def test_every_option_of_an_audit_reaches_its_request(asked: Asked, tmp_path: Pa
     request, executor = asked[0]
     assert (request.backbone, request.data, request.out) == ("b", "d.csv", tmp_path / "o")
     assert (request.suite.victims, request.seed) == (3, "s")
-    assert executor == Cores(1)
+    assert executor.count == 1
 
 
 def test_a_failed_cell_is_exit_status_1_after_the_report(

@@ -14,8 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sidelight.audits.executors import executor_of
+from sidelight.audits.executors.cores import Cores
 from sidelight.audits.runs import recorder
-from sidelight.audits.runs.recorder import record_all
+from sidelight.audits.runs.recorder import Recorders
 from sidelight.audits.runs.recording import RunOrder
 
 ORDER = RunOrder(
@@ -64,7 +66,8 @@ def outcomes(*labels: str, processes: int = 1) -> dict[str, str | None]:
     """By key the outcome of orders that are told apart by their label."""
     found: dict[str, str | None] = {}
     orders = [replace(ORDER, key=f"{at} {label}", label=label) for at, label in enumerate(labels)]
-    record_all(orders, processes, lambda order, reason: found.update({order.key: reason}))
+    with Recorders(processes) as recorders:
+        recorders.record(orders, lambda order, reason: found.update({order.key: reason}))
     return found
 
 
@@ -88,6 +91,20 @@ def test_a_recorder_that_dies_costs_its_own_run_only(started: list[subprocess.Po
 def test_no_recorder_outlives_its_work(started: list[subprocess.Popen[str]]) -> None:
     outcomes("a", "dies", "b", processes=2)
     assert all(child.poll() is not None for child in started)
+
+
+def test_recorders_are_there_before_they_are_asked_and_end_though_nothing_is(
+    started: list[subprocess.Popen[str]],
+) -> None:
+    with executor_of("local") as executor:
+        (child,) = started
+        assert child.poll() is None
+        assert isinstance(executor, Cores)
+        executor.recorders.record([ORDER], lambda order, reason: None)  # type: ignore[union-attr]
+        assert len(started) == 1
+    with executor_of("local"):
+        pass
+    assert [one.poll() is None for one in started] == [False, False]
 
 
 def test_an_interruption_ends_the_recorders(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 import torch
 
+from sidelight.benchmarks import families
 from sidelight.benchmarks.communications import checking, far_device, runs, shaped_link, sockets
 from sidelight.benchmarks.communications.bar import SETTING, headlines
 from sidelight.benchmarks.communications.delaying_proxy import delaying
@@ -18,10 +20,11 @@ from sidelight.benchmarks.communications.envelopes import Form, Tensor, number, 
 from sidelight.benchmarks.communications.formulas import FORMULAS, SILENT, derived
 from sidelight.benchmarks.communications.links import LINKS, Link, Load, load, passing, seconds
 from sidelight.benchmarks.communications.setting import Setting
-from sidelight.benchmarks.communications.shapes import SHAPES, llama, opt
+from sidelight.benchmarks.communications.shapes import SHAPES, llama, opt, shape_of
 from sidelight.benchmarks.communications.tables import FLEETS, megabytes, overview, sweeps
 from sidelight.benchmarks.communications.target import Found, _columns, _tried
 from sidelight.benchmarks.communications.traffic import DOWN, UP, Cost, Flow, added, counted, total
+from sidelight.system.backbone import load_backbone
 from sidelight.system.errors import UsageError
 from sidelight.system.message import Message, encode
 from sidelight.system.protocols import PROTOCOLS, Protocol
@@ -70,6 +73,18 @@ def test_a_formula_derives_what_the_wire_counts(micro: Micro, name: str, changed
 def test_it_does_for_another_family(micro: Micro, name: str) -> None:
     setting = micro_setting(micro, "llama")
     assert derived(name, setting) == runs.run(name, setting, micro.backbone("llama"))
+
+
+@pytest.mark.parametrize("family", ["opt", "llama"])
+def test_the_shape_of_a_model_at_hand_is_read_off_it(micro: Micro, family: str) -> None:
+    known, found = micro_setting(micro, family).shape, shape_of(micro.backbone(family))
+    assert (found.blocks, found.width, found.vocabulary) == (known.blocks, known.width, known.vocabulary)
+    assert sorted(found.updates(2, 3)) == sorted(known.updates(2, 3))
+
+
+def test_formulas_are_checked_on_a_model_of_a_family_that_no_table_knows(tmp_path: Path) -> None:
+    backbone = load_backbone(str(families.make("gpt2", tmp_path)))
+    assert {one.off for one in checking.checked_on(backbone, shape_of(backbone), lambda _line: None)} == {0}
 
 
 @pytest.mark.parametrize("name", ["pae", "mobillm", "splitfed"])
@@ -258,9 +273,14 @@ def test_calls_are_what_devices_begin() -> None:
 
 
 def test_bytes_to_a_target_are_those_of_the_first_run_that_reaches_it() -> None:
-    tries = {"1": Found(0.5, 10.0), "2": Found(0.7, 20.0), "4": Found(0.9, 40.0)}
-    assert _columns("x", tries, 0.6) == {"epochs to x": "2", "accuracy (x)": 0.7, "bytes to x": 20.0}
-    assert _columns("x", tries, 0.95) == {"epochs to x": "not reached", "accuracy (x)": 0.9, "bytes to x": None}
+    tries = {"1": Found(0.5, 0.4, 10.0), "2": Found(0.7, 0.6, 20.0), "4": Found(0.9, 0.8, 40.0)}
+    reached = {"x reached": "1 of 1", "epochs to x": "2", "accuracy (x), mean": 0.6, "bytes to x, median": 20.0}
+    missed = {"x reached": "0 of 1", "epochs to x": "-", "accuracy (x), mean": 0.8, "bytes to x, median": None}
+    assert _columns("x", [tries], [0.6]) == reached
+    assert _columns("x", [tries], [0.95]) == missed
+    both = _columns("x", [tries, tries, tries], [0.95, 0.6, 0.8])
+    assert both == {"x reached": "2 of 3", "epochs to x": "-, 2, 4", "accuracy (x), mean": pytest.approx(2.2 / 3),
+                    "bytes to x, median": 30.0}  # fmt: skip
     assert list(_tried(lambda epochs: PAE(batch=epochs), batches_of(tries), 0.6)) == ["1", "2"]
 
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from sidelight.benchmarks.finding import Bench
+from sidelight.benchmarks.limits import device_costs, server_costs
+from sidelight.benchmarks.limits.axes import Axis
 from sidelight.benchmarks.limits.exponent import fitted
-from sidelight.benchmarks.limits.growing import SHAPE as SMALL
-from sidelight.benchmarks.limits.growing import Axis, of_devices, of_samples, step
 from sidelight.benchmarks.limits.growth import bars, grown, plots
+from sidelight.benchmarks.limits.server_costs import SHAPE
 from sidelight.system.errors import UsageError
+
+from ..contracts.micro import Micro
 
 SIZES = (100, 1_000, 10_000, 100_000)
 
@@ -59,6 +62,19 @@ def test_what_grows_with_anything_else_has_no_bar_but_is_drawn() -> None:
     assert found[0].row()["exponent"] == pytest.approx(2)
 
 
-def test_work_of_every_kind_is_really_done() -> None:
-    assert all(seconds > 0 for seconds in of_samples(130).values())
-    assert all(seconds > 0 for cost in (step(SMALL), of_devices(1)) for seconds in cost.values())
+def test_work_of_every_kind_is_really_done(micro: Micro) -> None:
+    backbone = micro.backbone("opt")
+    found = [
+        server_costs.of_samples(130),
+        server_costs.step(SHAPE),
+        server_costs.of_devices(backbone, 1),
+        device_costs.passed(backbone, 5),
+    ]
+    assert all(cost > 0 for costs in found for cost in costs.values())
+
+
+def test_a_server_of_several_devices_holds_what_they_send(micro: Micro) -> None:
+    backbone = micro.backbone("opt")
+    sent = server_costs.OF_DEVICE * len(backbone.blocks) * backbone.width * 4
+    (few,), (many,) = (server_costs.memory_of_devices(backbone, devices).values() for devices in (2, 12))
+    assert many - few > 10 * sent

@@ -16,13 +16,14 @@ from torch.nn.functional import one_hot
 from ....system.backbone import Backbone
 from ....system.clipping import clipped
 from ....system.codec import Precision, through
+from ....system.forward import CHUNK, over_texts
 from ....system.fusion import pivot_activations
 from ....system.heads import scores
 from ....system.language import loss_positions, trained_tokens
 from ....system.public import Challenge, Public
 from ..differences import share_of
 from ..likeness import device_backbone, sent
-from ..states import CHUNK, FACTS, WORDS, as_sent, blurred, standing
+from ..states import FACTS, WORDS, as_sent, blurred, standing
 
 STUDIED = FACTS | {
     "depth", "difference", "difference_clip", "difference_spread", "labels_redrawn", "scale", "weight_bits", "weights",
@@ -66,10 +67,9 @@ def challenged(public: Public) -> Challenged:
     assert public.head is not None
     facts, backbone = public.facts, device_backbone(public)
     texts = [one.text for one in public.challenge]
-    parts = (texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK))
     layers = [*facts["layers"], facts.get("depth", len(backbone.blocks))]
     form = facts["longest"], facts["prompt"], facts["selector"], layers
-    pivots = torch.cat([pivot_activations(backbone, part, *form) for part in parts])
+    pivots = over_texts(lambda some: pivot_activations(backbone, some, *form), texts)
     share = share_of(public, scores(public.head["weight"], backbone, pivots[:, -1]))
     taps = as_sent(through(pivots[:, :-1], cast(Precision, facts.get("precision", "fp32"))), public)
     labels = torch.tensor([public.labels.index(one.label) for one in public.challenge], dtype=torch.int64)
