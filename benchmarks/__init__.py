@@ -10,6 +10,7 @@ from .finding import Bench, Finding
 BENCHES: Registry[Callable[[Bench], Finding]] = Registry(
     "benchmark",
     {
+        "attacks": ".benchmarks.attacks.attacks:measure",
         "comms": ".benchmarks.communications.comms:measure",
         "computation": ".benchmarks.computation:measure",
         "device-memory": ".benchmarks.memory.device:measure",

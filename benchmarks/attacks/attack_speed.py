@@ -22,7 +22,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -47,6 +47,7 @@ from ...system.view import View
 from .. import families
 from ..apart import forked
 from ..asked import answered, positive
+from ..limits.exponent import fitted
 from ..memory.resident import mark, peak, resident
 from .sipit_peer import POLICIES, ask
 
@@ -182,12 +183,6 @@ def growth(name: str, texts: Sequence[str], auxiliary: tuple[Example, ...]) -> d
     return costs
 
 
-def exponent(costs: Mapping[int, float]) -> float:
-    """The slope of log cost over log length, by least squares."""
-    slope, _ = numpy.polyfit(numpy.log(list(costs)), numpy.log(list(costs.values())), 1)
-    return float(slope)
-
-
 def versus(peer: Path, name: str, texts: Sequence[str], auxiliary: tuple[Example, ...], layer: int) -> None:
     """Print the peer's and our tokens a second on the same texts, without opening tokens: the peer knows of none."""
     backbone = load_backbone(name)
@@ -233,7 +228,8 @@ def main() -> None:
             costs = growth(names[0], texts, auxiliary)
             for length, cost in costs.items():
                 print(f"{length:4} tokens   {1e6 * cost:8.1f} microseconds a token")
-            print(f"the cost of a token grows with the length to the power {exponent(costs):.2f}")
+            grown = fitted(list(costs.items()))
+            print(f"the cost of a token grows with the length to the power {grown.value:.2f}")
         else:
             table(names, texts, auxiliary)
 

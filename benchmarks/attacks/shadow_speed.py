@@ -19,15 +19,16 @@ from torch.nn.functional import one_hot
 
 from ...attacks.evidence.members.shadows import Recipe, shadows_of
 from ...attacks.workbench import Workbench
-from ...system.backbone import TINY, load_backbone
+from ...system.backbone import load_backbone
 from ...system.forward import over_texts
 from ...system.fusion import pivot_activations
 from ...system.protocols.side_training import SideTraining, regress
 from ...system.side_network import SideNetwork, SideShape
 from ..asked import answered, positive
-from ..finding import Bench
+from ..finding import Bench, Finding, Headline, ended
 from ..material import rows
 
+SHADOWS, ROWS, BOTTLENECK, LEAST = 256, 1500, 16, 5.0
 LOOPED = 3
 """Networks of the loop that are timed."""
 LONGEST, PROMPT = 48, " topic:"
@@ -36,10 +37,10 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 @torch.no_grad()
-def material(count: int) -> Pair:
+def material(bench: Bench, count: int) -> Pair:
     """Taps (N, L, d) and one-hot targets (N, K) of so many rows."""
-    backbone = load_backbone(TINY)
-    parts = rows(Bench(), count, 100)
+    backbone = load_backbone(bench.backbone)
+    parts = rows(bench, count, 100)
     texts = [sample.text for sample in parts.victim_train]
     taps = over_texts(lambda some: pivot_activations(backbone, some, LONGEST, PROMPT, "mean"), texts)
     labels = torch.tensor([parts.labels.index(sample.label) for sample in parts.victim_train])
@@ -62,31 +63,47 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shadows", type=positive, default=256)
-    parser.add_argument("--rows", type=positive, default=1500, help="that a network trains on")
-    parser.add_argument("--bottleneck", type=positive, default=16)
-    parser.add_argument("--least", type=float, default=5.0, help="the ratio that is asked for")
-    given = parser.parse_args()
-    taps, targets = material(given.rows)
-    training = SideTraining(bottleneck=given.bottleneck)
-    recipe = Recipe(**vars(training))
+def measure(
+    bench: Bench, shadows: int = SHADOWS, count: int = ROWS, bottleneck: int = BOTTLENECK, least: float = LEAST
+) -> Finding:
+    """All shadows together, beside a few networks of the loop."""
+    taps, targets = material(bench, count)
+    training = SideTraining(bottleneck=bottleneck)
     # a shadow trains on a half of its rows: it is given all of them twice, so that both train on as many
     twice = taps.repeat(2, 1, 1), targets.repeat(2, 1)
-    generator, bench = torch.Generator().manual_seed(0), Workbench()
+    generator, workbench = torch.Generator().manual_seed(0), Workbench()
     once = Recipe(**{**vars(training), "epochs": 1})
-    shadows_of(twice, lambda _: twice, once, 1, generator, bench)  # whatever torch does once
-    looped(taps, targets, SideTraining(bottleneck=given.bottleneck, epochs=1), 0)
+    shadows_of(twice, lambda _: twice, once, 1, generator, workbench)  # whatever torch does once
+    looped(taps, targets, SideTraining(bottleneck=bottleneck, epochs=1), 0)
+    bench.say(f"{LOOPED} networks in a loop, then {shadows} shadows")
     loop = sum(seconds(lambda at=at: looped(taps, targets, training, at)) for at in range(LOOPED)) / LOOPED  # type: ignore[misc]
-    together = seconds(lambda: shadows_of(twice, lambda _: twice, recipe, given.shadows, generator, bench))
-    each = together / given.shadows
-    print(
-        f"{len(taps)} rows, bottleneck {given.bottleneck}, {torch.get_num_threads()} threads\n"
-        f"a loop: {loop:.3f} s a network; {given.shadows} shadows together: {together:.1f} s, {each:.3f} s each; "
-        f"ratio {loop / each:.2f}"
+    recipe = Recipe(**vars(training))
+    each = seconds(lambda: shadows_of(twice, lambda _: twice, recipe, shadows, generator, workbench)) / shadows
+    return Finding(
+        name="shadow-speed",
+        title="Shadow side networks",
+        kind="measured",
+        about=(
+            f"Each on {len(taps):,} rows of {bench.texts} under {bench.model}, {training.epochs} epochs, bottleneck "
+            f"{bottleneck}, {torch.get_num_threads()} threads."
+        ),
+        headlines=[Headline("shadows trained together, over as many in the server's own loop", loop / each, least)],
+        rows=[
+            {"trained": name, "networks": networks, "seconds each": each_of, "rows a second": passes / each_of}
+            for passes in (training.epochs * len(taps),)
+            for name, networks, each_of in (("in a loop", LOOPED, loop), ("together", shadows, each))
+        ],
     )
-    return 0 if loop / each >= given.least else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shadows", type=positive, default=SHADOWS)
+    parser.add_argument("--rows", type=positive, default=ROWS, help="that a network trains on")
+    parser.add_argument("--bottleneck", type=positive, default=BOTTLENECK)
+    parser.add_argument("--least", type=float, default=LEAST, help="the ratio that is asked for")
+    given = parser.parse_args()
+    return ended(measure(Bench(say=print), given.shadows, given.rows, given.bottleneck, given.least))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from torch.nn.functional import layer_norm
 
 from sidelight.attacks import ATTACKS
 from sidelight.attacks.evidence.members import shadows
-from sidelight.attacks.evidence.members.shadows import Recipe, Weights, answered, drawn, halves, shadows_of, trained
+from sidelight.attacks.evidence.members.group_gradient import Weights
+from sidelight.attacks.evidence.members.shadows import Recipe, answered, drawn, halves, shadows_of, trained
 from sidelight.attacks.membership.lira import log_density
 from sidelight.attacks.workbench import Workbench
 from sidelight.audits.sandbox.prepared_key import prepared_key

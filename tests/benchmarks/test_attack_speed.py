@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidelight.attacks.attack import TextGuess
-from sidelight.benchmarks.attacks.attack_speed import exponent, recovery, texts_of
+from sidelight.benchmarks.attacks.attack_speed import recovery, texts_of
 from sidelight.benchmarks.attacks.sipit_peer import ask
 from sidelight.benchmarks.families import FAMILIES, make
 from sidelight.system.backbone import load_backbone
@@ -53,10 +53,6 @@ def test_auxiliary_texts_are_none_of_those_to_recover() -> None:
     texts, auxiliary = texts_of(["messages"], 50)
     assert len(texts) == 50
     assert not set(texts) & {example.text for example in auxiliary}
-
-
-def test_the_exponent_of_a_square_is_two() -> None:
-    assert exponent({8: 64.0, 16: 256.0, 128: 16384.0}) == pytest.approx(2)
 
 
 def test_every_family_is_a_backbone_of_its_own_kind(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Shadow side networks: many, each trained as the server trains its own, on a random half of the challenge.
 
 The backbone is frozen, so that a shadow costs no forward pass of it; and all shadows of a group are one batched
-computation: torch.func.vmap over their weights, one optimiser for all, which treats every weight by itself. A group
+computation with one optimiser for all, which treats every weight by itself. A group
 has one draw of a defence's noise. DP-SGD at the server is left out: shadows then remember more than what they imitate.
 
 Source: shadow models with and without every example, as for LiRA (Carlini et al. 2022, arXiv 2112.03570, section IV).
@@ -22,6 +22,7 @@ from torch.nn.functional import layer_norm
 
 from ....system.side_network import SideNetwork, SideShape, cascade
 from ...workbench import Workbench
+from .group_gradient import GroupGradient, Weights
 
 GROUP = 32
 """Shadows trained at once: their weights, gradients and moments should stay near the processor."""
@@ -30,19 +31,6 @@ GROUP = 32
 Pair = tuple[torch.Tensor, torch.Tensor]
 Sent = Callable[[torch.Generator], Pair]
 """Taps and targets as devices would send them: each group of shadows trains on a draw of its own."""
-
-
-class Weights(NamedTuple):
-    """Of a group, by layer where they differ by layer; as `SideNetwork` has them, with a leading G."""
-
-    alpha: torch.Tensor
-    downs: tuple[torch.Tensor, ...]
-    ups: tuple[torch.Tensor, ...]
-    out: torch.Tensor
-    bias: torch.Tensor
-
-    def all(self) -> list[torch.Tensor]:
-        return [self.alpha, *self.downs, *self.ups, self.out, self.bias]
 
 
 @dataclass(frozen=True)
@@ -110,15 +98,14 @@ def trained(
     """A group's weights after all epochs on normalised taps (L, C, k), each shadow on its own rows."""
     weights = drawn(len(inside), len(taps), taps.shape[2], targets.shape[1], recipe.bottleneck, generator)
     optimizer = torch.optim.AdamW(weights.all(), lr=0.0, weight_decay=recipe.weight_decay, fused=True)
+    gradient = GroupGradient(weights)
     own = torch.stack([rows.nonzero().squeeze(1) for rows in inside])
     for epoch in range(recipe.epochs):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(epoch)
         order = torch.stack([rows[torch.randperm(len(rows), generator=generator)] for rows in own])
         for rows in order.split(recipe.batch, dim=1):
-            optimizer.zero_grad()
-            outputs = _outputs(*weights, taps[:, rows].unbind())
-            (outputs - targets[rows]).square().sum(2).mean(1).sum().backward()
+            gradient(taps, rows, targets[rows])
             optimizer.step()
     return weights
 
@@ -129,11 +116,11 @@ def drawn(shadows: int, layers: int, width: int, outputs: int, bottleneck: int, 
     states = [SideNetwork(shape, generator).state_dict() for _ in range(shadows)]
     stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
     return Weights(
-        _leaf(stacked["alpha"]),
-        tuple(map(_leaf, stacked["down"].unbind(1))),
-        tuple(map(_leaf, stacked["up"].unbind(1))),
-        _leaf(stacked["out"]),
-        _leaf(stacked["bias"]),
+        stacked["alpha"],
+        tuple(one.contiguous() for one in stacked["down"].unbind(1)),
+        tuple(one.contiguous() for one in stacked["up"].unbind(1)),
+        stacked["out"],
+        stacked["bias"],
     )
 
 
@@ -163,11 +150,5 @@ def _output(
     return cascade(taps, alpha.sigmoid().unbind(), downs, ups) @ out.T + bias
 
 
-_outputs = vmap(_output)
-"""Each shadow on rows of its own."""
 _outputs_alike = vmap(_output, in_dims=(0, 0, 0, 0, 0, None))
 """All shadows on the same rows."""
-
-
-def _leaf(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.contiguous().requires_grad_()
