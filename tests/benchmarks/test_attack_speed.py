@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from sidelight.attacks.attack import TextGuess
+from sidelight.benchmarks.attacks import shadow_speed
 from sidelight.benchmarks.attacks.attack_speed import recovery, texts_of
 from sidelight.benchmarks.attacks.sipit_peer import ask
 from sidelight.benchmarks.families import FAMILIES, make
+from sidelight.benchmarks.finding import Bench
 from sidelight.system.backbone import load_backbone
 from sidelight.system.errors import UsageError
 from sidelight.system.public import Example
@@ -65,6 +67,14 @@ def test_the_peer_runs_from_its_folder_in_a_process_of_its_own(micro: Micro, tmp
     rows = [micro.backbone("llama").token_ids(sample.text)[:4] for sample in VICTIM[:2]]
     answer = ask(tmp_path, str(micro.folders["llama"]), rows, 1, "random")
     assert answer.tokens == rows
+
+
+@pytest.mark.parametrize("least", [0.0, 1e9])
+def test_shadows_are_held_against_a_loop(micro: Micro, least: float) -> None:
+    bench = Bench(str(micro.folders["opt"]))
+    found = shadow_speed.measure(bench, shadows=2, count=40, bottleneck=2, least=least)
+    assert [row["networks"] for row in found.rows] == [shadow_speed.LOOPED, 2]
+    assert bool(found.missed) is (least > 0)
 
 
 def test_a_folder_without_the_peer_is_refused(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
 
 from sidelight.benchmarks.finding import Bench, Headline
 from sidelight.benchmarks.memory.device import samples
+from sidelight.benchmarks.speed import recorder, target
 from sidelight.benchmarks.speed.command_line import measure as waited
 from sidelight.benchmarks.speed.epochs import _ratio
 from sidelight.benchmarks.speed.parties import ClockedWire, Parts, headlines, parts
@@ -17,12 +19,13 @@ from sidelight.benchmarks.speed.peft_tuning import PeftSettings, PeftTuning
 from sidelight.benchmarks.speed.protocol_tuning import contender
 from sidelight.benchmarks.speed.race import Judge, Predict, laps, reached, run
 from sidelight.system.backbone import load_backbone
-from sidelight.system.data import Sample
+from sidelight.system.data import Sample, Split
 from sidelight.system.errors import SidelightError
 from sidelight.system.message import Message
 from sidelight.system.protocols.pae import PAE
 from sidelight.system.protocols.side_training import SideTraining
 from sidelight.system.roles import DEVICE, SERVER, Server
+from sidelight.system.view import ViewWriter
 
 from ..contracts.conftest import micro
 from ..contracts.micro import LABELS, VICTIM, Micro
@@ -127,6 +130,79 @@ def test_the_parts_of_a_run_are_all_there(micro: Micro) -> None:
 def test_what_a_device_is_spared_is_held_against_paes() -> None:
     found = {"plain inference": Parts(2.0), "pae": Parts(3.0, 1.0, 1.0), "split": Parts(12.0, 1.0, 1.0)}
     assert [line.found for line in headlines(found)] == [1.5, 4.0]
+
+
+def test_a_recorder_is_held_to_the_median_of_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = iter([9.0, 1.2, 1.0, 1.04] * len(recorder.RUNS))  # the first turn warms up
+    monkeypatch.setattr(recorder, "_seconds", lambda *given: next(recorded) if given[-1] else 1.0)
+    lines = recorder.measure(Bench(), train=40, repeats=3).headlines
+    assert [(line.found, line.reached) for line in lines] == [(1.04, True)] * len(recorder.RUNS)
+    monkeypatch.setattr(recorder, "_seconds", lambda *given: 1.1 if given[-1] else 1.0)
+    assert {line.reached for line in recorder.measure(Bench(), train=40, repeats=3).headlines} == {False}
+
+
+def test_a_run_is_really_recorded(micro: Micro, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = list[int]()
+    monkeypatch.setattr(recorder, "ViewWriter", lambda *given: Noting(written, *given))
+    backbone, protocol = load_backbone(str(micro.folders["opt"])), PAE(side=SideTraining(bottleneck=4, epochs=1))
+    took = [recorder._seconds(protocol, backbone, VICTIM[:8], LABELS, recorded) for recorded in (False, True)]
+    assert min(took) > 0
+    assert len(written) == 1
+    assert written[0] > 0
+
+
+class Noting(ViewWriter):
+    """Counts what it is told, once it is closed."""
+
+    def __init__(self, written: list[int], *given: Any) -> None:
+        super().__init__(*given)
+        self._written, self._count = written, 0
+
+    def __call__(self, message: Message) -> None:
+        self._count += 1
+        super().__call__(message)
+
+    def close(self, *given: Any) -> None:
+        self._written.append(self._count)
+        super().close(*given)
+
+
+@pytest.mark.parametrize(("pae", "ratio"), [((0.5, 0.9), 3.0), ((0.5, 0.6), 0.0)])
+def test_who_never_gets_there_has_no_ratio(
+    monkeypatch: pytest.MonkeyPatch, pae: tuple[float, float], ratio: float
+) -> None:
+    """LoRA is there after 6 s at its second look, PAE after 2 s or never."""
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(target, "_field", lambda *_: [("LoRA", "l", lora), ("PAE", "p", ours)])
+
+    def lora(_: Sequence[Sample]) -> Iterator[Predict]:
+        for right in (0.5, 0.9):
+            clock.now += 3.0
+            yield lambda texts, right=right: guessed(right, texts)  # type: ignore[misc]
+
+    def ours(_: Sequence[Sample]) -> Iterator[Predict]:
+        for right in pae:
+            clock.now += 1.0
+            yield lambda texts, right=right: guessed(right, texts)  # type: ignore[misc]
+
+    def guessed(right: float, texts: Sequence[str]) -> torch.Tensor:
+        """As many of ten are right."""
+        labels = torch.tensor([int(text) for text in texts])
+        wrong = torch.arange(len(texts)) % 10 >= round(10 * right)
+        return torch.nn.functional.one_hot((labels + wrong) % 20, 20).float()
+
+    monkeypatch.setattr(target, "rows", numbered)
+    found = target.measure(Bench(), repeats=1)
+    first = found.headlines[0]
+    assert first.found == pytest.approx(ratio)
+    assert first.reached is False
+    assert [row["processor seconds"] for row in found.rows] == [6.0, 2.0]
+
+
+def numbered(*_: object, **__: object) -> Split:
+    """Rows whose text is the place of their label."""
+    own = tuple(Sample(f"{at}", f"{at % 20}", f"{at % 20}", ()) for at in range(1000))
+    return Split(victim_train=own[:20], victim_test=own, auxiliary=(), non_member=(), labels=tuple(map(str, range(20))))
 
 
 def test_a_command_that_fails_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
