@@ -66,6 +66,11 @@ def compare_and_write(first: Path, second: Path, name: str | None, redact: bool 
     """Compare two audits: print what changed, or write one format beside the second; the path of what was written."""
     if name is not None and name not in comparison.FORMATS:
         raise UsageError(f"a comparison is not written as {name}; give one of {', '.join(comparison.FORMATS)}")
+    if any(map(holds_findings, (first, second))):
+        raise UsageError(
+            "benchmarks that ran at two times are not compared; "
+            "`python -m sidelight.benchmarks.regression COMMIT COMMIT` runs two commits in turns"
+        )
     audits = (_read(first, redact), _read(second, redact))
     names = ("first", "second") if redact else _names(first, second)
     of = comparison.compared(*audits, names)

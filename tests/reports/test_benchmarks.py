@@ -12,7 +12,7 @@ from sidelight.benchmarks.finding import Finding, Headline, Plot, Table
 from sidelight.benchmarks.stored import read_findings, store
 from sidelight.reports.figures.plot_figure import plotted
 from sidelight.reports.formats.benchmarks import answer, html, markdown
-from sidelight.reports.written import show_and_write, write_format
+from sidelight.reports.written import compare_and_write, show_and_write, write_format
 from sidelight.system.errors import UsageError
 
 from .test_html import Page
@@ -71,6 +71,11 @@ def test_markdown_has_a_row_for_each_bar_and_each_row(folder: Path) -> None:
     assert "| 10,000 | - |" in text
     assert "### By &lt;device&gt;\n\n| seconds | devices | \n| --- | --- |\n| 1.5 | 3 | \n" in text
     assert "## Links (modelled, 20" in text
+
+
+def test_benchmarks_of_two_times_are_not_compared(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"regression COMMIT COMMIT` runs two commits in turns$"):
+        compare_and_write(folder, folder, None)
 
 
 def test_a_benchmarks_folder_is_reported_like_an_audits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
