@@ -1,16 +1,20 @@
-"""Draws figures along a size: a line for each series, its name at its end, marks where something was measured."""
+"""Draws figures along a size: a line for each series, its name at its end, marks where something was measured.
+
+Where it was measured several times, the line goes through the median.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil, floor, log10
+from statistics import median
 
 from markupsafe import Markup
 
 from ...benchmarks.finding import Plot
 from .svg import drawing, line, text
 
-WIDTH, HEIGHT = 620, 340
+WIDTH, HEIGHT = 620, 346
 LEFT, RIGHT, TOP, BOTTOM = 58, 440, 14, 280
 NAME = 15
 """From one series' name to the next."""
@@ -90,7 +94,10 @@ def _series(plot: Plot, across: Along, up: Along) -> Iterator[Markup]:
 
 
 def _joined(places: Points) -> Iterator[Markup]:
-    path = " ".join(f"{'L' if at else 'M'}{x} {y}" for at, (x, y) in enumerate(places))
+    at_x: dict[float, list[float]] = {}
+    for x, y in places:
+        at_x.setdefault(x, []).append(y)
+    path = " ".join(f"{'L' if at else 'M'}{x} {median(ys)}" for at, (x, ys) in enumerate(at_x.items()))
     yield Markup('<path class="line" d="{}"/>').format(path)
     for x, y in places:
         yield Markup('<circle class="mark" cx="{}" cy="{}" r="3"/>').format(x, y)

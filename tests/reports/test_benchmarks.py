@@ -73,6 +73,13 @@ def test_markdown_has_a_row_for_each_bar_and_each_row(folder: Path) -> None:
     assert "## Links (modelled, 20" in text
 
 
+def test_a_line_goes_through_the_median_of_what_was_measured_at_one_size() -> None:
+    drawn = plotted(replace(GROWTH, series={"a": [(100, 0.1), (100, 0.3), (100, 10.0), (10000, 1.0)]}), "g")
+    assert drawn is not None
+    assert drawn.count("<circle") == 4
+    assert drawn.split('<path class="line" d="M58.0 ')[1].startswith("216.5 L440.0 147.0")
+
+
 def test_benchmarks_of_two_times_are_not_compared(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"regression COMMIT COMMIT` runs two commits in turns$"):
         compare_and_write(folder, folder, None)
