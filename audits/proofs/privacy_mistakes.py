@@ -28,9 +28,10 @@ from ...system.message import Message, Party
 from ...system.protocols import Protocol, Scene
 from ...system.protocols.mobillm import MobiLLM, MobiLLMDevice
 from ...system.protocols.pae import PAE
-from ...system.protocols.pae_device import PAEDevice, Pair
+from ...system.protocols.pae_device import PAEDevice
 from ...system.protocols.side_training import SideTraining
 from ...system.roles import DEVICE
+from ...system.wire import Wire
 from ..privacy.promises import EXAMPLE, LABEL, RELEASED, Promise
 
 SIDE = SideTraining(bottleneck=8, epochs=20, batch=64)
@@ -88,17 +89,17 @@ class OneClip(ActivationNoise):
 class Fresh(PAEDevice):
     """A device that keeps nothing of what it has sent: every send is another release, and charged as one."""
 
-    def _made(self, rows: Sequence[Sample]) -> Pair:
+    def contribute(self, wire: Wire, rows: Sequence[Sample]) -> None:
         self._kept.clear()
-        return super()._made(rows)
+        super().contribute(wire, rows)
 
 
 class Forgetful(Fresh):
     """One that keeps no account either."""
 
-    def _made(self, rows: Sequence[Sample]) -> Pair:
+    def contribute(self, wire: Wire, rows: Sequence[Sample]) -> None:
         self._ledger = Ledger()
-        return super()._made(rows)
+        super().contribute(wire, rows)
 
 
 class Redrawing(PAEDevice):
@@ -108,11 +109,11 @@ class Redrawing(PAEDevice):
         super().__init__(party, protocol, scene, samples)
         self._again, self._times = (protocol, scene, samples), 0
 
-    def _made(self, rows: Sequence[Sample]) -> Pair:
+    def contribute(self, wire: Wire, rows: Sequence[Sample]) -> None:
         self._times += 1
         self._targets = redrawn(*self._again, self._times)
         self._kept.clear()
-        return super()._made(rows)
+        super().contribute(wire, rows)
 
 
 def redrawn(protocol: Protocol, scene: Scene, samples: tuple[Sample, ...], times: int) -> dict[str, int]:

@@ -31,6 +31,7 @@ from .agreed import Agreed
 from .alignment import Kind, aligned, other_backbone
 from .arrival_server import ArrivalServer
 from .fleet import Fleet
+from .once import MADE_AHEAD
 from .pae import PAE
 from .pae_device import PAEDevice
 from .protocol import Protocol, Scene, batches
@@ -187,9 +188,8 @@ class FedDevice(PAEDevice):
         self._kind, self._site = kind, protocol.label_site
 
     def work(self, wire: Wire) -> Iterator[None]:
-        for rows in batches(self._samples, self._protocol.batch, self._order):
-            self.contribute(wire, rows)
-            yield
+        for rows in batches(self._samples, MADE_AHEAD * self._protocol.batch, self._order):
+            yield from self.contribute_together(wire, rows)
         wire.request(Message("done", self.party, SERVER))
         while (answer := wire.request(Message("download", self.party, SERVER))).kind == "wait":
             yield
@@ -199,7 +199,7 @@ class FedDevice(PAEDevice):
         return pivots
 
     @property
-    def _tells(self) -> str:
+    def told(self) -> str:
         return "difference" if self._site == "difference" else "labels"
 
     def _told(self, pivots: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,8 @@ from ..wire import Wire
 from .batch_order import ordered
 from .protocol import batches
 
+MADE_AHEAD = 4
+"""Messages whose samples are made together: as many as may wait to be sent while the next ones are made."""
 LOSSES = 8
 """Times in one epoch that a device sends again what its server has lost, or says it has."""
 
@@ -59,10 +61,29 @@ class OnceDevice(Device):
         """Send samples that the server wants, in the order in which it first trains on them."""
         if strange := set(wanted) - self._by_id.keys():
             raise ProtocolError(f"the server wants {len(strange)} samples that the device does not have")
-        rows = [self._by_id[sample_id] for sample_id in ordered(self._order_seed, 0, wanted)]
+        asked = set(wanted)
+        # by their places among all: what went through the backbone together goes together again after a stop
+        for pool in batches(ordered(self._order_seed, 0, self._by_id), MADE_AHEAD * self._batch):
+            rows = [self._by_id[sample_id] for sample_id in pool if sample_id in asked]
+            yield from self.contribute_together(wire, rows)
+
+    def contribute_together(self, wire: Wire, rows: Sequence[Sample]) -> Iterator[None]:
+        """Send samples in their order, message by message; all is made before the first is sent."""
+        self.make(rows)
         for some in batches(rows, self._batch):
             self.contribute(wire, some)
             yield
+
+    def make(self, rows: Sequence[Sample]) -> None:
+        """Make what is sent of samples and keep it, where it is not kept yet.
+
+        Those of about equal length go through the backbone together: all of a pass are padded to the longest. Which do
+        is not to be seen by a server, whose messages hold them in their order.
+        """
+        new = set(self._kept.missing(self.told, [row.id for row in rows]))
+        fresh = sorted((row for row in rows if row.id in new), key=lambda row: len(row.text))
+        for some in batches(fresh, self._batch):
+            self.make_together(some)
 
     def _train(self, wire: Wire, epoch: int) -> Iterator[None]:
         """Let the server train; what it has lost, or says it has, is sent again as it was."""
@@ -73,6 +94,15 @@ class OnceDevice(Device):
                 return
             yield from self._send(wire, answer.sample_ids)
         raise ProtocolError(f"the server has lost samples of epoch {epoch} {LOSSES} times; look after its store")
+
+    @property
+    @abstractmethod
+    def told(self) -> str:
+        """The kind that follows a sample's activations, and is kept after them."""
+
+    @abstractmethod
+    def make_together(self, rows: Sequence[Sample]) -> None:
+        """Make what is sent of samples in one pass, and keep it."""
 
     @abstractmethod
     def contribute(self, wire: Wire, rows: Sequence[Sample]) -> None:

@@ -28,9 +28,6 @@ from .tuned import Pivots, Tuned
 if TYPE_CHECKING:
     from .pae import PAE
 
-Pair = tuple[torch.Tensor, torch.Tensor]
-"""What samples send: activations, and what the server is told beside them."""
-
 ACTIVATIONS = "activations"
 
 
@@ -67,50 +64,46 @@ class PAEDevice(OnceDevice):
         return self._ledger.releases
 
     def contribute(self, wire: Wire, rows: Sequence[Sample]) -> None:
-        """Send samples of the device's own; those that were sent before, as they were."""
+        """Send samples of the device's own; those that were sent before, as they were.
+
+        What is sent, (B, L, k) and (B, D), is kept before any of it crosses, and sent again as it was while it is kept:
+        fresh noise on a sample would be another release, and is one in another run or where the control `fresh_noise`
+        asks for it.
+        """
         ids, own = tuple(row.id for row in rows), self._protocol.precision
-        sent, told = self._made(rows)
+        self.make(rows)
+        sent, told = self._kept.rows(ACTIVATIONS, ids), self._kept.rows(self.told, ids)
         if self._protocol.defences:
             for parts in zip(ids, sent, told, strict=True):
                 self._ledger.charge(*parts)
         for kind, tensor, precision in (
             (ACTIVATIONS, sent, self.cover.precision(own)),
-            (self._tells, told, own),
+            (self.told, told, own),
         ):
             tensors = {kind: tensor}
             wire.post(Message(kind, self.party, SERVER, sample_ids=ids, tensors=tensors, precision=precision))
+        if self._protocol.fresh_noise:
+            self._kept.forget(ids)
 
     @torch.no_grad()
-    def _made(self, rows: Sequence[Sample]) -> Pair:
-        """What is sent of samples, (B, L, k) and (B, D).
-
-        It is kept before any of it crosses, and sent again as it was while it is kept: fresh noise on a sample would be
-        another release, and is one in another run or where the control `fresh_noise` asks for it.
-        """
-        if self._protocol.fresh_noise:
-            self._kept.forget([row.id for row in rows])
-        new = set(self._kept.missing(self._tells, [row.id for row in rows]))
-        if fresh := [row for row in rows if row.id in new]:
-            pivots = self.states([row.text for row in fresh])
-            labels = torch.tensor([self._targets[row.id] for row in fresh])
-            self._keep(fresh, self._sent(pivots), self._told(pivots, labels))
-        ids = [row.id for row in rows]
-        return self._kept.rows(ACTIVATIONS, ids), self._kept.rows(self._tells, ids)
+    def make_together(self, rows: Sequence[Sample]) -> None:
+        pivots = self.states([row.text for row in rows])
+        labels = torch.tensor([self._targets[row.id] for row in rows])
+        self._keep(rows, self._sent(pivots), self._told(pivots, labels))
 
     def _keep(self, rows: Sequence[Sample], sent: torch.Tensor, told: torch.Tensor) -> None:
         ids, own = [row.id for row in rows], self._protocol.precision
         halves = set(ids) - set(self._kept.missing(ACTIVATIONS, ids))
         self._kept.forget(halves)  # a crash between the two: nothing of such a sample has crossed
         self._kept.put(ACTIVATIONS, ids, sent, self.cover.precision(own))
-        self._kept.put(self._tells, ids, told, own)
+        self._kept.put(self.told, ids, told, own)
 
     def _sent(self, pivots: torch.Tensor) -> torch.Tensor:
         """What crosses (B, L, k) of pivots (B, N, d)."""
         return self.cover.sent(pivots, self._blur)
 
     @property
-    def _tells(self) -> str:
-        """The kind that follows a batch's activations."""
+    def told(self) -> str:
         return "difference"
 
     def _told(self, pivots: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

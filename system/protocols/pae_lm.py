@@ -150,11 +150,16 @@ class PAELMDevice(OnceDevice):
 
     def contribute(self, wire: Wire, rows: Sequence[Sample]) -> None:
         ids, precision = tuple(row.id for row in rows), self._protocol.precision
-        new = set(self._kept.missing(DIFFERENCE, ids))
-        if fresh := [row for row in rows if row.id in new]:
-            put_rows(self._kept, [row.id for row in fresh], self._made(fresh), precision, self._sizes)
+        self.make(rows)
         for message in messages(ids, kept_rows(self._kept, ids), self.party, precision):
             wire.post(message)
+
+    @property
+    def told(self) -> str:
+        return DIFFERENCE
+
+    def make_together(self, rows: Sequence[Sample]) -> None:
+        put_rows(self._kept, [row.id for row in rows], self._made(rows), self._protocol.precision, self._sizes)
 
     @torch.no_grad()
     def _made(self, rows: Sequence[Sample]) -> Positions:

@@ -128,10 +128,10 @@ def test_the_third_attempt_finishes_without_repeating_anything_or_leaving_a_part
 ) -> None:
     assert not (killed.out / "results.jsonl").exists()
     run_here(small, killed.out, killed.suite, workers, seed=None)
-    assert [row for row in results(killed.out) if row["status"] == "failed" and row["attack"] != "best"] == []
     after = finished(killed.out)
     done = [path for path in killed.at_the_stop if path.parent.parent.name == "cells"]
     assert len(done) > 4
     assert {path: after[path] for path in done} == {path: killed.at_the_stop[path] for path in done}
     assert [path for path in killed.out.rglob("*") if ".partial-" in path.name or ".old-" in path.name] == []
-    assert {row["status"] for row in results(killed.out)} == {"scored", "not_exposed", "not_applicable"}
+    each = {row["status"] for row in results(killed.out) if row["attack"] != "best"}  # see ATTACKS
+    assert each == {"scored", "not_exposed", "not_applicable"}

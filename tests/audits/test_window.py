@@ -31,10 +31,10 @@ def test_ten_thousand_jobs_are_drawn_a_few_ahead_and_forgotten_when_they_are_don
     places = set()
     for done, (at, _) in enumerate(window.side_by_side(jobs(), 3, lambda: None)):
         places.add(at)
-        assert drawn <= done + 1 + 2 * 3
+        assert drawn <= done + 1 + window.AHEAD * 3
         most = max(most, len(alive))
     assert places == set(range(10_000))
-    assert most <= 2 * 3 + 1  # those in flight, and the one that this loop holds
+    assert most <= window.AHEAD * 3 + 1  # those in flight, and the one that this loop holds
     del _
     assert len(alive) == 0
 

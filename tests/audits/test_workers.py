@@ -19,6 +19,7 @@ import torch
 
 from sidelight.attacks.attack import EpsilonBound, LabelGuess, MembershipScores, StolenModel, TextGuess
 from sidelight.audits.sandbox import landlock
+from sidelight.audits.sandbox.window import AHEAD
 from sidelight.audits.sandbox.workers import Broken, Done, Limits, Workers
 from sidelight.system.errors import SidelightError, UsageError
 
@@ -148,18 +149,18 @@ def test_tasks_are_drawn_as_others_finish_and_guesses_are_not_kept(workers: Work
     drawn: list[int] = []
 
     def jobs() -> Iterator[Callable[[], Done | Broken]]:
-        for at in range(12):
+        for at in range(24):
             drawn.append(at)
             yield partial(workers.run, run.task("Zeros", tmp_path / str(at)), CLEAN)
 
     seen: list[weakref.ref[object]] = []
     for finished in workers.side_by_side(jobs(), parallel=2):
-        assert len(drawn) <= len(seen) + 1 + 2 * 2
+        assert len(drawn) <= len(seen) + 1 + AHEAD * 2
         assert isinstance(finished.outcome, Done)
         seen.append(weakref.ref(finished.outcome.guess))
         del finished
         assert seen[-1]() is None
-    assert len(seen) == 12
+    assert len(seen) == len(drawn) == 24
 
 
 def test_a_guess_of_an_earlier_run_is_not_taken_for_this_one(workers: Workers, run: Run, tmp_path: Path) -> None:

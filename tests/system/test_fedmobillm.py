@@ -105,12 +105,13 @@ def test_a_pre_scaled_device_takes_its_own_prediction_from_its_own_last_block(mi
 # --- training -------------------------------------------------------------------------------------------------
 
 
-def test_one_whole_device_without_steps_on_arrival_trains_the_very_network_of_pae(micro: Micro) -> None:
+def test_one_whole_device_without_steps_on_arrival_trains_the_network_of_pae(micro: Micro) -> None:
+    """Up to rounding: other texts go through the backbone together, so that they are padded otherwise."""
     one = ran(micro, fed(1, at_once=False))
     pae = ran(micro, PAE(side=SIDE, batch=6))
-    assert_same(tuned(one), tuned(pae))
+    torch.testing.assert_close(tuned(one), tuned(pae), atol=1e-4, rtol=0)
     texts = [sample.text for sample in VICTIM]
-    assert torch.equal(one.device.predict(texts), pae.device.predict(texts))
+    torch.testing.assert_close(one.device.predict(texts), pae.device.predict(texts), atol=1e-4, rtol=0)
     assert differ(tuned(ran(micro, fed(1))), tuned(pae))
 
 
