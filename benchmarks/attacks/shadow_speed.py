@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn.functional import one_hot
@@ -27,6 +27,7 @@ from ...system.side_network import SideNetwork, SideShape
 from ..asked import answered, positive
 from ..finding import Bench, Finding, Headline, ended
 from ..material import rows
+from ..timing import seconds
 
 SHADOWS, ROWS, BOTTLENECK, LEAST = 256, 1500, 16, 5.0
 LOOPED = 3
@@ -57,12 +58,6 @@ def looped(taps: torch.Tensor, targets: torch.Tensor, training: SideTraining, se
         regress(network, optimizer, training, epoch, taps, targets, generator)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def measure(
     bench: Bench, shadows: int = SHADOWS, count: int = ROWS, bottleneck: int = BOTTLENECK, least: float = LEAST
 ) -> Finding:
@@ -76,9 +71,10 @@ def measure(
     shadows_of(twice, lambda _: twice, once, 1, generator, workbench)  # whatever torch does once
     looped(taps, targets, SideTraining(bottleneck=bottleneck, epochs=1), 0)
     bench.say(f"{LOOPED} networks in a loop, then {shadows} shadows")
-    loop = sum(seconds(lambda at=at: looped(taps, targets, training, at)) for at in range(LOOPED)) / LOOPED  # type: ignore[misc]
+    clock = time.perf_counter
+    loop = sum(seconds(partial(looped, taps, targets, training, at), clock) for at in range(LOOPED)) / LOOPED
     recipe = Recipe(**vars(training))
-    each = seconds(lambda: shadows_of(twice, lambda _: twice, recipe, shadows, generator, workbench)) / shadows
+    each = seconds(lambda: shadows_of(twice, lambda _: twice, recipe, shadows, generator, workbench), clock) / shadows
     return Finding(
         name="shadow-speed",
         title="Shadow side networks",

@@ -9,7 +9,7 @@ import torch
 from ...system.backbone import Backbone, Tokens
 from ..apart import forked
 from ..memory.resident import mark, peak, resident
-from .machine import best
+from ..timing import best
 
 TEXTS, SHORT = 4, 2
 

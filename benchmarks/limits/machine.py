@@ -11,13 +11,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from ...system.side_network import SideShape
+from ..timing import best
 
 TURNS = 5
 SQUARE = 1024
@@ -72,18 +73,6 @@ def narrow(shape: SideShape, batch: int) -> list[Product]:
     return [(batch, width, bottleneck), (batch, bottleneck, width), (width, batch, bottleneck)]
 
 
-def best(work: Callable[[], object], turns: int = TURNS, clock: Callable[[], float] = time.process_time) -> float:
-    """The fewest seconds of some turns, after one that is left out."""
-    work()
-    return min(seconds(work, clock) for _ in range(turns))
-
-
-def seconds(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
-    began = clock()
-    work()
-    return clock() - began
-
-
 def product(shape: Product) -> float:
     """Operations a second of a product, repeated until it lasts a few milliseconds."""
     rows, inner, columns = shape
@@ -101,13 +90,13 @@ def product(shape: Product) -> float:
 
 def copying() -> float:
     source, into = torch.ones(ARRAY // 8), torch.zeros(ARRAY // 8)
-    return 2 * source.nbytes / best(lambda: into.copy_(source))
+    return 2 * source.nbytes / best(lambda: into.copy_(source), TURNS)
 
 
 def reading() -> float:
     """By a sum, of which additions are the lesser work."""
     source = torch.ones(ARRAY // 4)
-    return source.nbytes / best(source.sum)
+    return source.nbytes / best(source.sum, TURNS)
 
 
 def loopback() -> float:

@@ -8,7 +8,7 @@ figure's seconds are of the processor, the best of some turns, as the rates are.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,10 @@ from ..finding import Bench, Cell, Finding, Headline, Table
 from ..material import rows as texts_of
 from ..memory.cache import PRECISION, QUOTA, keep, rows, sample_ids
 from ..operations import counter
+from ..timing import best, in_turns, seconds
 from . import server_training
 from .bounds import HALF, Bound, cache_read, server_step
-from .machine import Machine, best, measured, one_thread, seconds
+from .machine import Machine, measured, one_thread
 
 SHAPE = SideShape(layers=12, width=768, bottleneck=16, outputs=20)
 BATCH, SAMPLES, STEPS = 64, 3_200, 20
@@ -123,7 +124,7 @@ def server_figures() -> list[Figure]:
     """A cached epoch, a batch, what it is made of, and the plain formulation of it."""
     with filled(SHAPE, SAMPLES) as cache:
         works = {**epoch_work(cache), **step_works()}
-        found = in_turns(works)
+        found = {name: min(given) for name, given in in_turns(works, TURNS).items()}
     whole = server_step(SHAPE, BATCH)
     bounds = {EPOCH: whole, PLAIN: whole, STEP: whole, READ: cache_read(SHAPE, BATCH)}
     return [Figure(name, found[name], bound) for name, bound in bounds.items()]
@@ -187,12 +188,6 @@ def step_works() -> dict[str, Callable[[], float]]:
             steps[1].step()
 
     return {STEP: lambda: seconds(by_hand) / STEPS, PLAIN: lambda: seconds(by_autograd) / STEPS}
-
-
-def in_turns(works: Mapping[str, Callable[[], float]]) -> dict[str, float]:
-    """The least that each says, over turns of all; a first turn is left out."""
-    found = [{name: work() for name, work in works.items()} for _ in range(TURNS + 1)][1:]
-    return {name: min(turn[name] for turn in found) for name in works}
 
 
 # --- the wire and the device -------------------------------------------------------------------------------------

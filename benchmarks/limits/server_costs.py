@@ -27,7 +27,7 @@ from ...system.side_network import SideNetwork, SideShape
 from ..apart import forked
 from ..memory.cache import PRECISION, QUOTA, keep, rows, sample_ids, train
 from ..memory.resident import mark, peak, resident
-from .machine import best, seconds
+from ..timing import best, seconds
 
 SHAPE = SideShape(layers=4, width=64, bottleneck=16, outputs=20)
 """Small, so that what is done for each sample shows beside the arithmetic."""

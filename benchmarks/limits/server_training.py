@@ -40,6 +40,7 @@ from ...system.side_network import SideNetwork, SideShape
 from ..asked import answered, positive
 from ..finding import Bench, Finding, Headline, ended
 from ..memory.cache import QUOTA, batches_of, keep, sample_ids
+from ..timing import in_turns
 
 SHAPES = {
     "sidelight-tiny": SideShape(6, 192, 192, 20),
@@ -118,9 +119,8 @@ def differentiated(network: SideNetwork, activations: torch.Tensor, targets: tor
 
 
 def turns(shape: SideShape, samples: int, repeats: int, epochs: int) -> Pace:
-    """All contenders in turns, in changing order; a first turn warms up and is left out."""
+    """All contenders in turns."""
     training = SideTraining(bottleneck=shape.bottleneck, epochs=epochs)
-    found = []
     with tempfile.TemporaryDirectory(prefix="sidelight-") as name:
         folder = Path(name) / "cache"
         keep(folder, shape, samples)
@@ -131,13 +131,12 @@ def turns(shape: SideShape, samples: int, repeats: int, epochs: int) -> Pace:
             LOOP: partial(bare, tensors, shape, training, by_hand=True),
             AUTOGRAD: partial(bare, tensors, shape, training, by_hand=False),
         }
-        for turn in range(repeats + 1):
-            names = list(contenders)[:: -1 if turn % 2 else 1]
-            ended = {name: contenders[name]() for name in names}
-            if any(distance(weights, ended[LOOP][1]) > APART for _, weights in ended.values()):
-                raise SidelightError("server and loops end with other weights; they do not do the same work")
-            found.append({name: epochs * samples / seconds for name, (seconds, _) in ended.items()})
-    return Pace(found[1:])
+        ended = in_turns(contenders, repeats)
+    expected = ended[LOOP][0][1]
+    if any(distance(weights, expected) > APART for given in ended.values() for _, weights in given):
+        raise SidelightError("server and loops end with other weights; they do not do the same work")
+    paces = {name: [epochs * samples / took for took, _ in given] for name, given in ended.items()}
+    return Pace([dict(zip(paces, turn, strict=True)) for turn in zip(*paces.values(), strict=True)])
 
 
 def distance(weights: Weights, expected: Weights) -> float:

@@ -15,8 +15,8 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ from ..asked import answered, positive
 from ..finding import Bench, Finding, Headline, ended
 from ..material import random_opt
 from ..memory.device import LABELS, Acknowledging, samples, settings, tuning
+from ..timing import in_turns, seconds
 
 BATCH, OUTPUTS, BOTTLENECK = 64, 20, 16
 EPOCHS = (1, 3, 10)
@@ -49,7 +50,8 @@ def measure(bench: Bench, texts: int = 8, tokens: int = 128, repeats: int = 5) -
             "PAE device pass": (_device(folder, texts, tokens), texts),
             "PAE server step": (_server(), BATCH),
         }
-        found = _in_turns(steps, repeats)
+        works = {name: partial(_each, step, texts) for name, (step, texts) in steps.items()}
+        found = {name: statistics.median(given) for name, given in in_turns(works, repeats).items()}
     bench.say(", ".join(f"{name} {1e3 * seconds:.1f} ms a text" for name, seconds in found.items()))
     return Finding(
         name="epochs",
@@ -81,16 +83,9 @@ def _ratio(found: Mapping[str, float], step: str, epochs: int) -> float:
     return epochs * found[step] / (found["PAE device pass"] + epochs * found["PAE server step"])
 
 
-def _in_turns(steps: Mapping[str, tuple[Step, int]], repeats: int) -> dict[str, float]:
-    """Median processor seconds a text; the first turn warms up and does not count."""
-    took: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(repeats + 1):
-        for name, (step, texts) in steps.items():
-            began = time.process_time()
-            step()
-            if turn:
-                took[name].append((time.process_time() - began) / texts)
-    return {name: statistics.median(found) for name, found in took.items()}
+def _each(step: Step, texts: int) -> float:
+    """Processor seconds a text."""
+    return seconds(step) / texts
 
 
 def _device(folder: str, texts: int, tokens: int) -> Step:

@@ -39,6 +39,7 @@ from ..asked import answered, positive
 from ..finding import Bench, Cell, Finding, Headline, ended
 from ..material import random_opt
 from ..memory.device import LABELS, plain, samples, settings
+from ..timing import in_turns, seconds
 
 BATCH = 16
 SIDE = SideTraining(bottleneck=16, epochs=1, batch=BATCH)
@@ -78,7 +79,9 @@ def measure(bench: Bench, texts: int = 32, tokens: int = 128, repeats: int = 3) 
         runs: dict[str, Callable[[], Parts]] = {PLAIN: lambda: _plain(backbone, texts, tokens)}
         for name, one in protocols(settings(backbone, texts, tokens).longest).items():
             runs[name] = lambda one=one: parts(one, backbone, own)  # type: ignore[misc]
-        found = in_turns(bench, runs, repeats)
+        found = {name: _median(given) for name, given in in_turns(runs, repeats).items()}
+    for name, medians in found.items():
+        bench.say(f"{name}: {1e3 * medians.whole:.1f} ms a text")
     return Finding(
         name="parties",
         title="An epoch, party by party",
@@ -112,14 +115,9 @@ def protocols(longest: int) -> Mapping[str, Protocol]:
     }  # fmt: skip
 
 
-def in_turns(bench: Bench, runs: Mapping[str, Callable[[], Parts]], repeats: int) -> dict[str, Parts]:
-    """Medians, part by part; the first turn warms up and does not count."""
-    took: dict[str, list[Parts]] = {name: [] for name in runs}
-    for _ in range(repeats + 1):
-        for name, run in runs.items():
-            took[name].append(run())
-            bench.say(f"{name}: {1e3 * took[name][-1].whole:.1f} ms a text")
-    return {name: Parts(*map(statistics.median, zip(*some[1:], strict=True))) for name, some in took.items()}
+def _median(given: Sequence[Parts]) -> Parts:
+    """Part by part."""
+    return Parts(*map(statistics.median, zip(*given, strict=True)))
 
 
 def parts(protocol: Protocol, backbone: Backbone, own: Sequence[Sample]) -> Parts:
@@ -133,10 +131,8 @@ def parts(protocol: Protocol, backbone: Backbone, own: Sequence[Sample]) -> Part
 
 
 def _plain(backbone: Backbone, texts: int, tokens: int) -> Parts:
-    began = time.process_time()
-    for _ in range(texts // BATCH):
-        plain(backbone, BATCH, tokens)
-    return Parts((time.process_time() - began) / (texts // BATCH * BATCH))
+    took = seconds(lambda: [plain(backbone, BATCH, tokens) for _ in range(texts // BATCH)])
+    return Parts(took / (texts // BATCH * BATCH))
 
 
 def headlines(found: Mapping[str, Parts]) -> list[Headline]:

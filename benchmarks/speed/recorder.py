@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,6 +37,7 @@ from ...system.wire import Wire
 from ..asked import answered, positive
 from ..finding import Bench, Finding, Headline, ended
 from ..material import rows
+from ..timing import in_turns
 
 MOST = 1.05
 EPOCHS = 2
@@ -73,16 +75,11 @@ def measure(bench: Bench, train: int = 600, repeats: int = 5, most: float = MOST
 def _ratios(
     protocol: Protocol, backbone: Backbone, samples: tuple[Sample, ...], labels: tuple[str, ...], repeats: int
 ) -> list[float]:
-    """The first pair warms up and does not count."""
-    found = []
-    for turn in range(repeats + 1):
-        took = {recorded: _seconds(protocol, backbone, samples, labels, recorded) for recorded in _order(turn)}
-        found.append(took[True] / took[False])
-    return found[1:]
-
-
-def _order(turn: int) -> tuple[bool, bool]:
-    return (True, False) if turn % 2 else (False, True)
+    both = {
+        name: partial(_seconds, protocol, backbone, samples, labels, name == "recorded") for name in ("not", "recorded")
+    }
+    took = in_turns(both, repeats)
+    return [over / under for over, under in zip(took["recorded"], took["not"], strict=True)]
 
 
 def _seconds(
