@@ -11,6 +11,7 @@ BENCHES: Registry[Callable[[Bench], Finding]] = Registry(
     "benchmark",
     {
         "attacks": ".benchmarks.attacks.attacks:measure",
+        "bytes-to-accuracy": ".benchmarks.communications.target:measure",
         "comms": ".benchmarks.communications.comms:measure",
         "computation": ".benchmarks.computation:measure",
         "device-memory": ".benchmarks.memory.device:measure",

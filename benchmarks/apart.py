@@ -95,7 +95,8 @@ def forked(job: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     try:
         found = json.loads(here.recv_bytes())
     except EOFError:
-        found = {"error": f"it ended with status {child.exitcode}"}
+        child.join()
+        found = {"error": f"it ended with status {child.exitcode} (-9 may be want of memory)"}
     child.join()
     if "error" in found:
         raise SidelightError(f"a party's own process failed: {found['error']}")

@@ -13,8 +13,8 @@ def bench(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="attacks, comms, computation, device-memory, growth, limits, memory, protocols, schedule, speed; "
-            "all if absent."
+            help="attacks, bytes-to-accuracy, comms, computation, device-memory, growth, limits, memory, protocols, "
+            "schedule, speed; all if absent."
         ),
     ] = None,
     backbone: Annotated[str, typer.Option(help="Packaged name, local folder or Hugging Face id.")] = "sidelight-tiny",

@@ -23,11 +23,14 @@ OPT_125M: Mapping[str, Any] = {
 """Sizes of the smallest model that the papers use (OPT, arXiv 2205.01068, table 1)."""
 
 
-def rows(bench: Bench, train: int, test: int, generated: int = 6000, most_labels: int = 20) -> Split:
-    """Training and test rows of a benchmark's data."""
+def rows(bench: Bench, train: int, test: int, generated: int = 6000, most_labels: int = 20, aside: int = 0) -> Split:
+    """Training and test rows of a benchmark's data.
+
+    `aside`: test rows in the fourth part, of which no near-duplicate is among the others.
+    """
     streams = Streams(bench.seed)
     data = load(bench.data, streams.numpy("data"), most_labels, generated)
-    return split(data, Sizes(train, test, 0, 0), streams.numpy("split"))
+    return split(data, Sizes(train, test, 0, aside), streams.numpy("split"))
 
 
 def joined(parts: Split, backbone: Backbone, tokens: int) -> Split:

@@ -46,8 +46,15 @@ def over_texts(model: Callable[[list[str]], torch.Tensor], texts: Sequence[str])
     Those of about equal length go together: all of a pass are padded to the longest.
     """
     order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-    parts = [model([texts[at] for at in order[start : start + CHUNK]]) for start in range(0, len(order), CHUNK)]
-    return torch.cat(parts)[torch.tensor(order).argsort()]
+    found: torch.Tensor | None = None
+    for start in range(0, len(order), CHUNK):
+        some = order[start : start + CHUNK]
+        part = model([texts[at] for at in some])
+        if found is None:  # filled in place: a list of parts would take as much again
+            found = part.new_empty(len(texts), *part.shape[1:])
+        found[some] = part
+    assert found is not None
+    return found
 
 
 def whole(states: torch.Tensor) -> torch.Tensor:

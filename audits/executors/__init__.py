@@ -20,7 +20,7 @@ EXECUTORS = ("local", "processes", "ray")
 def executor_of(name: str) -> Iterator[Executor]:
     """The executor of a name; UnknownName, or a UsageError where it needs what is not installed.
 
-    Its recorders, where it has some on this machine, load their libraries while the caller loads its own.
+    Its first recorders, where it has some on this machine, load their libraries while the caller loads its own.
     """
     if name not in EXECUTORS:
         raise UnknownName("executor", name, EXECUTORS)

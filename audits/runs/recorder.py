@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -18,16 +19,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # torch takes seconds to load: a recorder must hear of the harness's end before that
     from .recording import RunOrder
 
+NONE_STARTS = "no process could be started to record it; end others, or allow this user more"
 Report = Callable[["RunOrder", str | None], None]
 """Called with each finished order, and why it failed."""
 
 
+EARLY = 2
+"""Processes that begin to load their libraries at once; what more are needed start when they are."""
+
+
 class Recorders:
-    """A context manager of processes, which begin to load their libraries at once; it ends them."""
+    """A context manager of so many processes at most; it ends them."""
 
     def __init__(self, count: int) -> None:
-        self._idle = [_start() for _ in range(count)]
-        self._count, self._children = count, [*self._idle]
+        self._count = count
+        self._idle: list[subprocess.Popen[str]] = []
+        self._children: list[subprocess.Popen[str]] = []
+        with suppress(OSError):  # what does not start now is tried again, and told of, when it is needed
+            for _ in range(min(count, EARLY)):
+                self._idle.append(self._started())
 
     def __enter__(self) -> Recorders:
         return self
@@ -37,9 +47,12 @@ class Recorders:
 
     def close(self) -> None:
         """End them, whatever they are doing."""
-        for child in self._children:
-            with child:  # closes the pipes, and waits
-                child.kill()
+        ended, self._idle, self._children = self._children, [], []
+        for child in ended:
+            child.kill()
+        for child in ended:
+            with suppress(OSError), child:  # closes the pipes, of which one may hold what nobody read, and waits
+                pass
 
     def record(self, orders: Sequence[RunOrder], report: Report) -> None:
         """Record every order, several at a time; returns when all are done."""
@@ -56,7 +69,7 @@ class Recorders:
                         return
                     if child is None or child.poll() is not None:  # the one before may have run out of memory
                         child = self._another()
-                reason = _ask(child, order)
+                reason = _ask(child, order) if child else NONE_STARTS
                 with lock:
                     report(order, reason)
 
@@ -71,11 +84,17 @@ class Recorders:
                 stopped.set()
             self.close()
 
-    def _another(self) -> subprocess.Popen[str]:
-        if not self._idle:
-            self._idle.append(_start())
-            self._children.append(self._idle[-1])
-        return self._idle.pop()
+    def _another(self) -> subprocess.Popen[str] | None:
+        while self._idle:
+            if (child := self._idle.pop()).poll() is None:  # it may have died while it waited
+                return child
+        with suppress(OSError):
+            return self._started()
+        return None
+
+    def _started(self) -> subprocess.Popen[str]:
+        self._children.append(_start())
+        return self._children[-1]
 
 
 def _taken(waiting: SimpleQueue[RunOrder]) -> Iterator[RunOrder]:

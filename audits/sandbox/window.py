@@ -10,7 +10,9 @@ from typing import Generic, NamedTuple, TypeVar
 T = TypeVar("T")
 
 AHEAD = 8
-"""Jobs that are drawn and not yet yielded, for each thread."""
+"""Jobs that are drawn and not yet yielded, for each thread: short ones go on while the caller judges those that ended.
+
+Of those that ended, what the caller has not seen is lost where the caller is killed."""
 
 
 class Finished(NamedTuple, Generic[T]):

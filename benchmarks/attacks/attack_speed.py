@@ -34,7 +34,7 @@ from ...attacks.attack import Prepared
 from ...attacks.evidence.positions.matching import Known, Search
 from ...attacks.reconstruction.match import Match
 from ...attacks.workbench import Workbench
-from ...system.backbone import Backbone, load_backbone
+from ...system.backbone import Backbone, load_backbone, local_folder
 from ...system.codec import PRECISIONS, Precision, through
 from ...system.data.messages import generate
 from ...system.errors import UsageError
@@ -195,7 +195,7 @@ def versus(peer: Path, name: str, texts: Sequence[str], auxiliary: tuple[Example
     rates = {"match": count / _timed(lambda: search.texts(states, []))}
     _say("match", rates["match"], [list(row.tokens) for row in search.texts(states, [])] == rows)
     for policy in POLICIES:
-        answer = ask(peer, name, rows, layer, policy)
+        answer = ask(peer, str(local_folder(name) or name), rows, layer, policy)
         rates[policy] = count / answer.seconds
         _say(policy, rates[policy], answer.tokens == rows)
     best = max(rates[policy] for policy in POLICIES)

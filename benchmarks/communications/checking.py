@@ -25,7 +25,7 @@ from ..families import BLOCKS, HEADS, WIDTH, make
 from ..finding import Cell
 from . import runs, sockets
 from .envelopes import FRAME_HEADER, HEADERS, framed
-from .formulas import FORMULAS, derived
+from .formulas import FORMULAS, derived, running_on
 from .setting import Setting
 from .shapes import SHAPES, Shape, llama
 from .traffic import Costs, Flow, total
@@ -88,10 +88,9 @@ def checked(say: Callable[[str], None] = lambda _line: None) -> Iterator[Checked
 def checked_on(backbone: Backbone, shape: Shape, say: Callable[[str], None]) -> Iterator[Checked]:
     """Every protocol's formula with the shape of a model at hand, checked on that model."""
     setting = replace(SMALL, shape=shape, samples=8)
-    for name in sorted(FORMULAS):
-        if name != "pae_lm" or backbone.causal:
-            say(f"traffic of {name} with {shape.name}")
-            yield on_wire(name, setting, runs.run(name, setting, backbone))
+    for name in sorted(running_on(shape)):
+        say(f"traffic of {name} with {shape.name}")
+        yield on_wire(name, setting, runs.run(name, setting, backbone))
 
 
 def settings(name: str) -> Iterator[Setting]:

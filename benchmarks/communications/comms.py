@@ -9,15 +9,14 @@ from .checking import MOST, Checked, checked, checked_on
 from .links import LINKS
 from .shapes import SHAPES, shape_of
 from .tables import by_kind, of_model, on_links, overview, plots, sweeps
-from .target import drawn, measured
 
 
 def measure(bench: Bench) -> Finding:
     """Formulas, checked; then bytes along every size."""
-    draws, backbone = drawn(bench), load_backbone(bench.backbone)  # what is wrong is said before minutes of work
+    backbone = load_backbone(bench.backbone)
     own = None if bench.backbone == TINY else shape_of(backbone)
     checks = [*(checked_on(backbone, own, bench.say) if own else ()), *checked(bench.say)]
-    along = sweeps(SHAPES if own is None else {own.name: own, **SHAPES})
+    along = sweeps(SHAPES if own is None else {f"{own.name} (yours)": own, **SHAPES})
     return Finding(
         name="comms",
         title="Communications",
@@ -33,7 +32,6 @@ def measure(bench: Bench) -> Finding:
         rows=overview(),
         tables=[
             *(of_model(own) if own else ()),
-            measured(bench, draws),
             *along,
             on_links(),
             by_kind(),

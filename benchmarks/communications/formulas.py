@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from . import averages, each_epoch, once
 from .setting import Setting
+from .shapes import Shape
 from .traffic import Costs, Flow, added
 
 FORMULAS: Mapping[str, Callable[[Setting], Iterator[Flow]]] = {
@@ -27,3 +28,8 @@ SILENT = frozenset({"local", "released"})
 def derived(protocol: str, setting: Setting) -> Costs:
     """What a protocol sends, by kind and direction."""
     return added(FORMULAS[protocol](setting))
+
+
+def running_on(shape: Shape) -> list[str]:
+    """Protocols that run on a model of such a shape."""
+    return [name for name in FORMULAS if shape.causal or name != "pae_lm"]

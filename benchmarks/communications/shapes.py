@@ -28,6 +28,8 @@ class Shape:
     """What stands before a block's number in the names of its weights."""
     maps: Mapping[str, tuple[int, int]]
     """A block's linear maps: how many values each takes and gives."""
+    causal: bool = True
+    """Whether it predicts the next token: `pae_lm` runs on no other."""
 
     def updates(self, blocks: int, rank: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """Name and shape of the low-rank factors (rank, in) and (out, rank) of the first blocks."""
@@ -72,7 +74,8 @@ def shape_of(backbone: Backbone) -> Shape:
         else:
             out[found["map"]] = factor.shape[0]
     maps = {name: (size, out[name]) for name, size in into.items()}
-    return Shape(backbone.name, "at hand", len(backbone.blocks), backbone.width, backbone.vocabulary, prefix, maps)
+    blocks, width, vocabulary = len(backbone.blocks), backbone.width, backbone.vocabulary
+    return Shape(backbone.name, "at hand", blocks, width, vocabulary, prefix, maps, backbone.causal)
 
 
 OPT_SOURCE = "arXiv 2205.01068, table 1"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..finding import Cell, Plot, Table
 from .bar import SETTING
-from .formulas import FORMULAS, derived
+from .formulas import FORMULAS, derived, running_on
 from .links import LINKS, load, seconds
 from .setting import Setting
 from .shapes import SHAPES, Shape, opt
@@ -31,7 +31,7 @@ def setting_of(name: str, setting: Setting = SETTING) -> Setting:
 
 def overview(sizes: Setting = SETTING) -> list[dict[str, Cell]]:
     """Every protocol, at the bar's sizes where no others are given."""
-    return [_row(name, setting_of(name, sizes)) for name in FORMULAS]
+    return [_row(name, setting_of(name, sizes)) for name in running_on(sizes.shape)]
 
 
 def _row(name: str, setting: Setting) -> dict[str, Cell]:
@@ -84,8 +84,9 @@ def _along(what: str, column: str, values: Sequence[Cell], made: Callable[..., S
 
 
 def megabytes(setting: Setting) -> dict[str, Cell]:
-    """Of every protocol."""
-    return {name: total(derived(name, setting_of(name, setting))).bytes / MB for name in FORMULAS}
+    """Of every protocol; none of one that does not run on the shape."""
+    known = {name: total(derived(name, setting_of(name, setting))).bytes / MB for name in running_on(setting.shape)}
+    return {name: known.get(name) for name in FORMULAS}
 
 
 def of_model(shape: Shape) -> list[Table]:
@@ -98,9 +99,9 @@ def of_model(shape: Shape) -> list[Table]:
 def on_links(sizes: Setting = SETTING) -> Table:
     """Minutes of a whole run, by the model of links."""
     rows: list[dict[str, Cell]] = []
-    for name, formula in FORMULAS.items():
+    for name in running_on(sizes.shape):
         setting = setting_of(name, sizes)
-        passed = load(formula(setting))
+        passed = load(FORMULAS[name](setting))
         minutes = {link.name: seconds(link, passed, setting.devices) / 60 for link in LINKS.values()}
         rows.append({"protocol": name, "devices": setting.devices, "calls": passed.calls, **minutes})
     return Table(

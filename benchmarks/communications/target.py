@@ -1,21 +1,24 @@
-"""Bytes until a model is as accurate as asked for: real runs with a growing number of passes on a device's rows.
+"""`sidelight bench bytes-to-accuracy`: real runs with a growing number of passes, until a model is as good as asked.
 
 The target is 95 % of the accuracy that LoRA in one process ends with; the floor, that of useful models, is the
 majority's accuracy and 80 % of what LoRA gains over it. Each protocol gets the fewest of some numbers of epochs with
 which it is as accurate; where none is, that is said and no bytes are told. Levels and epochs are settled by some test
-rows, accuracies are told of others. All of it DRAWS times, each with rows and weights of its own. What `pae` and
-`fedmobillm` send does not depend on their epochs; they have their defaults. `pae_lm` has no accuracy.
+rows, accuracies are told of others, which are no near-duplicates of those. All of it DRAWS times, each with rows and
+weights of its own. What `pae` and `fedmobillm` send does not depend on their epochs; they have their defaults. `pae_lm`
+has no accuracy.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from statistics import mean, median
 from typing import NamedTuple
 
+from ...system.backbone import load_backbone
 from ...system.data import Split as Parts
 from ...system.protocols import Protocol
 from ...system.protocols.fedlora import FedLora
@@ -32,7 +35,7 @@ from ...system.protocols.splitfed import SplitFed
 from ...system.protocols.splitlora import SplitLoRA
 from ...system.protocols.ushape import UShape
 from ..apart import Case, accuracy, forked, trained
-from ..finding import Bench, Cell, Table
+from ..finding import Bench, Cell, Finding
 from ..material import rows
 
 TRAIN, TEST = 400, 400
@@ -43,7 +46,7 @@ EPOCHS = (1, 2, 4, 6)
 """Tried in turn."""
 SHARE, GAIN = 0.95, 0.8
 SIDE_BY_SIDE = 2
-"""Runs at a time, each in a process of one thread: nothing is timed."""
+"""Runs at a time, each in a process of one thread with a model of its own: nothing is timed."""
 FLEET = Fleet(4)
 
 
@@ -104,20 +107,15 @@ ONCE: Mapping[str, Protocol] = {"pae": PAE(precision="fp16"), "fedmobillm": FedM
 """What crosses does not depend on the epochs of these."""
 
 
-def drawn(bench: Bench) -> list[Draw]:
-    """All draws; whatever is wrong with the data is said here."""
-    return [_draw(replace(bench, seed=f"{bench.seed}-{at}")) for at in range(DRAWS)]
+def drawn(bench: Bench) -> Draw:
+    parts = rows(bench, TRAIN, TEST, aside=TEST)
+    return Draw(bench.seed, parts, replace(parts, victim_test=parts.non_member))
 
 
-def _draw(bench: Bench) -> Draw:
-    parts = rows(bench, TRAIN, 2 * TEST)
-    half = len(parts.victim_test) // 2
-    settling, aside = parts.victim_test[:half], parts.victim_test[half:]
-    return Draw(bench.seed, replace(parts, victim_test=settling), replace(parts, victim_test=aside))
-
-
-def measured(bench: Bench, draws: Sequence[Draw]) -> Table:
+def measure(bench: Bench) -> Finding:
     """Every protocol's bytes to both levels."""
+    load_backbone(bench.backbone)  # what is wrong with it, or with the data, is said before minutes of work
+    draws = [drawn(replace(bench, seed=f"{bench.seed}-{at}")) for at in range(DRAWS)]
 
     def found(draw: Draw, protocol: Protocol) -> Found:
         return Found(**forked(lambda: _costs(Case(protocol, bench.backbone, draw.train, draw.seed), draw.aside)))
@@ -128,7 +126,7 @@ def measured(bench: Bench, draws: Sequence[Draw]) -> Table:
             return {"once": found(draw, ONCE[name])}
         return _tried(MADE[name], lambda protocol: found(draw, protocol), levels.target)
 
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    with _side_by_side() as pool:
         bench.say("LoRA in one process")
         levels = list(pool.map(lambda draw: levels_of(draw, found(draw, Local(lora=lora(FINAL)))), draws))
         asked = {
@@ -136,15 +134,32 @@ def measured(bench: Bench, draws: Sequence[Draw]) -> Table:
             for name in (*ONCE, *MADE)
         }
         tries = {name: [one.result() for one in some] for name, some in asked.items()}
-    return Table(
-        f"Bytes a row, both ways, to the utility floor, an accuracy of {_each(levels, 'floor')}, and to a target of "
-        f"{_each(levels, 'target')}, {100 * SHARE:.0f} % of LoRA's in one process; measured: {bench.model} on "
-        f"{bench.texts}, {len(draws[0].train.victim_train)} rows, fp16, {DRAWS} draws, epochs settled by "
-        f"{len(draws[0].train.victim_test)} test rows and accuracies told of as many others; side networks of "
-        f"{PAE.side.bottleneck} (`mobillm`: 64), LoRA of rank {lora(1).rank}, each protocol's own training; a download "
-        "counts",
-        [_row(name, some, levels) for name, some in tries.items()],
+    return Finding(
+        name="bytes-to-accuracy",
+        title="Bytes to an accuracy",
+        kind="measured",
+        about=(
+            f"Bytes a row, both ways, to the utility floor, an accuracy of {_each(levels, 'floor')}, and to a target "
+            f"of {_each(levels, 'target')}, {100 * SHARE:.0f} % of LoRA's in one process: {bench.model} on "
+            f"{bench.texts}, {len(draws[0].train.victim_train)} rows, fp16, {DRAWS} draws, epochs settled by "
+            f"{len(draws[0].train.victim_test)} test rows and accuracies told of {len(draws[0].aside.victim_test)} "
+            f"others; side networks of {PAE.side.bottleneck} (`mobillm`: 64), LoRA of rank {lora(1).rank}, each "
+            "protocol's own training; a download counts."
+        ),
+        headlines=(),
+        rows=[_row(name, some, levels) for name, some in tries.items()],
     )
+
+
+@contextmanager
+def _side_by_side() -> Iterator[ThreadPoolExecutor]:
+    """Threads that wait for processes; an error, or a Ctrl-C, leaves what has not begun."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def levels_of(draw: Draw, lora_ended: Found) -> Levels:

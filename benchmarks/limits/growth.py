@@ -64,8 +64,9 @@ def measure(bench: Bench) -> Finding:
         title="How costs grow",
         kind="measured",
         about=(
-            f"Exponents by a line through logarithms, {REPEATS} points at each size, one thread. The server: "
-            f"4 x 64, r = 16, K = 20 where these do not grow; the device: {bench.model}."
+            f"Exponents by a line through logarithms, {REPEATS} points at each size, one thread. The server's side "
+            "network is 4 x 64 (along layers 192 wide, along devices of the backbone's size), r = 16, K = 20, "
+            f"where these do not grow; the backbone is {bench.model}. Memory is above what libraries take."
         ),
         headlines=bars(found),
         rows=[one.row() for one in found],

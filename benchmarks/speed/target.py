@@ -6,9 +6,9 @@ LoRA and full fine-tuning are transformers' and peft's (peft_tuning.py), PAE's r
 decodes every message; all have one thread. Of each contender every setting runs once to its end. LoRA's best end sets
 the target, and of the settings that reach it the fastest is raced, in turns, until it is there: neither side pays for a
 poor choice, and LoRA stops where it is good enough, looked at four times an epoch. What looks at accuracy is not in the
-clock. Rows that decide are others than those on which accuracy is reported. Where PAE never reaches the target its
-ratio is 0; the second figure is the time that LoRA takes until it is as good as PAE ends. Exits with status 1 below
---least.
+clock. Rows that decide are others than those on which accuracy is reported, and no near-duplicates of them. Where PAE
+never reaches the target its ratio is 0; the second figure is the time that LoRA takes until it is as good as PAE ends.
+Exits with status 1 below --least.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Entry:
 
 def measure(bench: Bench, train: int = 3000, repeats: int = 3, least: float = LEAST) -> Finding:
     """Scout every setting, then race the fastest."""
-    parts = rows(bench, train, DECIDING + TEST, generated=int(1.6 * train) + 2000)
-    judge = Judge(parts.victim_test[:DECIDING], parts.victim_test[DECIDING:], parts.labels)
+    parts = rows(bench, train, DECIDING, generated=int(1.6 * train) + 2000, aside=TEST)
+    judge = Judge(parts.victim_test, parts.non_member, parts.labels)
     found = [
         _scouted(bench, name, setting, enter, parts.victim_train, judge)
         for name, setting, enter in _field(bench, parts.labels)
@@ -81,7 +81,8 @@ def measure(bench: Bench, train: int = 3000, repeats: int = 3, least: float = LE
         kind="measured",
         about=(
             f"{bench.model} on {bench.texts}: {len(parts.victim_train)} rows, {len(parts.labels)} classes, "
-            f"{DECIDING} rows decide and {TEST} others are reported; one thread, one process. Target {target:.3f}."
+            f"{len(parts.victim_test)} rows decide and {len(parts.non_member)} others, no near-duplicates of them, are "
+            f"reported; one thread, one process. Target {target:.3f}."
         ),
         headlines=(
             Headline("LoRA's seconds to 95 % of its own best accuracy, over PAE's", ratio, least, note),

@@ -31,7 +31,6 @@ from .agreed import Agreed
 from .alignment import Kind, aligned, other_backbone
 from .arrival_server import ArrivalServer
 from .fleet import Fleet
-from .once import MADE_AHEAD
 from .pae import PAE
 from .pae_device import PAEDevice
 from .protocol import Protocol, Scene, batches
@@ -188,8 +187,8 @@ class FedDevice(PAEDevice):
         self._kind, self._site = kind, protocol.label_site
 
     def work(self, wire: Wire) -> Iterator[None]:
-        for rows in batches(self._samples, MADE_AHEAD * self._protocol.batch, self._order):
-            yield from self.contribute_together(wire, rows)
+        order = [row for some in batches(self._samples, self._protocol.batch, self._order) for row in some]
+        yield from self.contribute_all(wire, order, self._by_id)
         wire.request(Message("done", self.party, SERVER))
         while (answer := wire.request(Message("download", self.party, SERVER))).kind == "wait":
             yield

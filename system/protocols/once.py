@@ -4,7 +4,8 @@ training, and downloads the side network."""
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 
 import torch
 
@@ -19,7 +20,7 @@ from .batch_order import ordered
 from .protocol import batches
 
 MADE_AHEAD = 4
-"""Messages whose samples are made together: as many as may wait to be sent while the next ones are made."""
+"""Messages whose samples are made together, before the first of them is sent."""
 LOSSES = 8
 """Times in one epoch that a device sends again what its server has lost, or says it has."""
 
@@ -61,29 +62,42 @@ class OnceDevice(Device):
         """Send samples that the server wants, in the order in which it first trains on them."""
         if strange := set(wanted) - self._by_id.keys():
             raise ProtocolError(f"the server wants {len(strange)} samples that the device does not have")
-        asked = set(wanted)
-        # by their places among all: what went through the backbone together goes together again after a stop
-        for pool in batches(ordered(self._order_seed, 0, self._by_id), MADE_AHEAD * self._batch):
-            rows = [self._by_id[sample_id] for sample_id in pool if sample_id in asked]
-            yield from self.contribute_together(wire, rows)
+        order = [self._by_id[sample_id] for sample_id in ordered(self._order_seed, 0, self._by_id)]
+        yield from self.contribute_all(wire, order, set(wanted))
 
-    def contribute_together(self, wire: Wire, rows: Sequence[Sample]) -> Iterator[None]:
-        """Send samples in their order, message by message; all is made before the first is sent."""
-        self.make(rows)
-        for some in batches(rows, self._batch):
+    def contribute_all(self, wire: Wire, order: Sequence[Sample], wanted: Collection[str]) -> Iterator[None]:
+        """Send the samples of an order that are wanted, message by message.
+
+        After each message the device makes one pass for later ones, while a wire with a thread of its own sends it.
+        """
+        passes = self._passes(order, wanted)
+        for some in batches([row for row in order if row.id in wanted], self._batch):
+            while self._missing(some):
+                self.make_together(next(passes))
             self.contribute(wire, some)
+            for ahead in islice(passes, 1):
+                self.make_together(ahead)
             yield
 
     def make(self, rows: Sequence[Sample]) -> None:
-        """Make what is sent of samples and keep it, where it is not kept yet.
-
-        Those of about equal length go through the backbone together: all of a pass are padded to the longest. Which do
-        is not to be seen by a server, whose messages hold them in their order.
-        """
-        new = set(self._kept.missing(self.told, [row.id for row in rows]))
-        fresh = sorted((row for row in rows if row.id in new), key=lambda row: len(row.text))
-        for some in batches(fresh, self._batch):
+        """Make what is sent of samples and keep it, where it is not kept yet."""
+        for some in self._passes(rows, {row.id for row in rows}):
             self.make_together(some)
+
+    def _passes(self, order: Sequence[Sample], wanted: Collection[str]) -> Iterator[list[Sample]]:
+        """The samples of which nothing is kept, as they go through the backbone: those of about equal length together.
+
+        All of a pass are padded to the longest. Messages hold samples in their order, so that no server sees which were
+        of a pass, but for what padding does to a number's last bits. Pools are of places among all: where what was made
+        outlives a stop, the rest is passed on as it would have been.
+        """
+        for pool in batches(order, MADE_AHEAD * self._batch):
+            new = self._missing([row for row in pool if row.id in wanted])
+            fresh = sorted((row for row in pool if row.id in new), key=lambda row: len(row.text))
+            yield from batches(fresh, self._batch)
+
+    def _missing(self, rows: Sequence[Sample]) -> set[str]:
+        return set(self._kept.missing(self.told, [row.id for row in rows]))
 
     def _train(self, wire: Wire, epoch: int) -> Iterator[None]:
         """Let the server train; what it has lost, or says it has, is sent again as it was."""

@@ -107,6 +107,44 @@ def test_recorders_are_there_before_they_are_asked_and_end_though_nothing_is(
     assert [one.poll() is None for one in started] == [False, False]
 
 
+def test_a_recorder_that_died_while_it_waited_costs_no_run(started: list[subprocess.Popen[str]]) -> None:
+    found: dict[str, str | None] = {}
+    with Recorders(1) as recorders:
+        started[0].kill()
+        started[0].wait()
+        recorders.record([ORDER], lambda order, reason: found.update({order.key: reason}))
+    assert found == {ORDER.key: None}
+    assert len(started) == 2
+
+
+def test_a_recorder_that_dies_with_an_order_unread_is_closed_in_peace(started: list[subprocess.Popen[str]]) -> None:
+    with Recorders(1):
+        (child,) = started
+        child.kill()
+        child.wait()
+        assert child.stdin is not None
+        child.stdin.write("an order")  # in the buffer, which a close would flush
+    assert child.stdin.closed
+
+
+def test_few_recorders_start_early_however_many_cores_there_are(started: list[subprocess.Popen[str]]) -> None:
+    orders = [replace(ORDER, key=str(at)) for at in range(9)]
+    found: list[str] = []
+    with Recorders(64) as recorders:
+        assert len(started) == recorder.EARLY
+        recorders.record(orders, lambda order, reason: found.append(order.key))
+    assert sorted(found) == [order.key for order in orders]
+    assert len(started) <= 9
+
+
+def test_where_no_process_starts_each_run_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> subprocess.Popen[str]:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(recorder, "_start", refused)
+    assert outcomes("a", "b", processes=2) == dict.fromkeys(("0 a", "1 b"), recorder.NONE_STARTS)
+
+
 def test_an_interruption_ends_the_recorders(
     started: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread, Timer
 from typing import Any
 
 import pytest
@@ -21,8 +21,8 @@ from sidelight.benchmarks.communications.formulas import FORMULAS, SILENT, deriv
 from sidelight.benchmarks.communications.links import LINKS, Link, Load, load, passing, seconds
 from sidelight.benchmarks.communications.setting import Setting
 from sidelight.benchmarks.communications.shapes import SHAPES, llama, opt, shape_of
-from sidelight.benchmarks.communications.tables import FLEETS, megabytes, overview, sweeps
-from sidelight.benchmarks.communications.target import Found, _columns, _tried
+from sidelight.benchmarks.communications.tables import FLEETS, megabytes, of_model, overview, sweeps
+from sidelight.benchmarks.communications.target import SIDE_BY_SIDE, Found, _columns, _side_by_side, _tried
 from sidelight.benchmarks.communications.traffic import DOWN, UP, Cost, Flow, added, counted, total
 from sidelight.system.backbone import load_backbone
 from sidelight.system.errors import UsageError
@@ -85,6 +85,25 @@ def test_the_shape_of_a_model_at_hand_is_read_off_it(micro: Micro, family: str) 
 def test_formulas_are_checked_on_a_model_of_a_family_that_no_table_knows(tmp_path: Path) -> None:
     backbone = load_backbone(str(families.make("gpt2", tmp_path)))
     assert {one.off for one in checking.checked_on(backbone, shape_of(backbone), lambda _line: None)} == {0}
+
+
+def test_a_model_that_predicts_no_tokens_has_no_figures_of_a_protocol_that_needs_them(micro: Micro) -> None:
+    shape = replace(micro_setting(micro, "opt").shape, causal=False)
+    told = [str(row["protocol"]) for table in of_model(shape) for row in table.rows]
+    assert sorted(told) == sorted(2 * [name for name in FORMULAS if name != "pae_lm"])
+    (models,) = (table for table in sweeps({"mine": shape, "other": SHAPES["OPT-125M"]}) if "model" in table.rows[0])
+    assert [row["pae_lm"] is None for row in models.rows] == [True, False]
+
+
+def test_an_error_leaves_runs_that_have_not_begun() -> None:
+    gate = Event()
+    with pytest.raises(ArithmeticError), _side_by_side() as pool:  # noqa: PT012
+        for _ in range(SIDE_BY_SIDE):
+            pool.submit(gate.wait)
+        later = pool.submit(gate.wait)
+        Timer(0.1, gate.set).start()  # those that run are waited for
+        raise ArithmeticError
+    assert later.cancelled()
 
 
 @pytest.mark.parametrize("name", ["pae", "mobillm", "splitfed"])

@@ -202,7 +202,8 @@ def test_who_never_gets_there_has_no_ratio(
 def numbered(*_: object, **__: object) -> Split:
     """Rows whose text is the place of their label."""
     own = tuple(Sample(f"{at}", f"{at % 20}", f"{at % 20}", ()) for at in range(1000))
-    return Split(victim_train=own[:20], victim_test=own, auxiliary=(), non_member=(), labels=tuple(map(str, range(20))))
+    labels = tuple(map(str, range(20)))
+    return Split(victim_train=own[:20], victim_test=own[:400], auxiliary=(), non_member=own[400:], labels=labels)
 
 
 def test_a_command_that_fails_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Devices that send samples once make those of a few messages together, texts of about equal length in one pass."""
+"""Devices that send samples once make those of a few messages ahead, texts of about equal length in one pass."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from sidelight.system.cache import Cache, MemoryCache
 from sidelight.system.message import Message
 from sidelight.system.protocols.batch_order import ordered
 from sidelight.system.protocols.fedmobillm import FedMobiLLM
@@ -39,18 +40,32 @@ class Wanting(Server):
         return self.answer(message, "ready")
 
 
-def sent(micro: Micro, wanted: Sequence[str]) -> tuple[list[list[str]], list[tuple[str, ...]], str]:
-    """Texts by pass, ids by message, and the seed of the order, of a device whose server wants some samples."""
-    protocol = PAE(side=SIDE, batch=BATCH)
-    scene = make_scene(micro.backbone("opt"), protocol=protocol)
-    device = protocol.device(scene, DEVICE)
-    assert isinstance(device, PAEDevice)
+class Sending:
+    """A device of `pae` whose passes are watched, and a server that wants some samples of it."""
+
+    def __init__(self, micro: Micro, wanted: Sequence[str], kept: Cache | None = None) -> None:
+        protocol = PAE(side=SIDE, batch=BATCH)
+        scene = make_scene(micro.backbone("opt"), protocol=protocol)
+        device = protocol.device(scene, DEVICE)
+        assert isinstance(device, PAEDevice)
+        if kept is not None:
+            device.keep_in(kept)
+        self.seed, self.passes, self.server = scene.server_streams.seed, watched(device), Wanting(wanted)
+        self.steps = device._send(Wire({SERVER: self.server}, lambda _message: None), wanted)
+
+
+def watched(device: PAEDevice) -> list[list[str]]:
+    """Texts by pass, as they come to be made."""
     passes, made = list[list[str]](), device.states
     device.states = lambda texts: (passes.append(texts), made(texts))[1]  # type: ignore[func-returns-value]
-    server = Wanting(wanted)
-    for _ in device._send(Wire({SERVER: server}, lambda _message: None), wanted):
-        pass
-    return passes, server.came, scene.server_streams.seed
+    return passes
+
+
+def sent(micro: Micro, wanted: Sequence[str]) -> tuple[list[list[str]], list[tuple[str, ...]], str]:
+    """Texts by pass, ids by message, and the seed of the order."""
+    sending = Sending(micro, wanted)
+    list(sending.steps)
+    return sending.passes, sending.server.came, sending.seed
 
 
 IDS = [sample.id for sample in VICTIM]
@@ -74,6 +89,33 @@ def test_what_is_passed_together_after_a_stop_is_what_was_before(micro: Micro, c
     assert [i for some in came for i in some] == left
     whole = -(-come // TOGETHER) * MADE_AHEAD
     assert again[-(len(passes) - whole) :] == passes[whole:]
+
+
+def test_a_pass_is_made_behind_each_message_and_never_more_than_a_pool_ahead(micro: Micro) -> None:
+    sending = Sending(micro, IDS)
+    made = [len(sending.passes) for _ in sending.steps]
+    whole = -(-len(IDS) // BATCH)
+    assert made == [min(MADE_AHEAD + message, whole) for message in range(1, whole + 1)]
+
+
+@pytest.mark.parametrize("messages", [1, 2, MADE_AHEAD, MADE_AHEAD + 1])
+def test_where_what_was_made_outlives_a_stop_no_pass_is_another(micro: Micro, messages: int) -> None:
+    whole, _, seed = sent(micro, IDS)
+    kept = MemoryCache()
+    first = Sending(micro, IDS, kept)
+    for _ in range(messages):
+        next(first.steps)
+    left = ordered(seed, 0, IDS)[messages * BATCH :]
+    second = Sending(micro, left, kept)
+    list(second.steps)
+    assert first.passes + second.passes == whole
+
+
+def test_samples_that_were_lost_here_and_there_fill_messages(micro: Micro) -> None:
+    wanted = IDS[::2]
+    _, came, seed = sent(micro, wanted)
+    asked = set(wanted)
+    assert came == [tuple(some) for some in batches([i for i in ordered(seed, 0, IDS) if i in asked], BATCH)]
 
 
 def test_a_server_that_loses_samples_gets_them_as_they_were_without_another_pass(micro: Micro) -> None:
@@ -103,11 +145,9 @@ def test_a_fleets_devices_do_so_too(micro: Micro) -> None:
     scene = make_scene(micro.backbone("opt"), protocol=protocol)
     device = protocol.device(scene, "device-0")
     assert isinstance(device, PAEDevice)
-    passes, made = list[list[str]](), device.states
-    device.states = lambda texts: (passes.append(texts), made(texts))[1]  # type: ignore[func-returns-value]
+    passes = watched(device)
     work = device.work(Wire({SERVER: Wanting(IDS)}, lambda _message: None))
-    for _ in range(MADE_AHEAD):
-        next(work)
-    lengths = [len(text) for some in passes for text in some]
+    next(work)
+    lengths = [len(text) for some in passes[:MADE_AHEAD] for text in some]
     assert lengths == sorted(lengths)
     assert len(lengths) == TOGETHER

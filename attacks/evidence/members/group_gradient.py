@@ -104,7 +104,7 @@ def _inner(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 class Room:
-    """Memory for a batch, made once."""
+    """Memory for a batch, kept for the next one of as many rows."""
 
     def __init__(self, downs: Sequence[torch.Tensor], rows: int) -> None:
         count, width, bottleneck = downs[0].shape
